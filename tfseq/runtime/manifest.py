@@ -1,0 +1,131 @@
+"""The manifest of an artefact: everything needed to run an ONNX file and to judge it, kept inside the file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from tfseq.errors import ArtefactError
+
+METADATA_KEY = "tfseq"
+FORMAT = 1
+TASKS = ("predict", "generate")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of an artefact.
+
+    Attributes:
+        name: its name in the graph.
+        dtype: NumPy's name of its type, such as "int32".
+        shape: one entry per axis: its size, or its name where any size is taken; () for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "TensorSpec":
+        """The inverse of `to_json`.
+
+        Raises:
+            ArtefactError: `value` does not describe a tensor.
+        """
+        try:
+            name, dtype, shape = value["name"], value["dtype"], tuple(value["shape"])
+        except (TypeError, KeyError):
+            raise ArtefactError(f"The manifest describes a tensor as {value!r}; expected name, dtype, shape.") from None
+        return cls(name, dtype, shape)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))})"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artefact is, how to run it, where it comes from and how it was verified.
+
+    Attributes:
+        name: what its maker called it.
+        task: "predict" (arrays to arrays) or "generate" (prompt to continuation, the loop inside the graph).
+        inputs, outputs: the graph's signature, in order.
+        operators: how often each operator occurs, subgraphs included.
+        opset: version of the ai.onnx operators.
+        tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
+        decoding: strategy, and the defaults of the run-time inputs (temperature, top_k, seed); None for "predict".
+        provenance: versions, model class, parameters, hash of the weights, data, date.
+        parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
+        format: version of this description.
+    """
+
+    name: str
+    task: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    operators: Mapping[str, int]
+    opset: int
+    tokenizer: Mapping[str, Any] | None = None
+    decoding: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] | None = None
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON's own types."""
+        value = asdict(self)
+        for side in ("inputs", "outputs"):
+            value[side] = [spec.to_json() for spec in getattr(self, side)]
+        return value
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Manifest":
+        """The inverse of `to_json`; keys that this version does not know are ignored.
+
+        Raises:
+            ArtefactError: `value` is not a manifest, or one of a newer format.
+        """
+        if not isinstance(value, Mapping):
+            raise ArtefactError("The manifest is damaged: expected a JSON object.")
+        version = value.get("format")
+        if not isinstance(version, int):
+            raise ArtefactError("The manifest is damaged: it states no format.")
+        if version > FORMAT:
+            raise ArtefactError(
+                f"The manifest has format {version}, and this tfseq reads up to {FORMAT}. Upgrade tfseq to run the file."
+            )
+        missing = [key for key, kind in _REQUIRED.items() if not isinstance(value.get(key), kind)]
+        if missing:
+            raise ArtefactError(f"The manifest is damaged: missing or malformed {', '.join(missing)}.")
+        if value["task"] not in TASKS:
+            raise ArtefactError(f"The manifest's task is {value['task']!r}; this tfseq runs {' and '.join(TASKS)}.")
+        known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
+        for side in ("inputs", "outputs"):
+            known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])
+        return cls(**known)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The entries to write into the ONNX file's `metadata_props`."""
+        return {METADATA_KEY: json.dumps(self.to_json())}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "Manifest":
+        """Reads the manifest out of an ONNX file's `metadata_props`, given as a mapping.
+
+        Raises:
+            ArtefactError: there is no manifest, or it is damaged.
+        """
+        if METADATA_KEY not in metadata:
+            raise ArtefactError("There is no tfseq manifest in it. Export the model with tfseq.export.")
+        try:
+            value = json.loads(metadata[METADATA_KEY])
+        except ValueError:
+            raise ArtefactError("The manifest is damaged: it is not JSON.") from None
+        return cls.from_json(value)
+
+
+_REQUIRED = {"name": str, "task": str, "inputs": list, "outputs": list, "operators": Mapping, "opset": int}
