@@ -1,0 +1,61 @@
+"""Random numbers as a function: the same key gives the same number in TensorFlow, JAX, NumPy and ONNX Runtime.
+
+A counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) has no state to carry:
+the number is a hash of its key. Here the key is (seed, row, position, symbol) and the hash is `lowbias32`, two rounds
+of xor-shift and multiply found by a search for little avalanche bias (Wellons, "Prospecting for hash functions", 2018).
+All of it is exact arithmetic on uint32; ONNX has every operator it takes since opset 18.
+"""
+
+import numpy as np
+from keras import ops
+
+
+def lowbias32(x):
+    """Wellons' mixer: a bijection of uint32 in which each input bit flips every output bit with probability 1/2."""
+    x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
+    x = ops.multiply(x, np.uint32(0x7FEB352D))
+    x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(15)))
+    x = ops.multiply(x, np.uint32(0x846CA68B))
+    return ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
+
+
+def draw_keys(seed, rows, positions):
+    """One key per row and position.
+
+    Args:
+        seed: () int32.
+        rows: (batch,) int32.
+        positions: (time,) int32.
+
+    Returns:
+        (time, batch) uint32.
+    """
+    seed, rows, positions = (ops.cast(x, "uint32") for x in (seed, rows, positions))
+    streams = lowbias32(ops.bitwise_xor(lowbias32(ops.bitwise_xor(seed, np.uint32(0x9E3779B9))), rows))  # (batch,)
+    return lowbias32(ops.bitwise_xor(streams, ops.expand_dims(positions, 1)))
+
+
+def draw_bits(keys, symbols):
+    """32 random bits per key and symbol.
+
+    Symbols are hashed before they meet the key, so that two keys that differ in few bits don't share their numbers.
+
+    Args:
+        keys: (batch,) uint32.
+        symbols: how many; a Python integer.
+
+    Returns:
+        (batch, symbols) uint32.
+    """
+    hashed = lowbias32(ops.cast(ops.arange(symbols, dtype="int32"), "uint32"))
+    return lowbias32(ops.bitwise_xor(ops.expand_dims(keys, 1), hashed))
+
+
+def uniform(bits):
+    """Bits as float32 strictly between 0 and 1: the middles of 2^23 equal intervals, each one exact."""
+    return (ops.cast(ops.bitwise_right_shift(bits, np.uint32(9)), "float32") + 0.5) * (2.0**-23)
+
+
+def gumbel(bits):
+    """Bits as draws from the standard Gumbel distribution, between -2.9 and 16.7."""
+    return -ops.log(-ops.log(uniform(bits)))
