@@ -96,7 +96,7 @@ class Manifest:
             raise ArtefactError("The manifest is damaged: it states no format.")
         if version > FORMAT:
             raise ArtefactError(
-                f"The manifest has format {version}, and this tfseq reads up to {FORMAT}. Upgrade tfseq to run the file."
+                f"The manifest has format {version}, and this tfseq reads up to {FORMAT}. Upgrade tfseq to run it."
             )
         missing = [key for key, kind in _REQUIRED.items() if not isinstance(value.get(key), kind)]
         if missing:

@@ -19,7 +19,7 @@ class CharacterTokenizer:
     """One token per character (Unicode code point).
 
     Args:
-        symbols: `symbols[i]` is the character of token i; `symbols[0]` is "<unk>", which stands for every other character.
+        symbols: `symbols[i]` is the character of token i; `symbols[0]` is "<unk>", any other character.
 
     Raises:
         InputError: `symbols` does not start with "<unk>", repeats a character, or holds one that is not one character.

@@ -1,0 +1,179 @@
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_array_equal
+
+from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime import Model, UnknownCharacterWarning, load
+
+
+def test_a_prompt_is_continued_without_being_repeated(counter):
+    assert load(counter).generate("ab", length=3) == "cde"
+
+
+def test_each_of_several_prompts_is_continued_from_its_own_end(counter):
+    assert load(counter).generate(["a", "abcde", "ab"], length=2) == ["bc", "fg", "cd"]
+
+
+def test_a_list_of_one_prompt_gives_a_list(counter):
+    assert load(counter).generate(["a"], length=1) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "letter"),
+    [({}, "b"), ({"temperature": 0.5}, "g"), ({"top_k": 2}, "d"), ({"seed": 3}, "e"), ({"seed": -11}, "b")],
+)
+def test_settings_reach_the_graph(counter, settings, letter):
+    assert load(counter).generate("a", length=1, **settings) == letter
+
+
+def test_settings_left_out_are_those_of_the_manifest(counter):
+    edit_metadata(counter, '"seed": 0', '"seed": 2')
+    assert load(counter).generate("a", length=1) == "d"
+    assert load(counter).generate("a", length=1, seed=0) == "b"
+
+
+def test_length_zero_adds_nothing(counter):
+    assert load(counter).generate("a", length=0) == ""
+    assert load(counter).generate(["a", "b"], length=0) == ["", ""]
+
+
+def test_unknown_characters_are_named_in_one_warning(counter):
+    with pytest.warns(UnknownCharacterWarning, match=r"'z', '!'") as caught:
+        assert load(counter).generate(["az!z", "!"], length=2) == ["ab", "ab"]  # the unknown symbol is token 0
+    assert len(caught) == 1
+
+
+def test_known_characters_bring_no_warning(counter):
+    with warnings.catch_warnings(action="error"):
+        load(counter).generate("abc", length=1)
+
+
+def test_an_unknown_token_is_generated_as_the_replacement_character(counter):
+    assert load(counter).generate("i", length=3) == "j\ufffda"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prompt": ""},
+        {"prompt": []},
+        {"prompt": ["a", ""]},
+        {"prompt": 7},
+        {"prompt": b"a"},
+        {"prompt": ["a", 7]},
+        {"length": -1},
+        {"length": 1.5},
+        {"length": 2**31},
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": 1e39},
+        {"temperature": "hot"},
+        {"top_k": -1},
+        {"top_k": 2.5},
+        {"seed": 2**31},
+        {"seed": -(2**31) - 1},
+        {"seed": "x"},
+    ],
+)
+def test_arguments_out_of_range_are_named(counter, arguments):
+    with pytest.raises(InputError, match=f"(?i){next(iter(arguments))}"):
+        load(counter).generate(**{"prompt": "a"} | arguments)
+
+
+def test_the_widest_seeds_are_taken(counter):
+    for seed in (-(2**31), 2**31 - 1):
+        assert len(load(counter).generate("a", length=2, seed=seed)) == 2
+
+
+def test_a_file_that_predicts_does_not_generate(shifter):
+    with pytest.raises(InputError, match="does not generate"):
+        load(shifter).generate("a")
+
+
+def test_a_file_without_a_tokenizer_generates_token_ids_by_predict(counter):
+    model = onnx.load(counter)
+    text = model.metadata_props[0].value
+    model.metadata_props[0].value = text.replace(text[text.index('{"kind"') : text.index(', "decoding"')], "null")
+    onnx.save(model, counter)
+    inputs = {"prompt_length": [2], "new_tokens": 3, "temperature": 0.0, "top_k": 0, "seed": 0}
+    assert load(counter).predict(prompt=[[1, 2]], **inputs).tolist() == [[3, 4, 5]]
+    with pytest.raises(InputError, match="predict"):
+        load(counter).generate("a")
+
+
+def test_several_outputs_come_by_name(shifter):
+    outputs = load(shifter).predict([[1.0, 2.0, 3.0]], by=[10])
+    assert_array_equal(outputs["shifted"], np.array([[11, 12, 13]], np.float32))
+    assert outputs["total"] == 36
+
+
+def test_arrays_that_the_graph_cannot_run_on_are_an_input_error(counter):
+    with pytest.raises(InputError, match=r"prompt_length int32 \(1,\)"):  # GatherElements reads outside the prompt
+        load(counter).predict([[1, 2]], [9], 1, 0.0, 0, 0)
+
+
+def test_the_model_says_what_it_is(shifter):
+    assert repr(load(shifter)) == "<tfseq.runtime.Model 'shifter': predict(x float32 (batch, 3), by int32 (batch))>"
+    assert load(shifter).manifest.name == "shifter"
+    assert isinstance(load(str(shifter)), Model)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ArtefactError, match=r"none\.onnx: No such file"):
+        load(tmp_path / "none.onnx")
+
+
+def test_a_folder_is_no_artefact(tmp_path):
+    with pytest.raises(ArtefactError, match="folder"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"To be, or not to be", bytes(100), b"\x08\x07"])
+def test_a_file_that_is_not_onnx_is_refused(tmp_path, content, capfd):
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(ArtefactError, match="not an ONNX file"):
+        load(tmp_path / "x.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(counter, kept, capfd):
+    content = counter.read_bytes()
+    counter.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(ArtefactError, match=r"counter\.onnx"):
+        load(counter)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_onnx_file_without_a_manifest_is_refused(counter):
+    model = onnx.load(counter)
+    del model.metadata_props[:]
+    onnx.save(model, counter)
+    with pytest.raises(ArtefactError, match="no tfseq manifest"):
+        load(counter)
+
+
+def test_a_manifest_of_another_graph_is_refused(shifter):
+    edit_metadata(shifter, '"by"', '"to"')
+    with pytest.raises(ArtefactError, match=r"\['x', 'to'\]"):
+        load(shifter)
+
+
+def test_a_graph_for_a_newer_runtime_is_refused_in_one_sentence(counter, capfd):
+    model = onnx.load(counter)
+    model.opset_import[0].version = 999
+    onnx.save(model, counter)
+    with pytest.raises(ArtefactError, match=r"ONNX Runtime .* can't run"):
+        load(counter)
+    assert capfd.readouterr() == ("", "")
+
+
+def edit_metadata(path, old, new):
+    model = onnx.load(path)
+    assert old in model.metadata_props[0].value
+    model.metadata_props[0].value = model.metadata_props[0].value.replace(old, new)
+    onnx.save(model, path)

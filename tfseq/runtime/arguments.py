@@ -1,0 +1,89 @@
+"""Arrays as a graph wants them: names, types, ranks and sizes, checked against the signature."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfseq.errors import InputError
+from tfseq.runtime.manifest import TensorSpec
+
+
+def bind(specs: Sequence[TensorSpec], arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Pairs arguments, by position and by name, with a signature.
+
+    Types are cast where no value changes: integers that fit, integers to the floats that hold them, floats to floats.
+
+    Args:
+        specs: the inputs of the graph, in order.
+        arrays, named: anything NumPy reads as an array.
+
+    Raises:
+        InputError: an input is missing, unknown or given twice; a type, rank or size is wrong; axes of one name differ.
+    """
+    wanted = ", ".join(map(str, specs))
+    if len(arrays) > len(specs):
+        raise InputError(f"Got {len(arrays)} arrays; expected {len(specs)}: {wanted}.")
+    given = {spec.name: array for spec, array in zip(specs, arrays, strict=False)}
+    names = [spec.name for spec in specs]
+    for name in named:
+        if name not in names:
+            raise InputError(f"There is no input {name!r}; expected {wanted}.")
+        if name in given:
+            raise InputError(f"The input {name!r} is given twice, by position and by name.")
+    given |= named
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InputError(f"Missing {', '.join(missing)}; expected {wanted}.")
+    feeds = {spec.name: _cast(spec, given[spec.name]) for spec in specs}
+    _check_axes(specs, feeds)
+    return feeds
+
+
+def _cast(spec: TensorSpec, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"The input {spec.name!r} is ragged: its rows differ in length; pad them to {spec}.") from None
+    if spec.dtype == "string":
+        if array.dtype.kind not in "UO":
+            raise InputError(f"The input {spec.name!r} is {array.dtype}; expected text: {spec}.")
+        return array.astype(object)
+    dtype = np.dtype(spec.dtype)
+    if array.dtype == dtype:
+        return array
+    if array.dtype.kind in "SU":
+        raise InputError(f"The input {spec.name!r} is text; expected {spec}. Encode it first.")
+    if array.size == 0 and array.dtype == np.float64:  # NumPy's type for an empty list of anything
+        return array.astype(dtype)
+    if array.dtype.kind not in _CASTS_TO.get(dtype.kind, ""):
+        raise InputError(f"The input {spec.name!r} is {array.dtype}; expected {spec}.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype)
+        if array.dtype.kind == "f":
+            changed = np.isinf(cast) & ~np.isinf(array)
+        else:
+            changed = cast.astype(array.dtype) != array
+    if changed.any():
+        raise InputError(f"The input {spec.name!r} holds {array[changed][0]}, which {dtype} can't represent ({spec}).")
+    return cast
+
+
+_CASTS_TO = {"f": "fiub", "i": "iub", "u": "iub"}
+
+
+def _check_axes(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -> None:
+    sizes: dict[str, tuple[int, str]] = {}
+    for spec in specs:
+        shape = feeds[spec.name].shape
+        if len(shape) != len(spec.shape):
+            hint = " Add the batch axis: array[None]." if len(shape) == len(spec.shape) - 1 else ""
+            raise InputError(f"The input {spec.name!r} has {len(shape)} axes, {shape}; expected {spec}.{hint}")
+        for axis, (size, expected) in enumerate(zip(shape, spec.shape, strict=True)):
+            if isinstance(expected, int):
+                if size != expected:
+                    raise InputError(f"Axis {axis} of the input {spec.name!r} has size {size}; expected {spec}.")
+                continue
+            first, owner = sizes.setdefault(expected, (size, spec.name))
+            if size != first:
+                raise InputError(f"The axis {expected!r} is {first} in {owner!r} and {size} in {spec.name!r}.")

@@ -1,0 +1,119 @@
+"""A manifest as a table for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfseq.runtime.manifest import Manifest, TensorSpec
+
+Rows = list[Sequence[str]]
+_TASKS = {"predict": "predict: arrays in, arrays out", "generate": "generate: a prompt in, its continuation out"}
+
+
+def describe(manifest: Manifest, size: int | None = None) -> str:
+    """An aligned table: task, signature, tokenizer, decoding defaults, operators, size, parity and provenance.
+
+    Args:
+        manifest: of the artefact.
+        size: of its file, in bytes; None leaves it out.
+    """
+    sections: list[tuple[str, Rows]] = [
+        ("name", [[manifest.name]]),
+        ("task", [[_TASKS[manifest.task]]]),
+        ("inputs", _signature(manifest.inputs)),
+        ("outputs", _signature(manifest.outputs)),
+        ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
+        ("decoding", [[_decoding(manifest.decoding)]]),
+        ("operators", _operators(manifest.operators, manifest.opset)),
+        ("size", [] if size is None else [[f"{size / 1e6:.2f} MB"]]),
+        ("parity", _parity(manifest.parity)),
+        ("provenance", _flatten(manifest.provenance)),
+    ]
+    return "\n".join(_lines(sections))
+
+
+def describe_parity(parity: Mapping[str, Any] | None) -> str:
+    """The same table's rows about parity.
+
+    Args:
+        parity: a report as `Manifest.parity` has it.
+    """
+    return "\n".join(_lines([("parity", _parity(parity))]))
+
+
+def _parity(parity: Mapping[str, Any] | None) -> Rows:
+    if parity is None:
+        return [["not verified"]]
+    rows: Rows = [["passed" if parity.get("passed") else "FAILED"]]
+    for check in parity.get("checks", ()):
+        rows.append(
+            [f"{check.get('name', '?')}:", f"{check.get('of', '?')} = {check.get('against', '?')}", _result(check)]
+        )
+    return rows
+
+
+def _result(check: Mapping[str, Any]) -> str:
+    parts = []
+    if "sequences" in check:
+        parts.append(f"{check.get('identical')} of {check['sequences']} sequences identical")
+    if "worst_absolute" in check:
+        worst, tolerance = check["worst_absolute"], check.get("tolerance")
+        parts.append(f"worst error {worst:.1e}" + ("" if tolerance is None else f" (at most {tolerance:.0e})"))
+    if "worst_relative" in check:
+        parts.append(f"relative {check['worst_relative']:.1e}")
+    if "cases" in check:
+        parts.append(f"{check['cases']} cases")
+    if check.get("where"):
+        parts.append(f"at {check['where']}")
+    return ", ".join(parts)
+
+
+def _signature(specs: Iterable[TensorSpec]) -> Rows:
+    return [[spec.name, spec.dtype, f"({', '.join(map(str, spec.shape))})"] for spec in specs]
+
+
+def _tokenizer(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "none"
+    symbols = value.get("symbols")
+    return str(value.get("kind")) + (f", {len(symbols)} symbols" if isinstance(symbols, Sequence) else "")
+
+
+def _decoding(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "none"
+    settings = [f"{name} {setting}" for name, setting in value.items() if name != "strategy"]
+    return ", ".join([str(value.get("strategy")), *settings])
+
+
+def _operators(counts: Mapping[str, int], opset: int) -> Rows:
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    listed = [f"{name} {count}" for name, count in by_count]
+    rows: Rows = [[f"{sum(counts.values())} of opset {opset}"]]
+    rows += [["  ".join(listed[i : i + 6])] for i in range(0, len(listed), 6)]
+    return rows
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Rows:
+    rows: Rows = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            rows += _flatten(item, f"{prefix}{key}.")
+        elif item is not None:
+            rows.append([f"{prefix}{key}", f"{item:,}" if type(item) is int else str(item)])
+    return rows
+
+
+def _lines(sections: Iterable[tuple[str, Rows]]) -> Iterable[str]:
+    for title, rows in sections:
+        for i, line in enumerate(_align(rows)):
+            yield f"{title if i == 0 else '':12}{line}".rstrip()
+
+
+def _align(rows: Rows) -> list[str]:
+    """Rows of cells with their columns lined up; a row of one cell is a sentence that no column waits for."""
+    cells = [row for row in rows if len(row) > 1]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() if len(row) > 1 else row[0]
+        for row in rows
+    ]
