@@ -181,6 +181,17 @@ def test_tfds_mock_data_is_read():
     assert corpus.train.count("\n\n") == corpus.validation.count("\n\n") == 1
 
 
+def test_a_downloaded_tfds_data_set_is_built_and_read(tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("importlib_resources", reason="tensorflow-datasets 4.9 needs it to build, and does not say so")
+    text = "".join(f"{number} bottles of beer\n" for number in range(100))
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", lambda manager, url: write(tmp_path, text.encode()))
+    corpus = load_corpus(tfds="tiny_shakespeare")
+    cut, end = int(len(text) * 0.9), int(len(text) * 0.95)  # 90 % train, 5 % validation, 5 % test
+    assert (corpus.train, corpus.validation) == (text[:cut], text[cut:end])
+
+
 def test_a_tfds_split_without_text_is_refused():
     with tfds_texts(train=["something"], validation=[""]), pytest.raises(DataError, match="no text in its"):
         load_corpus(tfds="tiny_shakespeare")

@@ -129,7 +129,8 @@ def test_a_small_evaluation_by_hand():
     np.testing.assert_array_equal(second[0]["tokens"], [[0, 0, 0], [16, 0, 0]])
     np.testing.assert_array_equal(second[1], [[0, 0, 0], [17, 0, 0]])
     np.testing.assert_array_equal(second[2], [[0, 0, 0], [1, 0, 0]])
-    assert first[0]["starts"].all() and not second[0]["starts"].any()
+    assert first[0]["starts"].all()
+    assert not second[0]["starts"].any()
 
 
 @few
@@ -149,7 +150,9 @@ def test_evaluation_predicts_every_token_but_the_first_exactly_once(batch, chunk
 
 def test_evaluation_needs_no_full_chunk():
     ((x, y, w),) = elements(evaluation_stream(np.array([7, 9]), batch=3, chunk=4))
-    assert w.sum() == 1 and x["tokens"][w == 1].tolist() == [7] and y[w == 1].tolist() == [9]
+    assert w.sum() == 1
+    assert x["tokens"][w == 1].tolist() == [7]
+    assert y[w == 1].tolist() == [9]
 
 
 @pytest.mark.parametrize("length", [0, 1, 24])

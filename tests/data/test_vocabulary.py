@@ -14,7 +14,8 @@ def test_the_text_it_was_made_from_comes_back():
     text = "naïve 🎻\r\n\ufeff\x00"
     tokenizer = character_tokenizer(text)
     tokens = tokenizer.encode(text)
-    assert tokens.min() == 1 and tokens.max() == tokenizer.vocabulary_size - 1
+    assert tokens.min() == 1
+    assert tokens.max() == tokenizer.vocabulary_size - 1
     assert tokenizer.decode(tokens) == text
 
 
