@@ -48,6 +48,10 @@ class RecurrentLanguageModel(Generator):
         super().__init__(**kwargs)
         if initial_state not in INITIAL_STATES:
             raise ValueError(f"initial_state is {initial_state!r}; expected one of {', '.join(INITIAL_STATES)}.")
+        if min(vocabulary_size, units, depth) < 1:
+            raise ValueError(
+                f"vocabulary_size is {vocabulary_size}, units {units} and depth {depth}; expected at least 1 of each."
+            )
         self.vocabulary_size = vocabulary_size
         self.units = units
         self.depth = depth

@@ -1,0 +1,222 @@
+"""Recurrent layers trained fast on CPUs: the one place in layers, models and decoding that speaks TensorFlow.
+
+What makes a recurrence slow on a CPU is not its arithmetic. Three things are done about it, as cuDNN does them on a GPU:
+
+- Products that don't wait for the state leave the loop: the input projection before it, and the gradients of all weights
+  after it, are one large matrix product each. Per step one product with the recurrent weights remains, forward and back.
+- Everything between two products (gates, state, casts) is compiled by XLA into one pass over the cache.
+- The batch is cut into one stream per core. A (64, 512) by (512, 2048) product is too small for two threads, while
+  two independent loops keep two cores busy.
+
+Gradients are written by hand, which is what allows the second half of the first point. Products run in the type of the
+inputs (bfloat16 under mixed precision), gates and carried state in float32.
+"""
+
+import os
+from functools import partial
+
+import tensorflow as tf
+
+# Rows per stream below which the product's fixed cost outweighs a second core.
+SMALLEST_STREAM = 8
+
+
+def sigmoid(x):
+    return 0.5 * tf.tanh(0.5 * x) + 0.5  # XLA's vectorised tanh is several times quicker than its logistic
+
+
+class VanillaCell:
+    """h_t = act(z_t + r_t), where z_t = W_xh x_t + b and r_t = W_hh h_{t-1}."""
+
+    gates = remembered = 1
+    carries = False
+
+    def __init__(self, activation):
+        self.activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[activation]
+        self.slope = {"tanh": lambda h: 1 - h * h, "relu": lambda h: tf.cast(h > 0, h.dtype)}[activation]
+
+    def forward(self, z, r, bias, carry):
+        h = self.activation(z + r)
+        return h, carry, h
+
+    def backward(self, dh, dcarry, h, carry, new_carry):
+        da = dh * self.slope(h)
+        return da, da, dcarry
+
+
+class LSTMCell:
+    """i, f, o = sigmoid, g = tanh of z_t + r_t; c_t = f c_{t-1} + i g; h_t = o tanh(c_t). Keras orders them i, f, g, o."""
+
+    gates = remembered = 4
+    carries = True
+
+    def forward(self, z, r, bias, c):
+        i, f, g, o = tf.split(z + r, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), tf.tanh(g), sigmoid(o)
+        c = f * c + i * g
+        return o * tf.tanh(c), c, tf.concat([i, f, g, o], axis=1)
+
+    def backward(self, dh, dc, gates, c, new_c):
+        i, f, g, o = tf.split(gates, 4, axis=1)
+        squashed = tf.tanh(new_c)
+        dc = dc + dh * o * (1 - squashed * squashed)
+        da = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)]
+        da = tf.concat(da, axis=1)
+        return da, da, dc * f
+
+
+class GRUCell:
+    """u, r = sigmoid; n = tanh(z_n + r (r_n + b_n)); h_t = u h_{t-1} + (1 - u) n: the form cuDNN and Keras' `reset_after` use."""
+
+    gates, remembered = 3, 4
+    carries = True
+
+    def forward(self, z, r, bias, h):
+        z_u, z_r, z_n = tf.split(z, 3, axis=1)
+        r_u, r_r, r_n = tf.split(r + bias, 3, axis=1)
+        u, reset = sigmoid(z_u + r_u), sigmoid(z_r + r_r)
+        n = tf.tanh(z_n + reset * r_n)
+        h = u * h + (1 - u) * n
+        return h, h, tf.concat([u, reset, n, r_n], axis=1)
+
+    def backward(self, dh, dcarry, gates, h, new_h):
+        u, reset, n, r_n = tf.split(gates, 4, axis=1)
+        dh = dh + dcarry
+        du = dh * (h - n) * u * (1 - u)
+        dn = dh * (1 - u) * (1 - n * n)
+        dreset = dn * r_n * reset * (1 - reset)
+        dz = tf.concat([du, dreset, dn], axis=1)
+        dr = tf.concat([du, dreset, dn * reset], axis=1)
+        return dz, dr, dh * u
+
+
+def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry):
+    """Runs a cell over a sequence, differentiable in every tensor it is given.
+
+    Args:
+        cell: a VanillaCell, LSTMCell or GRUCell, with G = gates * units.
+        x: inputs, (batch, time, width).
+        kernel, recurrent_kernel: (width, G) and (units, G), of x's type.
+        bias, recurrent_bias: (G,) each, of x's type.
+        h: first hidden state, (batch, units), of x's type.
+        carry: first carried state, (batch, units) float32: c for LSTM, h for GRU; VanillaCell ignores it.
+
+    Returns:
+        hidden states (batch, time, units) of x's type, and the last carried state.
+    """
+    streams = _stream_count(x.shape[0])
+    cut = partial(tf.split, num_or_size_splits=streams, axis=0)
+
+    @tf.custom_gradient
+    def run(x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry):
+        weights = (kernel, recurrent_kernel, bias, recurrent_bias)
+        transposed = tf.transpose(kernel), tf.transpose(recurrent_kernel)
+        parts = [_Stream(cell, *part, weights, transposed) for part in zip(cut(x), cut(h), cut(carry))]
+
+        def gradient(d_outputs, d_carry):
+            parts_of = [part.gradient(do, dc) for part, do, dc in zip(parts, cut(d_outputs), cut(d_carry))]
+            dx, dh, dcarry, *d_weights = zip(*parts_of)
+            d_weights = [tf.cast(tf.add_n(d), w.dtype) for d, w in zip(d_weights, weights)]
+            return tf.concat(dx, 0), *d_weights, tf.concat(dh, 0), tf.concat(dcarry, 0)
+
+        outputs = tf.concat([part.outputs for part in parts], 0)
+        return (outputs, tf.concat([part.last_carry for part in parts], 0)), gradient
+
+    return run(x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry)
+
+
+def _stream_count(batch):
+    """The most streams, one per core, that cut the batch evenly; 1 where the batch is unknown while tracing."""
+    if batch is None:
+        return 1
+    cores = os.cpu_count() or 1
+    return max(n for n in range(1, cores + 1) if n == 1 or (batch % n == 0 and batch // n >= SMALLEST_STREAM))
+
+
+class _Stream:
+    """One part of the batch: its forward loop, and what its backward loop has to remember."""
+
+    def __init__(self, cell, x, h, carry, weights, transposed):
+        kernel, self.recurrent_kernel, bias, self.recurrent_bias = weights
+        self.cell, self.x, self.h, self.transposed = cell, tf.transpose(x, [1, 0, 2]), h, transposed
+        self.dtype = x.dtype
+        self.rows = x.shape[0]  # None where the batch is unknown while tracing
+        self.time, self.batch, self.width = _sizes(self.x)
+        self.units = self.recurrent_kernel.shape[0]
+        z = tf.nn.bias_add(tf.matmul(self._flat(self.x), kernel), bias)  # (time * batch, G)
+        self._forward(tf.reshape(z, (self.time, self.batch, z.shape[-1])), carry)
+
+    def _forward(self, z, carry):
+        step = tf.function(self._forward_step, jit_compile=True, autograph=False)
+        inputs = self._array(z.shape[-1]).unstack(z)
+        carries = self._array(self.units, tf.float32, size=self.time + 1).write(0, carry)
+        arrays = self._array(self.units), self._array(self.cell.remembered * self.units), carries
+
+        def body(t, h, carry, hidden, gates, carries):
+            r = tf.matmul(h, self.recurrent_kernel)
+            h, carry, saved = step(inputs.read(t), r, self.recurrent_bias, carry)
+            if self.cell.carries:
+                carries = carries.write(t + 1, carry)
+            return t + 1, h, carry, hidden.write(t, h), gates.write(t, saved), carries
+
+        loop = tf.while_loop(lambda t, *_: t < self.time, body, (0, self.h, carry, *arrays))
+        _, _, self.last_carry, hidden, self.gates, self.carries = loop
+        self.hidden = hidden.stack()  # (time, batch, units)
+        self.outputs = tf.transpose(self.hidden, [1, 0, 2])
+
+    def _forward_step(self, z, r, bias, carry):
+        single = partial(tf.cast, dtype=tf.float32)
+        h, carry, saved = self.cell.forward(single(z), single(r), single(bias), carry)
+        return tf.cast(h, self.dtype), carry, tf.cast(saved, self.dtype)
+
+    def gradient(self, d_outputs, d_carry):
+        """Gradients in x, h, carry, kernel, recurrent kernel, bias, recurrent bias; the last four in float32."""
+        dz, dr, dh, dcarry = self._backward(tf.transpose(d_outputs, [1, 0, 2]), d_carry)
+        previous = tf.concat([self.h[None], self.hidden[:-1]], 0)  # (time, batch, units)
+        ones = tf.ones((1, self.time * self.batch), self.dtype)
+        x, previous, dz, dr = map(self._flat, (self.x, previous, dz, dr))
+        dx = tf.reshape(tf.matmul(dz, self.transposed[0]), (self.time, self.batch, self.width))
+        of_weights = (
+            tf.matmul(x, dz, transpose_a=True),
+            tf.matmul(previous, dr, transpose_a=True),
+            tf.matmul(ones, dz)[0],  # a product sums in float32 even where its result is bfloat16
+            tf.matmul(ones, dr)[0],
+        )
+        return tf.transpose(dx, [1, 0, 2]), dh, dcarry, *(tf.cast(d, tf.float32) for d in of_weights)
+
+    def _backward(self, d_outputs, d_carry):
+        step = tf.function(self._backward_step, jit_compile=True, autograph=False)
+        d_outputs = self._array(self.units).unstack(d_outputs)
+        width = self.cell.gates * self.units
+        has_own_dr = isinstance(self.cell, GRUCell)
+
+        def body(t, dh, dcarry, dzs, drs):
+            t = t - 1
+            at = (t, t + 1) if self.cell.carries else (0, 0)
+            before, after = (self.carries.read(i) for i in at)
+            dz, dr, dcarry = step(d_outputs.read(t), dh, dcarry, self.gates.read(t), before, after)
+            drs = drs.write(t, dr) if has_own_dr else drs
+            return t, tf.matmul(dr, self.transposed[1]), dcarry, dzs.write(t, dz), drs
+
+        start = self.time, tf.zeros_like(self.h), d_carry, self._array(width), self._array(width)
+        _, dh, dcarry, dzs, drs = tf.while_loop(lambda t, *_: t > 0, body, start)
+        dz = dzs.stack()
+        return dz, drs.stack() if has_own_dr else dz, dh, dcarry
+
+    def _backward_step(self, d_output, dh, dcarry, saved, carry, new_carry):
+        single = partial(tf.cast, dtype=tf.float32)
+        dh = single(d_output) + single(dh)
+        dz, dr, dcarry = self.cell.backward(dh, dcarry, single(saved), carry, new_carry)
+        return tf.cast(dz, self.dtype), tf.cast(dr, self.dtype), dcarry
+
+    def _array(self, width, dtype=None, size=None):
+        size = self.time if size is None else size
+        return tf.TensorArray(dtype or self.dtype, size, element_shape=(self.rows, width), clear_after_read=False)
+
+    def _flat(self, x):
+        return tf.reshape(x, (self.time * self.batch, x.shape[-1]))
+
+
+def _sizes(x):
+    """The shape of x: numbers where they are known while tracing, scalars of the graph where not."""
+    return [fixed if fixed is not None else sized for fixed, sized in zip(x.shape, tf.unstack(tf.shape(x)))]
