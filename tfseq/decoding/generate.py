@@ -45,7 +45,7 @@ def generate(model, prompt, prompt_length=None, *, new_tokens, temperature=1.0, 
     return _compiled_loop(model)(prompt, prompt_length, new_tokens, settings, memory)
 
 
-def decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory=()):
+def decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory=(), return_logits=False):
     """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in, tensor out, nothing checked.
 
     A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
@@ -59,9 +59,10 @@ def decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory=
         new_tokens: () int32, at least 1.
         settings: name -> scalar tensor, as the strategy's `DTYPES`.
         memory: what `model.encode` returned.
+        return_logits: also return what the model said before each choice.
 
     Returns:
-        (batch, new_tokens) int32.
+        tokens (batch, new_tokens) int32, and with `return_logits` also logits (batch, new_tokens, vocabulary) float32.
     """
     batch_size, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
     times = ops.arange(_last(prompt_length) + new_tokens - 1, dtype="int32")  # of the symbol read
@@ -76,14 +77,20 @@ def decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory=
         tokens = ops.where(given < 0, chosen, given)
         logits, state = model.step(tokens, state, memory)
         chosen = strategy.choose(logits, prepared, settings)
-        return (chosen, state), chosen
+        return (chosen, state), (chosen, logits) if return_logits else chosen
 
     start = (ops.zeros_like(prompt_length), model.initial_state(memory, batch_size))
-    _, choices = loops.scan(step, start, (given, prepared), "int32")  # (time, batch)
+    dtypes = ("int32", "float32") if return_logits else "int32"
+    _, outputs = loops.scan(step, start, (given, prepared), dtypes)  # (time, batch, ...)
     first = ops.expand_dims(prompt_length - 1, 1)  # the step that read the prompt's last symbol chose the first new one
     steps = first + ops.arange(new_tokens, dtype="int32")  # (batch, new_tokens)
     rows = ops.expand_dims(ops.arange(batch_size, dtype="int32"), 1)
-    return ops.take(ops.reshape(choices, (-1,)), steps * batch_size + rows, axis=0)
+    where = steps * batch_size + rows  # in time and batch made one axis
+    if return_logits:
+        choices, logits = outputs
+        logits = ops.reshape(logits, (-1, model.vocabulary_size))
+        return ops.take(ops.reshape(choices, (-1,)), where, axis=0), ops.take(logits, where, axis=0)
+    return ops.take(ops.reshape(outputs, (-1,)), where, axis=0)
 
 
 def _last(prompt_length):

@@ -65,10 +65,24 @@ class Sample:
         return draw_keys(settings["seed"], ops.arange(batch_size, dtype="int32"), positions)
 
     @staticmethod
-    def choose(logits, prepared, settings):
-        """The next symbols: logits (batch, vocabulary), prepared (batch,) uint32 -> (batch,) int32."""
+    def scores(logits, prepared, settings):
+        """Logits with noise, -inf where `top_k` cuts: the symbol with the highest score is chosen.
+
+        Args:
+            logits: (batch, vocabulary) float32.
+            prepared: one step of what `prepare` returned, (batch,) uint32.
+            settings: name -> scalar tensor.
+
+        Returns:
+            (batch, vocabulary) float32.
+        """
         noise = gumbel(draw_bits(prepared, logits.shape[-1]))
-        scores = keep_top_k(logits, settings["top_k"]) + settings["temperature"] * noise
+        return keep_top_k(logits, settings["top_k"]) + settings["temperature"] * noise
+
+    @classmethod
+    def choose(cls, logits, prepared, settings):
+        """The next symbols, (batch,) int32; arguments as for `scores`."""
+        scores = cls.scores(logits, prepared, settings)
         _, best = ops.top_k(scores, 1)  # Keras' argmax on TensorFlow looks at the sign of zeros, which ONNX can't
         return ops.cast(ops.squeeze(best, axis=-1), "int32")
 
@@ -84,10 +98,14 @@ def keep_top_k(logits, k):
         (batch, vocabulary) float32.
     """
     vocabulary = logits.shape[-1]
-    kept = ops.logical_or(ops.arange(vocabulary, dtype="int32") < k, k < 1)  # ranks, (vocabulary,)
-    descending, _ = ops.top_k(logits, vocabulary)
-    threshold = ops.min(ops.where(kept, descending, math.inf), axis=-1, keepdims=True)  # (batch, 1)
-    return ops.where(logits < threshold, -math.inf, logits)
+
+    def cut():
+        descending, _ = ops.top_k(logits, vocabulary)
+        beyond = ops.arange(vocabulary, dtype="int32") >= k  # by rank
+        threshold = ops.min(ops.where(beyond, math.inf, descending), axis=-1, keepdims=True)  # (batch, 1)
+        return ops.where(logits < threshold, -math.inf, logits)
+
+    return ops.cond(ops.logical_and(k > 0, k < vocabulary), cut, lambda: logits)  # sorting costs more than a step
 
 
 def _is_number(value) -> bool:

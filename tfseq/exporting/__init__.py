@@ -1,0 +1,6 @@
+"""Keras -> ONNX and SavedModel, with the proof that both give what the model gives."""
+
+from tfseq.exporting.export import export
+from tfseq.exporting.parity import ParityReport, verify
+
+__all__ = ["ParityReport", "export", "verify"]

@@ -9,17 +9,17 @@ import keras
 from keras import ops, tree
 
 
-def scan(step, carry, xs, output_dtype):
+def scan(step, carry, xs, output_dtypes):
     """Runs `step` over the first axis of `xs`.
 
     Args:
-        step: (carry, x) -> (carry, y); x is one slice of `xs`, y is one tensor. It is traced once.
+        step: (carry, x) -> (carry, y); x is one slice of `xs`, y a pytree of tensors. It is traced once.
         carry: pytree of tensors; shapes and dtypes stay as they are.
         xs: pytree of tensors, (time, ...) each, time of at least 1.
-        output_dtype: dtype of y.
+        output_dtypes: of y, as a pytree like y.
 
     Returns:
-        the last carry, and every y stacked, (time, ...).
+        the last carry, and y stacked, (time, ...) each.
     """
     if keras.backend.backend() != "tensorflow":
         return ops.scan(step, carry, xs)
@@ -27,14 +27,14 @@ def scan(step, carry, xs, output_dtype):
     import tensorflow as tf
 
     steps = tf.shape(tree.flatten(xs)[0])[0]
-    written = tf.TensorArray(output_dtype, size=steps, element_shape=None)
+    written = [tf.TensorArray(dtype, size=steps) for dtype in tree.flatten(output_dtypes)]
 
     def body(t, carry, written):
         carry, y = step(carry, tree.map_structure(lambda x: tf.gather(x, t), xs))
-        return t + 1, carry, written.write(t, y)
+        return t + 1, carry, [array.write(t, value) for array, value in zip(written, tree.flatten(y))]
 
     _, carry, written = tf.while_loop(lambda *_: True, body, (tf.constant(0), carry, written), maximum_iterations=steps)
-    return carry, written.stack()
+    return carry, tree.pack_sequence_as(output_dtypes, [array.stack() for array in written])
 
 
 def compiled(function):
@@ -44,4 +44,4 @@ def compiled(function):
 
     import tensorflow as tf
 
-    return tf.function(function, reduce_retracing=True)
+    return tf.function(function, reduce_retracing=True, autograph=False)

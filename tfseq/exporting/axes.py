@@ -1,0 +1,33 @@
+"""Which axis of an output is which axis of an input: found by running the graph at two sizes."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tfseq.exporting.cases import draw
+from tfseq.exporting.signature import Signature
+from tfseq.runtime.manifest import TensorSpec
+
+SIZES = ((2, 19), (3, 23))  # batch and length, all different
+
+
+def output_specs(
+    signature: Signature, run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> tuple[TensorSpec, ...]:
+    """The outputs of `run` by name, with the axes that follow an input's axis named after it."""
+    feeds = [draw(signature.inputs, signature.vocabulary_size, *sizes) for sizes in SIZES]
+    results = [run(feed) for feed in feeds]
+    known = {
+        tuple(feed[spec.name].shape[axis] for feed in feeds): size
+        for spec in reversed(signature.inputs)
+        for axis, size in reversed(list(enumerate(spec.shape)))
+        if isinstance(size, str)
+    }
+
+    def shape(name: str) -> tuple[int | str, ...]:
+        pairs = zip(*(result[name].shape for result in results))
+        return tuple(
+            int(a) if a == b else known.get((a, b), f"{name}_axis_{axis}") for axis, (a, b) in enumerate(pairs)
+        )
+
+    return tuple(TensorSpec(name, str(results[0][name].dtype), shape(name)) for name in results[0])

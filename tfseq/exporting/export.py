@@ -1,0 +1,188 @@
+"""Keras model -> one verified file, written whole or not at all."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+
+import tfseq
+from tfseq.decoding.sample import Sample
+from tfseq.errors import ArtefactError, ExportError, ParityError
+from tfseq.exporting import parity
+from tfseq.exporting.axes import output_specs
+from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
+from tfseq.exporting.passes import count_operators
+from tfseq.exporting.precision import as_float32
+from tfseq.exporting.provenance import provenance, require_finite_weights
+from tfseq.exporting.saved_model import load_signatures, write_saved_model
+from tfseq.exporting.signature import GENERATED, forward_signature, generation_signature
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.session import Session
+
+LARGEST_FILE = 2**31 - 1  # of protobuf
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    decode: Sample | None = None,
+    tokenizer: Any = None,
+    name: str | None = None,
+    data: Any = None,
+    opset: int = 18,
+    samples: Iterable[Mapping[str, np.ndarray]] = (),
+    verify: bool = True,
+) -> Manifest:
+    """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
+
+    A model that computes in float16 or bfloat16 is exported as a float32 copy.
+
+    Args:
+        model: a built Keras model on the TensorFlow backend.
+        path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
+        decode: how a `tfseq.models.Generator` generates; its fields are the defaults of the file's run-time inputs. The
+            ONNX file then holds the loop (prompt to tokens); None writes the forward graph (tokens to logits).
+        tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
+        name: of the artefact; the file's name if None.
+        data: about the training data, JSON-able; recorded as it is.
+        opset: version of ONNX's operators.
+        samples: inputs to verify a forward graph on beside random ones, as dictionaries of arrays by input name.
+        verify: False leaves the comparison out, and the file says so.
+
+    Returns:
+        The manifest that was written into the file.
+
+    Raises:
+        ExportError: the model can't be exported, or the file can't be written. What stood at `path` still does.
+        ParityError: the file's results differ from the model's. What stood at `path` still does.
+    """
+    path = Path(path)
+    _check_arguments(model, path, decode, tokenizer, opset)
+    require_finite_weights(model)
+    exact = as_float32(model)
+    samples = list(samples)
+    draft = Manifest(
+        name=name or path.stem,
+        task="predict" if decode is None else "generate",
+        inputs=(),
+        outputs=(),
+        operators={},
+        opset=opset,
+        tokenizer=tokenizer and tokenizer.to_json(),
+        decoding=decode and {"strategy": decode.NAME, **decode.settings},
+        provenance=provenance(model, data),
+    )
+    write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
+    with _replacing(path) as temporary:
+        return write(temporary, exact, decode, draft, samples, verify)
+
+
+def _write_onnx(path, model, decode, draft, samples, verify):
+    signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
+    graph = to_onnx(signature.function, signature.inputs, draft.opset)
+    _save(graph, path)
+    try:
+        run = Session(path).run
+    except ArtefactError as error:
+        raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
+    outputs = (GENERATED,) if decode else output_specs(signature, run)
+    name_axes(graph.graph.output, outputs)
+    manifest = dataclasses.replace(
+        draft, inputs=signature.inputs, outputs=outputs, operators=count_operators(graph.graph)
+    )
+    _save(graph, path, manifest)
+    if verify:
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+        _save(graph, path, manifest)
+    return manifest
+
+
+def _write_saved_model(path, model, decode, draft, samples, verify):
+    signatures = {"serve": forward_signature(model)}
+    if decode is not None:
+        signatures["generate"] = generation_signature(model, type(decode))
+    write_saved_model(path, model, signatures)
+    described = signatures["generate" if decode else "serve"]
+    outputs = (GENERATED,) if decode else output_specs(described, load_signatures(path)["serve"])
+    manifest = dataclasses.replace(draft, inputs=described.inputs, outputs=outputs)
+    if verify:
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+    notes = path / "assets.extra" / "tfseq.json"  # TensorFlow's place for what is not TensorFlow's
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
+    return manifest
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` if all goes well, and is removed if not."""
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
+    try:
+        new.touch() if path.suffix == ".onnx" else new.mkdir()  # can't write? then say so before the work
+        yield new
+        if path.is_dir():
+            os.replace(path, old)
+        os.replace(new, path)
+    except OSError as error:
+        raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
+    finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        for leftover in (new, old):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) -> None:
+    graph.producer_name, graph.producer_version = "tfseq", tfseq.__version__
+    if manifest:
+        graph.graph.name = manifest.name
+        onnx.helper.set_model_props(graph, manifest.to_metadata())
+    path.write_bytes(graph.SerializeToString())
+
+
+def _require_parity(path: Path, model: keras.Model, samples: list) -> dict[str, Any]:
+    report = parity.verify(path, model, samples)
+    if not report.passed:
+        raise ParityError(f"The exported file differs from the model, so it was not kept.\n{report}")
+    return report.to_json()
+
+
+def _check_arguments(model, path, decode, tokenizer, opset):
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
+            ".keras and export that with KERAS_BACKEND=tensorflow."
+        )
+    if not model.built:
+        raise ExportError(f"{type(model).__name__} has no weights yet; call it on some data or build it, then export.")
+    if opset not in OPSETS or (decode is not None and opset != OPSETS[-1]):
+        raise ExportError(f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and {OPSETS[-1]} with decode.")
+    if decode is not None and not isinstance(decode, Sample):
+        raise ExportError(f"decode is {decode!r}; expected tfseq.Sample(...).")
+    if decode is not None and not isinstance(model, Generator):
+        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
+    if tokenizer is not None and isinstance(model, Generator) and tokenizer.vocabulary_size != model.vocabulary_size:
+        raise ExportError(
+            f"The tokenizer has {tokenizer.vocabulary_size} symbols and the model {model.vocabulary_size}."
+        )
+    if not path.parent.is_dir():
+        raise ExportError(f"There is no folder {path.parent}; create it first.")
+    if path.suffix == ".onnx" and path.is_dir():
+        raise ExportError(f"{path} is a folder; expected a file name.")
+    if path.suffix != ".onnx" and path.exists() and not path.is_dir():
+        raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
+    size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
+    if path.suffix == ".onnx" and size > LARGEST_FILE:
+        raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")

@@ -1,0 +1,297 @@
+"""The gate: an exported file is as good as the model only if it gives the same results, and this measures it."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+
+from tfseq.decoding.generate import generate
+from tfseq.decoding.sample import Sample
+from tfseq.errors import ArtefactError, ExportError
+from tfseq.exporting.cases import ragged_prompts, sweep
+from tfseq.exporting.conversion import first_line, to_onnx
+from tfseq.exporting.precision import as_float32
+from tfseq.exporting.saved_model import load_signatures
+from tfseq.exporting.signature import forward_signature, generation_signature
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.session import Session
+
+TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
+SEQUENCES, ROWS = 100, 10
+TEMPERATURES = (0.0, 0.5, 0.8, 1.0, 1.5)
+NEW_TOKENS = 32
+LONGEST_PROMPT = 12
+
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class NumberCheck:
+    """Arrays compared.
+
+    Attributes:
+        name: what was compared.
+        of, against: the two that were.
+        cases: inputs tried.
+        worst_absolute: largest |a - b|; infinite where shapes or NaNs differ.
+        worst_relative: largest |a - b| / max(1, |b|).
+        tolerance: what worst_relative may be.
+        where: the case and place of the worst.
+    """
+
+    name: str
+    of: str
+    against: str
+    cases: int
+    worst_absolute: float
+    worst_relative: float
+    tolerance: float
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        return self.worst_relative <= self.tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cases} cases, worst error {self.worst_absolute:.2g} ({self.worst_relative:.2g} relative; "
+            f"at most {self.tolerance:g}) at {self.where}"
+        )
+
+
+@dataclass(frozen=True)
+class TokenCheck:
+    """Generated sequences compared.
+
+    Attributes:
+        name: what was compared.
+        of, against: the two that were.
+        sequences: how many, over temperatures, top-k values, seeds and ragged prompts.
+        identical: how many agree in every token.
+        ties: how many part where the model itself scores both tokens the same, up to the tolerance of its logits.
+        where: the first difference that is no tie.
+    """
+
+    name: str
+    of: str
+    against: str
+    sequences: int
+    identical: int
+    ties: int
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        return self.identical + self.ties == self.sequences
+
+    def __str__(self) -> str:
+        ties = f", {self.ties} part at a tie" if self.ties else ""
+        where = f"; first at {self.where}" if self.where else ""
+        return f"{self.identical} of {self.sequences} sequences identical{ties}{where}"
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared, and how it came out. `str(report)` is a table."""
+
+    checks: tuple[NumberCheck | TokenCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest's `parity`."""
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+
+    def __str__(self) -> str:
+        rows = [
+            (check.name, f"{check.of} = {check.against}?", _word(check.passed), str(check)) for check in self.checks
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[3]]) for row in rows]
+        return "\n".join([f"parity {_word(self.passed)}", *lines])
+
+
+def verify(
+    path: str | os.PathLike[str], model: keras.Model, samples: Iterable[Mapping[str, np.ndarray]] = ()
+) -> ParityReport:
+    """Compares an exported file with the model it came from.
+
+    A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 100 sequences,
+    over temperatures, top-k values, seeds and ragged prompts, which have to be identical; and the logits inside its
+    loop, from a conversion of the same loop that gives them out, are compared with `call` on the finished sequences.
+
+    Args:
+        path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
+        model: the Keras model. One of lower precision is compared in float32, which is what was exported.
+        samples: further inputs of a forward graph, as dictionaries of arrays by input name.
+
+    Returns:
+        The report; see its `passed`.
+
+    Raises:
+        ArtefactError: there is no such file, or it can't be run.
+        ExportError: the model can't be run.
+    """
+    model = as_float32(model)
+    if Path(path).is_dir():
+        runs = load_signatures(path)
+        checks = [check_forward(runs["serve"], model, "saved model", samples)]
+        if "generate" in runs:
+            checks += check_generation(runs["generate"], model, "saved model")
+        return ParityReport(tuple(checks))
+    session = Session(path)
+    manifest = Manifest.from_metadata(session.metadata)
+    if manifest.task == "predict":
+        return ParityReport((check_forward(session.run, model, "onnx", samples),))
+    if not isinstance(model, Generator):
+        raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
+    return ParityReport((check_loop_logits(model, manifest.opset), *check_generation(session.run, model, "onnx")))
+
+
+def check_forward(
+    run: Run, model: keras.Model, of: str, samples: Iterable[Mapping[str, np.ndarray]] = ()
+) -> NumberCheck:
+    """`run` against the model's `call`, over the sweep and the samples."""
+    signature = forward_signature(model)
+    worst = _Worst()
+    refusal: Exception | None = None
+    for feeds in [*sweep(signature.inputs, signature.vocabulary_size), *samples]:
+        try:
+            expected = signature.function(**{name: keras.ops.convert_to_tensor(a) for name, a in feeds.items()})
+        except Exception as error:  # a size that the model itself doesn't take, such as a length below its kernel's
+            refusal = error
+            continue
+        got = run(feeds)
+        for name, value in expected.items():
+            worst.add(np.asarray(got[name]), keras.ops.convert_to_numpy(value), _describe(feeds), name)
+    if not worst.cases:
+        raise ExportError(
+            f"{type(model).__name__} takes none of the inputs tried: {first_line(refusal) if refusal else ''} "
+            "Give samples: dictionaries of arrays by input name."
+        )
+    names = " and ".join(expected) if len(expected) < 4 else "outputs"
+    return worst.check(names, of, "keras")
+
+
+def check_loop_logits(model: Generator, opset: int = 18) -> NumberCheck:
+    """The logits inside the exported loop against `call` on the sequences it generated."""
+    signature = generation_signature(model, Sample, return_logits=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "loop.onnx"
+        onnx.save(to_onnx(signature.function, signature.inputs, opset), path)
+        run = Session(path).run
+    worst = _Worst()
+    for seed, batch in enumerate((1, 3, 8)):
+        prompt, length = ragged_prompts(model.vocabulary_size, batch, LONGEST_PROMPT, seed)
+        got = run(_feeds(prompt, length, {"temperature": 0.8, "top_k": 0, "seed": seed}))
+        steps = length[:, None] - 1 + np.arange(NEW_TOKENS)  # (batch, new_tokens)
+        sequences = np.zeros((batch, LONGEST_PROMPT + NEW_TOKENS), "int32")
+        sequences[:, :LONGEST_PROMPT] = prompt
+        np.put_along_axis(sequences, steps + 1, got["tokens"], axis=1)
+        logits = keras.ops.convert_to_numpy(model(sequences, training=False))
+        expected = np.take_along_axis(logits, steps[:, :, None], axis=1)
+        worst.add(got["logits"], expected, f"batch {batch}, new_tokens {NEW_TOKENS}", "logits")
+    return worst.check("logits", "onnx loop", "keras")
+
+
+def check_generation(run: Run, model: Generator, of: str) -> list[TokenCheck]:
+    """`run` against `tfseq.decoding.generate`, which has to give the same tokens."""
+    vocabulary = model.vocabulary_size
+    identical = ties = 0
+    where = ""
+    for case in range(SEQUENCES // ROWS):
+        prompt, length = ragged_prompts(vocabulary, ROWS, LONGEST_PROMPT, seed=100 + case)
+        settings = {
+            "temperature": TEMPERATURES[case % len(TEMPERATURES)],
+            "top_k": (0, 5, 0, 2, vocabulary + 1)[case // 2 % 5],
+            "seed": 7919 * case - 3,
+        }
+        got = np.asarray(run(_feeds(prompt, length, settings))["tokens"])
+        expected = keras.ops.convert_to_numpy(generate(model, prompt, length, new_tokens=NEW_TOKENS, **settings))
+        if got.shape != expected.shape:
+            where = where or f"{settings}: shape {got.shape} for {expected.shape}"
+            continue
+        for row in range(ROWS):
+            difference = np.flatnonzero(got[row] != expected[row])
+            if not difference.size:
+                identical += 1
+                continue
+            first = int(difference[0])
+            read = np.concatenate([prompt[row, : length[row]], expected[row, :first]])
+            if _rounding_decides(model, read, row, settings, int(got[row, first])):
+                ties += 1
+            else:
+                where = (
+                    where or f"{settings}, row {row}, new token {first}: {got[row, first]}, not {expected[row, first]}"
+                )
+    return [TokenCheck("tokens", of, "keras", SEQUENCES, identical, ties, where)]
+
+
+def _feeds(prompt, length, settings):
+    values = {name: np.asarray(value, Sample.DTYPES[name]) for name, value in settings.items()}
+    return {"prompt": prompt, "prompt_length": length, "new_tokens": np.asarray(NEW_TOKENS, "int32"), **values}
+
+
+def _rounding_decides(model: Generator, read: np.ndarray, row: int, settings: Mapping[str, Any], token: int) -> bool:
+    """Whether errors in the logits within the tolerance could make the model choose `token` after `read`."""
+    logits = keras.ops.convert_to_numpy(model(read[None], training=False))[:, -1]  # (1, vocabulary)
+    tensors = {name: np.asarray(value, Sample.DTYPES[name]) for name, value in settings.items()} | {
+        "top_k": np.int32(0)
+    }
+    key = Sample.prepare(tensors, row + 1, np.asarray([len(read)], "int32"))[0, row:]
+    scores = keras.ops.convert_to_numpy(Sample.scores(keras.ops.convert_to_tensor(logits), key, tensors))[0]
+    k = settings["top_k"] if 0 < settings["top_k"] < logits.size else logits.size
+    last_kept = np.sort(logits[0])[-k]
+    slack = TOLERANCE * max(1.0, float(np.abs(logits).max()))
+    rivals = scores[logits[0] > last_kept + slack]
+    return bool(logits[0, token] >= last_kept - slack and scores[token] >= rivals.max(initial=-np.inf) - 2 * slack)
+
+
+class _Worst:
+    """The largest errors over cases, and where they are."""
+
+    def __init__(self):
+        self.cases, self.absolute, self.relative, self.where = 0, 0.0, 0.0, "none"
+        self._seen = ""
+
+    def add(self, got: np.ndarray, expected: np.ndarray, case: str, output: str) -> None:
+        self.cases += case != self._seen
+        self._seen = case
+        absolute, relative, place = _errors(got, expected)
+        if relative > self.relative or self.where == "none":
+            self.absolute, self.relative = max(self.absolute, absolute), relative
+            self.where = f"{case}: {output}{list(place)}"
+
+    def check(self, name: str, of: str, against: str) -> NumberCheck:
+        return NumberCheck(name, of, against, self.cases, self.absolute, self.relative, TOLERANCE, self.where)
+
+
+def _errors(got: np.ndarray, expected: np.ndarray) -> tuple[float, float, Sequence[int]]:
+    if got.shape != expected.shape:
+        return np.inf, np.inf, [*got.shape]
+    if not expected.size:
+        return 0.0, 0.0, []
+    a, b = got.astype("float64"), expected.astype("float64")
+    with np.errstate(invalid="ignore"):
+        absolute = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        absolute = np.where(np.isnan(absolute), np.inf, absolute)
+        relative = absolute / np.maximum(1.0, np.where(np.isfinite(b), np.abs(b), 1.0))
+    place = np.unravel_index(np.argmax(relative), relative.shape)
+    return float(absolute.max()), float(relative.max()), [int(i) for i in place]
+
+
+def _describe(feeds: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {tuple(array.shape)}" for name, array in feeds.items())
+
+
+def _word(passed: bool) -> str:
+    return "passed" if passed else "FAILED"

@@ -1,0 +1,53 @@
+"""SavedModel with named signatures, which TensorFlow loads and serves without our code."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseq.errors import ArtefactError
+from tfseq.exporting.conversion import first_line, tensorflow_specs
+from tfseq.exporting.signature import Signature
+
+
+def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> None:
+    """Writes a SavedModel whose signatures take and give tensors by name.
+
+    Args:
+        folder: a new folder.
+        model: whose variables the signatures read.
+        signatures: by name; the first is also `serving_default`.
+    """
+    module = tf.Module()
+    module.variables_ = [weight.value for weight in model.weights]
+    functions = {}
+    for name, signature in signatures.items():
+        specs = {spec.name: tensor for spec, tensor in zip(signature.inputs, tensorflow_specs(signature.inputs))}
+        functions[name] = tf.function(signature.function, autograph=False).get_concrete_function(**specs)
+    first = next(iter(functions.values()))
+    tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
+
+
+def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
+    """The signatures of a SavedModel, as functions of arrays by name.
+
+    Raises:
+        ArtefactError: there is no SavedModel in the folder.
+    """
+    try:
+        loaded = tf.saved_model.load(folder)
+    except Exception as error:
+        raise ArtefactError(f"{folder} is not a SavedModel that TensorFlow can load: {first_line(error)}") from None
+
+    def runner(signature):
+        def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            outputs = signature(**{name: tf.constant(array) for name, array in feeds.items()})
+            return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+        run.loaded = loaded  # variables live as long as what was loaded
+        return run
+
+    return {name: runner(signature) for name, signature in loaded.signatures.items()}
