@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfseq.errors import TrainingError
+from tfseq.training.evaluation import nats_per_symbol, symbol_loss
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.progress import Progress
 from tfseq.training.scheduled_sampling import ScheduledSampling
@@ -90,8 +91,8 @@ def fit(
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
         _optimizer(settings),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
-        weighted_metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nats")],
+        symbol_loss(),
+        weighted_metrics=[nats_per_symbol()],
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     trainer.optimizer.build(trainer.trainable_variables)

@@ -25,7 +25,11 @@ def plot_learning_curve(history: list[dict[str, float]], path: Path, title: str 
     axes.plot(steps, validation, label="validation", color="C0")
     axes.plot(steps[best], validation[best], "o", color="C0")
     axes.annotate(
-        f"{validation[best]:.3f} nats", (steps[best], validation[best]), xytext=(0, 8), textcoords="offset points", ha="right"
+        f"{validation[best]:.3f} nats",
+        (steps[best], validation[best]),
+        xytext=(0, 8),
+        textcoords="offset points",
+        ha="right",
     )
     axes.set(xlabel="training steps", ylabel="nats per character", title=title)
     bits = axes.secondary_yaxis("right", functions=(lambda n: n / math.log(2), lambda b: b * math.log(2)))

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfseq.training.checkpoint import load_checkpoint, save_checkpoint
+from tfseq.training.evaluation import bits
 
 
 class Progress(keras.callbacks.Callback):
@@ -45,7 +46,7 @@ class Progress(keras.callbacks.Callback):
         self._started = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["bits"], logs["val_bits"] = logs["nats"] / math.log(2), logs["val_nats"] / math.log(2)
+        logs["bits"], logs["val_bits"] = bits(logs["nats"]), bits(logs["val_nats"])
         measured = {name: float(logs[name]) for name in ("nats", "bits", "val_nats", "val_bits")}
         seconds = time.perf_counter() - self._started
         self.history.append({"step": (epoch + 1) * self.steps_per_round, "seconds": round(seconds, 1)} | measured)

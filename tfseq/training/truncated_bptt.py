@@ -37,7 +37,9 @@ class TruncatedBPTT(keras.Model):
     def _carried(self, batch, name):
         state = tree.flatten(self.model.initial_state((), batch))
         return [
-            self.add_weight(shape=s.shape, dtype=s.dtype, initializer="zeros", trainable=False, name=f"{name}_state_{i}")
+            self.add_weight(
+                shape=s.shape, dtype=s.dtype, initializer="zeros", trainable=False, name=f"{name}_state_{i}"
+            )
             for i, s in enumerate(state)
         ]
 

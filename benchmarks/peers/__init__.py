@@ -1,0 +1,1 @@
+"""What others use, written from their published recipes in a few lines of PyTorch."""

@@ -1,0 +1,147 @@
+"""A character language model: text -> truncated BPTT -> ONNX -> text.
+
+python -m pipelines.char_lm quick                      # two minutes, the help texts that come with Python
+python -m pipelines.char_lm full --data FILE           # the README's figure
+python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
+"""
+
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import keras
+
+import tfseq
+from pipelines.card import Card
+from pipelines.presets import run_with_presets
+from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
+from tfseq.exporting import as_float32
+from tfseq.models import RecurrentLanguageModel
+from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
+
+EVALUATION_STREAMS = 16
+
+
+@dataclass(frozen=True)
+class CharLM:
+    """Settings of one run.
+
+    Attributes:
+        data: a UTF-8 text file; the default is the English text of Python's own help topics.
+        tfds: a text data set of tensorflow-datasets instead, such as tiny_shakespeare.
+        cell: the recurrent cell.
+        units: width of each hidden state.
+        depth: recurrent layers.
+        embedding_dim: width of a learned embedding; none feeds one-hot vectors.
+        initial_state: the state before the first character.
+        dropout: rate between layers.
+        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        training: how to train.
+        name: of the artefact, in exported/; char_lm_CELL by default.
+        resume: go on with the run of this name where it was interrupted.
+        prompt: what the sample starts with.
+        length: characters the sample adds.
+        temperature: of the sample, and the file's default.
+    """
+
+    data: Path | None = None
+    tfds: str | None = None
+    cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
+    units: int = 256
+    depth: int = 1
+    embedding_dim: int | None = None
+    initial_state: Literal["zeros", "random", "learned"] = "zeros"
+    dropout: float = 0.0
+    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    name: str | None = None
+    resume: bool = False
+    prompt: str = "The "
+    length: int = 400
+    temperature: float = 0.7
+
+
+QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=1200, evaluate_every=300, learning_rate=6e-3))
+FULL = CharLM(
+    units=512,
+    depth=2,
+    embedding_dim=128,
+    dropout=0.5,
+    training=TrainingSettings(batch=64, chunk=128, steps=3600, evaluate_every=300, warmup=100),
+)
+
+
+def main(settings: CharLM) -> None:
+    one_stream_per_core()
+    training = settings.training
+    name = settings.name or f"char_lm_{settings.cell}"
+    run, exported = Path("runs", name), Path("exported", name)
+
+    corpus = load_corpus(settings.data, settings.tfds)
+    tokenizer = character_tokenizer(corpus.train)
+    train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
+    print(f"{corpus.source}: {len(train):,} characters to learn from, {tokenizer.vocabulary_size} symbols")
+
+    def streams(step):
+        return contiguous_streams(train, training.batch, training.chunk, start=step, epochs=None, seed=training.seed)
+
+    held_out = evaluation_stream(validation, EVALUATION_STREAMS, training.chunk)
+    model = build(settings, tokenizer.vocabulary_size)
+    identity = {"model": model.get_config(), "data": corpus.sha256}
+    history = fit(
+        model,
+        streams,
+        held_out,
+        training,
+        run,
+        resume=settings.resume,
+        identity=identity,
+        evaluation_batch=EVALUATION_STREAMS,
+    )
+
+    model = as_float32(model)
+    nats = evaluate(model, held_out, EVALUATION_STREAMS)
+    print(f"validation: {nats:.4f} nats ({bits(nats):.4f} bits) per character, in float32")
+
+    exported.mkdir(parents=True, exist_ok=True)
+    model.save(exported / "model.keras")
+    tokenizer.save(exported / "tokenizer.json")
+    decode = tfseq.Sample(temperature=settings.temperature)
+    scores = {"validation_nats": round(nats, 4), "validation_bits": round(bits(nats), 4)}
+    data = corpus.provenance() | scores
+    tfseq.export(model, exported / "saved_model", decode=decode, tokenizer=tokenizer, name=name, data=data)
+    tfseq.export(model, exported / "forward.onnx", tokenizer=tokenizer, name=name, data=data)
+    manifest = tfseq.export(model, exported / "model.onnx", decode=decode, tokenizer=tokenizer, name=name, data=data)
+
+    file = tfseq.runtime.load(exported / "model.onnx")  # no TensorFlow from here on
+    sample = settings.prompt + file.generate(settings.prompt, length=settings.length)
+    print(f"\n{exported / 'model.onnx'}, run by ONNX Runtime, continues {settings.prompt!r}:\n\n{sample}\n")
+    shutil.copy(run / "learning_curve.png", exported)
+    Card(
+        what=f"Character language model: {settings.depth} x {settings.units} {settings.cell.upper()}",
+        name=name,
+        scores=scores | {"steps": history[-1]["step"], "training_seconds": history[-1]["seconds"]},
+        settings=asdict(settings),
+        sample=sample,
+        manifest=manifest,
+    ).write(exported / "card.md")
+
+
+def build(settings: CharLM, vocabulary_size: int) -> RecurrentLanguageModel:
+    keras.utils.set_random_seed(settings.training.seed)
+    return RecurrentLanguageModel(
+        vocabulary_size,
+        units=settings.units,
+        depth=settings.depth,
+        cell=settings.cell,
+        embedding_dim=settings.embedding_dim,
+        initial_state=settings.initial_state,
+        dropout=settings.dropout,
+        dtype=settings.precision,
+        name="char_lm",
+    )
+
+
+if __name__ == "__main__":
+    run_with_presets(main, quick=QUICK, full=FULL)

@@ -1,0 +1,36 @@
+"""The loss of a recurrent model on a text it has not learned from."""
+
+import math
+from collections.abc import Iterable
+
+import keras
+
+from tfseq.training.truncated_bptt import TruncatedBPTT
+
+
+def evaluate(model: keras.Model, validation: Iterable, batch: int) -> float:
+    """Mean cross-entropy of a language model in nats per symbol, with the state carried through each stream.
+
+    Args:
+        model: with `initial_state` and `read`, such as RecurrentLanguageModel.
+        validation: one pass over the text, as `tfseq.data.evaluation_stream` gives it.
+        batch: number of its streams.
+    """
+    evaluator = TruncatedBPTT(model, batch)
+    evaluator.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
+    return float(evaluator.evaluate(validation, verbose=0, return_dict=True)["nats"])
+
+
+def symbol_loss() -> keras.losses.Loss:
+    """Cross-entropy of logits with the symbols that came, averaged where weights are not 0."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+
+
+def nats_per_symbol() -> keras.metrics.Metric:
+    """The same, exact over batches whose weights differ in number; to be given as a weighted metric."""
+    return keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nats")
+
+
+def bits(nats: float) -> float:
+    """Nats in bits."""
+    return nats / math.log(2)
