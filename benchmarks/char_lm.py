@@ -22,7 +22,7 @@ def train_for(seconds: float, path: str) -> dict[str, float]:
     import keras
 
     from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
-    from tfseq.exporting import as_float32
+    from tfseq.exporting.precision import as_float32
     from tfseq.models import RecurrentLanguageModel
 
     corpus = load_corpus(path)

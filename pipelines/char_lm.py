@@ -6,6 +6,7 @@ python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
 """
 
 import shutil
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ import tfseq
 from pipelines.card import Card
 from pipelines.presets import run_with_presets
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
-from tfseq.exporting import as_float32
+from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentLanguageModel
 from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
 
@@ -38,7 +39,7 @@ class CharLM:
         dropout: rate between layers.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
         training: how to train.
-        name: of the artefact, in exported/; char_lm_CELL by default.
+        name: of the artefact, in exported/; char_lm_CELL or char_lm_DATA_CELL by default.
         resume: go on with the run of this name where it was interrupted.
         prompt: what the sample starts with.
         length: characters the sample adds.
@@ -75,10 +76,9 @@ FULL = CharLM(
 def main(settings: CharLM) -> None:
     one_stream_per_core()
     training = settings.training
-    name = settings.name or f"char_lm_{settings.cell}"
-    run, exported = Path("runs", name), Path("exported", name)
-
     corpus = load_corpus(settings.data, settings.tfds)
+    name = settings.name or artefact_name(settings, corpus.name)
+    run, exported = Path("runs", name), Path("exported", name)
     tokenizer = character_tokenizer(corpus.train)
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
     print(f"{corpus.source}: {len(train):,} characters to learn from, {tokenizer.vocabulary_size} symbols")
@@ -98,6 +98,7 @@ def main(settings: CharLM) -> None:
         resume=settings.resume,
         identity=identity,
         evaluation_batch=EVALUATION_STREAMS,
+        verbose=1 if sys.stdout.isatty() else 2,
     )
 
     model = as_float32(model)
@@ -126,6 +127,11 @@ def main(settings: CharLM) -> None:
         sample=sample,
         manifest=manifest,
     ).write(exported / "card.md")
+
+
+def artefact_name(settings: CharLM, corpus: str) -> str:
+    default_data = settings.data is None and settings.tfds is None
+    return f"char_lm_{settings.cell}" if default_data else f"char_lm_{corpus}_{settings.cell}"
 
 
 def build(settings: CharLM, vocabulary_size: int) -> RecurrentLanguageModel:
