@@ -166,7 +166,7 @@ assert keras.backend.backend() == "jax"
 model = keras.saving.load_model(f"{sys.argv[1]}/model.keras")
 data = np.load(f"{sys.argv[1]}/prompts.npz")
 tokens = generate(model, data["prompt"], data["lengths"], new_tokens=30, temperature=0.9, top_k=6, seed=3)
-np.savez(f"{sys.argv[1]}/jax.npz", tokens=tokens, bits=draw_bits(np.arange(9, dtype="uint32"), 9))
+np.savez(f"{sys.argv[1]}/jax.npz", tokens=tokens, bits=draw_bits(np.arange(9, dtype="uint32")[:, None], 9))
 """
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, timeout=120)

@@ -23,7 +23,7 @@ def bits_of(seed, row, position, symbol):
 def drawn(seed=0, rows=1, positions=1, symbols=1):
     """Bits as (positions, rows, symbols), all at once."""
     keys = np.asarray(draw_keys(np.int32(seed), np.arange(rows, dtype="int32"), np.arange(positions, dtype="int32")))
-    return np.asarray(draw_bits(keys.reshape(-1), symbols)).reshape(positions, rows, symbols)
+    return np.asarray(draw_bits(keys.reshape(-1, 1), symbols)).reshape(positions, rows, symbols)
 
 
 def chi_square(counts):

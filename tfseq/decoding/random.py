@@ -28,11 +28,11 @@ def draw_keys(seed, rows, positions):
         positions: (time,) int32.
 
     Returns:
-        (time, batch) uint32.
+        (time, batch, 1) uint32.
     """
     seed, rows, positions = (ops.cast(x, "uint32") for x in (seed, rows, positions))
-    streams = lowbias32(ops.bitwise_xor(lowbias32(ops.bitwise_xor(seed, np.uint32(0x9E3779B9))), rows))  # (batch,)
-    return lowbias32(ops.bitwise_xor(streams, ops.expand_dims(positions, 1)))
+    streams = lowbias32(ops.bitwise_xor(lowbias32(ops.bitwise_xor(seed, np.uint32(0x9E3779B9))), rows))
+    return lowbias32(ops.bitwise_xor(ops.reshape(streams, (-1, 1)), ops.reshape(positions, (-1, 1, 1))))
 
 
 def draw_bits(keys, symbols):
@@ -41,14 +41,14 @@ def draw_bits(keys, symbols):
     Symbols are hashed before they meet the key, so that two keys that differ in few bits don't share their numbers.
 
     Args:
-        keys: (batch,) uint32.
+        keys: (batch, 1) uint32.
         symbols: how many; a Python integer.
 
     Returns:
         (batch, symbols) uint32.
     """
     hashed = lowbias32(ops.cast(ops.arange(symbols, dtype="int32"), "uint32"))
-    return lowbias32(ops.bitwise_xor(ops.expand_dims(keys, 1), hashed))
+    return lowbias32(ops.bitwise_xor(keys, hashed))
 
 
 def uniform(bits):

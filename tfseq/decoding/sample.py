@@ -60,7 +60,7 @@ class Sample:
             positions: of the new symbols in their sequences, (time,) int32.
 
         Returns:
-            a key for the random numbers of each step and row, (time, batch) uint32.
+            a key for the random numbers of each step and row, (time, batch, 1) uint32.
         """
         return draw_keys(settings["seed"], ops.arange(batch_size, dtype="int32"), positions)
 
@@ -70,7 +70,7 @@ class Sample:
 
         Args:
             logits: (batch, vocabulary) float32.
-            prepared: one step of what `prepare` returned, (batch,) uint32.
+            prepared: one step of what `prepare` returned, (batch, 1) uint32.
             settings: name -> scalar tensor.
 
         Returns:

@@ -1,6 +1,7 @@
 """Keras -> ONNX and SavedModel, with the proof that both give what the model gives."""
 
 from tfseq.exporting.export import export
-from tfseq.exporting.parity import ParityReport, verify
+from tfseq.exporting.parity import verify
+from tfseq.exporting.report import ParityReport
 
 __all__ = ["ParityReport", "export", "verify"]

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 
 import onnx
 import tensorflow as tf
@@ -67,7 +67,7 @@ def tensorflow_specs(inputs: Sequence[TensorSpec]) -> list[tf.TensorSpec]:
     ]
 
 
-def name_axes(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
+def name_axes(values: MutableSequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
     """Puts the graph's inputs or outputs in the order of `specs` and names their axes.
 
     Raises:

@@ -78,8 +78,8 @@ def export(
         outputs=(),
         operators={},
         opset=opset,
-        tokenizer=tokenizer and tokenizer.to_json(),
-        decoding=decode and {"strategy": decode.NAME, **decode.settings},
+        tokenizer=None if tokenizer is None else tokenizer.to_json(),
+        decoding=None if decode is None else {"strategy": decode.NAME, **decode.settings},
         provenance=provenance(model, data),
     )
     write = _write_onnx if path.suffix == ".onnx" else _write_saved_model

@@ -2,8 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import onnx
 
 from tfseq.decoding.generate import generate
 from tfseq.decoding.sample import Sample
-from tfseq.errors import ArtefactError, ExportError
+from tfseq.errors import ArtefactError, ExportError, InputError
 from tfseq.exporting.cases import ragged_prompts, sweep
-from tfseq.exporting.conversion import first_line, to_onnx
+from tfseq.exporting.conversion import OPSETS, first_line, to_onnx
 from tfseq.exporting.precision import as_float32
+from tfseq.exporting.report import NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.saved_model import load_signatures
 from tfseq.exporting.signature import forward_signature, generation_signature
 from tfseq.models.generator import Generator
@@ -30,94 +30,6 @@ NEW_TOKENS = 32
 LONGEST_PROMPT = 12
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class NumberCheck:
-    """Arrays compared.
-
-    Attributes:
-        name: what was compared.
-        of, against: the two that were.
-        cases: inputs tried.
-        worst_absolute: largest |a - b|; infinite where shapes or NaNs differ.
-        worst_relative: largest |a - b| / max(1, |b|).
-        tolerance: what worst_relative may be.
-        where: the case and place of the worst.
-    """
-
-    name: str
-    of: str
-    against: str
-    cases: int
-    worst_absolute: float
-    worst_relative: float
-    tolerance: float
-    where: str
-
-    @property
-    def passed(self) -> bool:
-        return self.worst_relative <= self.tolerance
-
-    def __str__(self) -> str:
-        return (
-            f"{self.cases} cases, worst error {self.worst_absolute:.2g} ({self.worst_relative:.2g} relative; "
-            f"at most {self.tolerance:g}) at {self.where}"
-        )
-
-
-@dataclass(frozen=True)
-class TokenCheck:
-    """Generated sequences compared.
-
-    Attributes:
-        name: what was compared.
-        of, against: the two that were.
-        sequences: how many, over temperatures, top-k values, seeds and ragged prompts.
-        identical: how many agree in every token.
-        ties: how many part where the model itself scores both tokens the same, up to the tolerance of its logits.
-        where: the first difference that is no tie.
-    """
-
-    name: str
-    of: str
-    against: str
-    sequences: int
-    identical: int
-    ties: int
-    where: str
-
-    @property
-    def passed(self) -> bool:
-        return self.identical + self.ties == self.sequences
-
-    def __str__(self) -> str:
-        ties = f", {self.ties} part at a tie" if self.ties else ""
-        where = f"; first at {self.where}" if self.where else ""
-        return f"{self.identical} of {self.sequences} sequences identical{ties}{where}"
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """What was compared, and how it came out. `str(report)` is a table."""
-
-    checks: tuple[NumberCheck | TokenCheck, ...]
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest's `parity`."""
-        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
-
-    def __str__(self) -> str:
-        rows = [
-            (check.name, f"{check.of} = {check.against}?", _word(check.passed), str(check)) for check in self.checks
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[3]]) for row in rows]
-        return "\n".join([f"parity {_word(self.passed)}", *lines])
 
 
 def verify(
@@ -142,19 +54,28 @@ def verify(
         ExportError: the model can't be run.
     """
     model = as_float32(model)
-    if Path(path).is_dir():
-        runs = load_signatures(path)
-        checks = [check_forward(runs["serve"], model, "saved model", samples)]
+    of, runs = _opened(path)
+    if "generate" in runs and not isinstance(model, Generator):
+        raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
+    checks: list[NumberCheck | TokenCheck] = []
+    try:
+        if "serve" in runs:
+            checks.append(check_forward(runs["serve"], model, of, samples))
+        elif "generate" in runs:
+            checks.append(check_loop_logits(model))
         if "generate" in runs:
-            checks += check_generation(runs["generate"], model, "saved model")
-        return ParityReport(tuple(checks))
+            checks.append(check_generation(runs["generate"], model, of))
+    except InputError as error:
+        raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
+    return ParityReport(tuple(checks))
+
+
+def _opened(path: str | os.PathLike[str]) -> tuple[str, dict[str, Run]]:
+    if Path(path).is_dir():
+        return "saved model", load_signatures(path)
     session = Session(path)
     manifest = Manifest.from_metadata(session.metadata)
-    if manifest.task == "predict":
-        return ParityReport((check_forward(session.run, model, "onnx", samples),))
-    if not isinstance(model, Generator):
-        raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
-    return ParityReport((check_loop_logits(model, manifest.opset), *check_generation(session.run, model, "onnx")))
+    return "onnx", {"serve" if manifest.task == "predict" else "generate": session.run}
 
 
 def check_forward(
@@ -162,7 +83,7 @@ def check_forward(
 ) -> NumberCheck:
     """`run` against the model's `call`, over the sweep and the samples."""
     signature = forward_signature(model)
-    worst = _Worst()
+    worst = WorstError(TOLERANCE)
     refusal: Exception | None = None
     for feeds in [*sweep(signature.inputs, signature.vocabulary_size), *samples]:
         try:
@@ -182,14 +103,14 @@ def check_forward(
     return worst.check(names, of, "keras")
 
 
-def check_loop_logits(model: Generator, opset: int = 18) -> NumberCheck:
+def check_loop_logits(model: Generator) -> NumberCheck:
     """The logits inside the exported loop against `call` on the sequences it generated."""
     signature = generation_signature(model, Sample, return_logits=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loop.onnx"
-        onnx.save(to_onnx(signature.function, signature.inputs, opset), path)
+        onnx.save(to_onnx(signature.function, signature.inputs, OPSETS[-1]), path)
         run = Session(path).run
-    worst = _Worst()
+    worst = WorstError(TOLERANCE)
     for seed, batch in enumerate((1, 3, 8)):
         prompt, length = ragged_prompts(model.vocabulary_size, batch, LONGEST_PROMPT, seed)
         got = run(_feeds(prompt, length, {"temperature": 0.8, "top_k": 0, "seed": seed}))
@@ -203,7 +124,7 @@ def check_loop_logits(model: Generator, opset: int = 18) -> NumberCheck:
     return worst.check("logits", "onnx loop", "keras")
 
 
-def check_generation(run: Run, model: Generator, of: str) -> list[TokenCheck]:
+def check_generation(run: Run, model: Generator, of: str) -> TokenCheck:
     """`run` against `tfseq.decoding.generate`, which has to give the same tokens."""
     vocabulary = model.vocabulary_size
     identical = ties = 0
@@ -233,7 +154,7 @@ def check_generation(run: Run, model: Generator, of: str) -> list[TokenCheck]:
                 where = (
                     where or f"{settings}, row {row}, new token {first}: {got[row, first]}, not {expected[row, first]}"
                 )
-    return [TokenCheck("tokens", of, "keras", SEQUENCES, identical, ties, where)]
+    return TokenCheck("tokens", of, "keras", SEQUENCES, identical, ties, where)
 
 
 def _feeds(prompt, length, settings):
@@ -256,42 +177,5 @@ def _rounding_decides(model: Generator, read: np.ndarray, row: int, settings: Ma
     return bool(logits[0, token] >= last_kept - slack and scores[token] >= rivals.max(initial=-np.inf) - 2 * slack)
 
 
-class _Worst:
-    """The largest errors over cases, and where they are."""
-
-    def __init__(self):
-        self.cases, self.absolute, self.relative, self.where = 0, 0.0, 0.0, "none"
-        self._seen = ""
-
-    def add(self, got: np.ndarray, expected: np.ndarray, case: str, output: str) -> None:
-        self.cases += case != self._seen
-        self._seen = case
-        absolute, relative, place = _errors(got, expected)
-        if relative > self.relative or self.where == "none":
-            self.absolute, self.relative = max(self.absolute, absolute), relative
-            self.where = f"{case}: {output}{list(place)}"
-
-    def check(self, name: str, of: str, against: str) -> NumberCheck:
-        return NumberCheck(name, of, against, self.cases, self.absolute, self.relative, TOLERANCE, self.where)
-
-
-def _errors(got: np.ndarray, expected: np.ndarray) -> tuple[float, float, Sequence[int]]:
-    if got.shape != expected.shape:
-        return np.inf, np.inf, [*got.shape]
-    if not expected.size:
-        return 0.0, 0.0, []
-    a, b = got.astype("float64"), expected.astype("float64")
-    with np.errstate(invalid="ignore"):
-        absolute = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        absolute = np.where(np.isnan(absolute), np.inf, absolute)
-        relative = absolute / np.maximum(1.0, np.where(np.isfinite(b), np.abs(b), 1.0))
-    place = np.unravel_index(np.argmax(relative), relative.shape)
-    return float(absolute.max()), float(relative.max()), [int(i) for i in place]
-
-
 def _describe(feeds: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {tuple(array.shape)}" for name, array in feeds.items())
-
-
-def _word(passed: bool) -> str:
-    return "passed" if passed else "FAILED"

@@ -6,6 +6,7 @@ step, constants computed anew) it runs at every step. These passes move it out.
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 def simplify(model: onnx.ModelProto) -> None:
     """Runs all passes, in place."""
     graph = model.graph
+    _make_names_unique(graph)
     _remove_identities(graph)
     _leave_trip_counts_to_loops(graph)
     _hoist_loop_invariants(graph)
@@ -24,6 +26,7 @@ def simplify(model: onnx.ModelProto) -> None:
     _gather_without_index_repair(graph, _initializers(graph))
     _look_up_one_hot_products(graph, _initializers(graph))
     _remove_unused(graph)
+    _forget_types(graph)
 
 
 def count_operators(graph: GraphProto) -> dict[str, int]:
@@ -66,6 +69,32 @@ def _rename_uses(graph: GraphProto, names: dict[str, str]) -> None:
             for i, name in enumerate(node.input):
                 if name in names:
                     node.input[i] = names[name]
+
+
+def _made_names(graph: GraphProto) -> Iterator[str]:
+    """Of values that the graph itself, without its subgraphs, brings forth."""
+    yield from (value.name for value in graph.input)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (name for node in graph.node for name in node.output if name)
+
+
+def _make_names_unique(graph: GraphProto) -> None:
+    """Two loops may both have a "while/add:0"; a value that moves out must not meet another of its name."""
+    taken: set[str] = set()
+    for g in _all_graphs(graph):
+        own = dict.fromkeys(_made_names(g))
+        names = {}
+        for name in own:
+            if name in taken:
+                i = next(i for i in count(1) if f"{name}/{i}" not in taken and f"{name}/{i}" not in own)
+                names[name] = f"{name}/{i}"
+        if names:
+            _rename_uses(g, names)
+            for value in (*g.input, *g.initializer, *g.output):
+                value.name = names.get(value.name, value.name)
+            for node in g.node:
+                node.output[:] = [names.get(name, name) for name in node.output]
+        taken.update(names.get(name, name) for name in own)
 
 
 def _remove_identities(graph: GraphProto) -> None:
@@ -153,9 +182,10 @@ def _uncarry(graph: GraphProto, loop: NodeProto) -> list[NodeProto]:
     """Lets the body read unchanging values from outside; returns Identity nodes in place of the loop's outputs."""
     (body,) = subgraphs(loop)
     aliases, names = [], {}
+    copies = _resolved({node.output[0]: node.input[0] for node in body.node if node.op_type == "Identity"})
     for i in reversed(range(len(loop.input) - 2)):
-        carried = body.input[i + 2].name
-        if body.output[i + 1].name != carried:
+        carried, handed_on = body.input[i + 2].name, body.output[i + 1].name
+        if copies.get(handed_on, handed_on) != carried:
             continue
         names[carried] = loop.input[i + 2]
         aliases.append(helper.make_node("Identity", [loop.input[i + 2]], [loop.output[i]]))
@@ -208,15 +238,16 @@ def _merge_equal_initializers(graph: GraphProto) -> None:
 
 
 def _gather_without_index_repair(graph: GraphProto, constants: dict[str, onnx.TensorProto]) -> None:
-    """Gather(x, Where(i < 0, i + n, i)) -> Gather(x, i): counting from the end is part of ONNX's Gather."""
+    """Gather(W, Where(i < 0, i + n, i)) -> Gather(W, i): counting from the end is part of ONNX's Gather."""
     made = _producers(graph)
     for g in _all_graphs(graph):
         for node in g.node:
             if node.op_type != "Gather":
                 continue
-            where = made.get(node.input[1])
-            if where is None or where.op_type != "Where":
+            weights, where = constants.get(node.input[0]), made.get(node.input[1])
+            if weights is None or where is None or where.op_type != "Where":
                 continue
+            size = weights.dims[next((a.i for a in node.attribute if a.name == "axis"), 0)]
             less, index = made.get(where.input[0]), where.input[2]
             shifted = made.get(where.input[1])
             if (
@@ -227,6 +258,7 @@ def _gather_without_index_repair(graph: GraphProto, constants: dict[str, onnx.Te
                 and shifted is not None
                 and shifted.op_type == "Add"
                 and index in shifted.input
+                and any(_is_all(constants.get(name), size) for name in shifted.input)
             ):
                 node.input[1] = index
 
@@ -266,3 +298,12 @@ def _remove_unused(graph: GraphProto) -> None:
             g.initializer.extend(constants)
         if not removed:
             return
+
+
+def _forget_types(graph: GraphProto) -> None:
+    """Drops what is noted about values that have moved to another graph."""
+    for g in _all_graphs(graph):
+        made = set(_made_names(g))
+        kept = [value for value in g.value_info if value.name in made]
+        del g.value_info[:]
+        g.value_info.extend(kept)

@@ -1,5 +1,6 @@
 """SavedModel with named signatures, which TensorFlow loads and serves without our code."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,12 +43,9 @@ def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
     except Exception as error:
         raise ArtefactError(f"{folder} is not a SavedModel that TensorFlow can load: {first_line(error)}") from None
 
-    def runner(signature):
-        def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            outputs = signature(**{name: tf.constant(array) for name, array in feeds.items()})
-            return {name: tensor.numpy() for name, tensor in outputs.items()}
+    return {name: functools.partial(_run, loaded, name) for name in loaded.signatures}
 
-        run.loaded = loaded  # variables live as long as what was loaded
-        return run
 
-    return {name: runner(signature) for name, signature in loaded.signatures.items()}
+def _run(loaded, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    outputs = loaded.signatures[signature](**{name: tf.constant(array) for name, array in feeds.items()})
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
