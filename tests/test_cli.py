@@ -169,6 +169,26 @@ def test_a_damaged_tokenizer_is_named(exporter, saved_generator, capsys):
     assert_fails(["export", str(saved_generator), "model.onnx"], "tokenizer", capsys)
 
 
+def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(saved_generator, capsys):
+    import keras
+    import numpy as np
+
+    tokenizer = CharacterTokenizer(["<unk>", *"ehlo"])
+    tokenizer.save(saved_generator.with_name("tokenizer.json"))
+    onnx_file = str(saved_generator.with_name("model.onnx"))
+    main(["export", str(saved_generator), onnx_file])
+    main(["verify", onnx_file, "--against", str(saved_generator)])
+    capsys.readouterr()
+    main(["generate", onnx_file, "he", "--length", "6", "--temperature", "0"])
+
+    model = keras.saving.load_model(saved_generator)
+    tokens = tokenizer.encode("he")
+    for _ in range(6):
+        likeliest = np.argmax(model(tokens[None])[0, -1])
+        tokens = np.append(tokens, likeliest).astype(np.int32)
+    assert capsys.readouterr().out == tokenizer.decode(tokens) + "\n"
+
+
 def assert_fails(command, message, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(command)

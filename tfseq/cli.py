@@ -41,7 +41,7 @@ def export(
         tokenizer: A tokenizer.json to put into the file; by default the one beside the model, if there is one.
         decode: Put the generation loop into the file (sample), or the forward pass alone (none); auto is the loop
             wherever the model can generate.
-        name: What the file calls itself; by default the model's name.
+        name: What the file calls itself; by default the output's name.
         opset: Version of the ONNX operators.
     """
     exporting = _import_exporting()
