@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -167,6 +168,14 @@ def test_a_file_that_keras_cannot_load_is_named(exporter, tmp_path, capsys, cont
 def test_a_damaged_tokenizer_is_named(exporter, saved_generator, capsys):
     saved_generator.with_name("tokenizer.json").write_text(json.dumps({"kind": "characters", "symbols": ["a"]}))
     assert_fails(["export", str(saved_generator), "model.onnx"], "tokenizer", capsys)
+
+
+def test_tensorflow_says_nothing_when_the_command_line_loads_it():
+    program = (
+        "from tfseq.cli import import_tensorflow_quietly as load; load(); import tensorflow, os; os.write(2, b'!')"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("", "!")
 
 
 def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(saved_generator, capsys):

@@ -157,15 +157,31 @@ def _one_line_warnings(program: str, otherwise: Callable[..., None]) -> Callable
 
 
 def _import_exporting() -> ModuleType:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded, or it greets on stderr
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the model was trained on, TensorFlow exports it
     try:
-        import_module("tensorflow")
+        import_tensorflow_quietly()
         return import_module("tfseq.exporting")
-    except ImportError as error:
-        if (error.name or "tfseq").split(".")[0] == "tfseq":
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tfseq"):
             raise
         raise ExportError(f'This needs {error.name}, which is not installed: pip install "tfseq[train]".') from None
+
+
+def import_tensorflow_quietly() -> None:
+    """Loads TensorFlow without the lines about the CPU that its C++ prints on stderr.
+
+    Raises:
+        ModuleNotFoundError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)  # some of the lines come before TensorFlow has read its log level
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _load_keras_model(path: Path) -> Any:

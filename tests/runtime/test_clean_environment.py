@@ -9,7 +9,7 @@ import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"tensorflow", "keras", "tf2onnx", "onnx", "tensorflow_datasets", "matplotlib", "jax"}:
-            raise ImportError(f"{name} is not installed here", name=name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocked())
 """
