@@ -80,6 +80,12 @@ def test_ranks_and_fixed_sizes_are_checked(value, message):
         bind([X], [value], {})
 
 
+@pytest.mark.parametrize("value", [[], [[]], np.zeros((2, 0), int), np.zeros((0, 3), int)])
+def test_empty_arrays_are_refused(value):
+    with pytest.raises(InputError, match="'tokens' is empty"):
+        bind([TOKENS], [value], {})
+
+
 def test_axes_of_one_name_have_one_size():
     with pytest.raises(InputError, match="'batch' is 2 in 'x' and 5 in 'tokens'"):
         bind([X, TOKENS], [np.zeros((2, 3)), np.zeros((5, 7), int)], {})

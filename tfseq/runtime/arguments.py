@@ -19,7 +19,8 @@ def bind(specs: Sequence[TensorSpec], arrays: Sequence[Any], named: Mapping[str,
         arrays, named: anything NumPy reads as an array.
 
     Raises:
-        InputError: an input is missing, unknown or given twice; a type, rank or size is wrong; axes of one name differ.
+        InputError: an input is missing, unknown, given twice or empty; a type, rank or size is wrong; two axes of one
+            name differ.
     """
     wanted = ", ".join(map(str, specs))
     if len(arrays) > len(specs):
@@ -45,6 +46,8 @@ def _cast(spec: TensorSpec, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"The input {spec.name!r} is ragged: its rows differ in length; pad them to {spec}.") from None
+    if array.size == 0:  # operators differ in what they make of it
+        raise InputError(f"The input {spec.name!r} is empty, {array.shape}; expected {spec}.")
     if spec.dtype == "string":
         if array.dtype.kind not in "UO":
             raise InputError(f"The input {spec.name!r} is {array.dtype}; expected text: {spec}.")
@@ -54,8 +57,6 @@ def _cast(spec: TensorSpec, value: Any) -> np.ndarray:
         return array
     if array.dtype.kind in "SU":
         raise InputError(f"The input {spec.name!r} is text; expected {spec}. Encode it first.")
-    if array.size == 0 and array.dtype == np.float64:  # NumPy's type for an empty list of anything
-        return array.astype(dtype)
     if array.dtype.kind not in _CASTS_TO.get(dtype.kind, ""):
         raise InputError(f"The input {spec.name!r} is {array.dtype}; expected {spec}.")
     with np.errstate(over="ignore", invalid="ignore"):
