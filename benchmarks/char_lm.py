@@ -3,7 +3,7 @@
     pip install -e ".[train-cpu,bench]"
     python -m benchmarks.char_lm FILE        # tinyshakespeare: its last 10 % are the validation text
 
-The peer trains its published number of iterations; ours then gets the seconds that took, tracing and compiling included.
+The peer trains its published number of iterations; ours then gets the seconds that took, compiling included.
 """
 
 import argparse

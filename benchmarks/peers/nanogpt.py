@@ -1,7 +1,8 @@
 """nanoGPT's CPU recipe for Shakespeare by character: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 iterations.
 
-Written from the hyper-parameters its README and config/train_shakespeare_char.py publish: no dropout, no biases, tied
-embeddings, GELU, AdamW(0.9, 0.99) with weight decay 0.1 on matrices, warm-up 100 to 1e-3, cosine to 1e-4, clipping at 1.
+Written from the hyper-parameters that its README and config/train_shakespeare_char.py publish: no dropout, no biases,
+tied embeddings, GELU, AdamW(0.9, 0.99) with weight decay 0.1 on matrices, warm-up 100 to 1e-3, cosine to 1e-4,
+clipping at 1.
 """
 
 import json

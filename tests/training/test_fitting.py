@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     run(tmp_path)
     checkpoint = tmp_path / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match="can't be|can be read"):
+    with pytest.raises(TrainingError, match="not a checkpoint that can be read"):
         run(tmp_path, resume=True)
 
 

@@ -14,7 +14,8 @@ def recurrent_layer(cell, units, **kwargs):
     """A recurrent layer that returns its whole output sequence and its last state.
 
     Args:
-        cell: "rnn" (vanilla, tanh), "irnn" (ReLU, identity recurrent weights, zero biases; Le et al., 2015), "lstm" or "gru".
+        cell: "rnn" (vanilla, tanh), "irnn" (ReLU, identity recurrent weights, zero biases; Le et al., 2015), "lstm" or
+            "gru".
         units: width of the hidden state.
         kwargs: further arguments of the Keras layer.
 
@@ -34,73 +35,69 @@ def recurrent_layer(cell, units, **kwargs):
     raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}.")
 
 
-class _FastOnCPU:
-    """Trains on CPUs with our kernels, where the layer's settings are ones they know, else as Keras does."""
-
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        if not (training and mask is None and self._kernels_apply()):
-            return super().inner_loop(sequences, initial_state, mask, training)
-        from tfseq.layers import tensorflow_kernels as kernels
-
-        x = ops.convert_to_tensor(sequences)
-        as_input = [ops.cast(t, x.dtype) for t in self._weights() + list(initial_state[:1])]
-        carry = ops.cast(initial_state[-1], "float32")
-        x = ops.flip(x, axis=1) if self.go_backwards else x
-        outputs, carry = kernels.recurrence(self._cell_equations(kernels), x, *as_input, carry)
-        last = outputs[:, -1]  # (batch, units)
-        states = [last, ops.cast(carry, x.dtype)][: len(initial_state)]
-        return last, outputs if self.return_sequences else last[:, None], states
-
-    def _kernels_apply(self):
-        on_cpu = keras.backend.backend() == "tensorflow" and not _gpu_visible()
-        return on_cpu and not (self.dropout or self.recurrent_dropout or self.unroll) and self._equations_known()
-
-    def _weights(self):
-        """Kernel, recurrent kernel, bias and recurrent bias; zeros where the layer has none."""
-        cell = self.cell
-        zeros = ops.zeros((cell.kernel.shape[-1],))
-        bias = zeros if cell.bias is None else ops.convert_to_tensor(cell.bias)
-        biases = [bias[0], bias[1]] if len(bias.shape) == 2 else [bias, zeros]
-        return [cell.kernel, cell.recurrent_kernel, *biases]
-
-    def _gates_are_standard(self):
-        return self.activation is keras.activations.tanh and self.recurrent_activation is keras.activations.sigmoid
-
-
 @keras.saving.register_keras_serializable(package="tfseq")
-class SimpleRNN(_FastOnCPU, keras.layers.SimpleRNN):
+class SimpleRNN(keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`: h_t = act(W_hh h_{t-1} + W_xh x_t + b)."""
 
-    def _equations_known(self):
-        return self.activation in (keras.activations.tanh, keras.activations.relu)
-
-    def _cell_equations(self, kernels):
-        return kernels.VanillaCell(self.activation.__name__)
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        known = self.activation in (keras.activations.tanh, keras.activations.relu)
+        if not (known and _kernels_apply(self, mask, training)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        return _inner_loop(self, _kernels().VanillaCell(self.activation.__name__), sequences, initial_state)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class LSTM(_FastOnCPU, keras.layers.LSTM):
+class LSTM(keras.layers.LSTM):
     """`keras.layers.LSTM` (Hochreiter and Schmidhuber, 1997): gates i, f, o and candidate g; c_t = f c_{t-1} + i g."""
 
-    def _equations_known(self):
-        return self._gates_are_standard()
-
-    def _cell_equations(self, kernels):
-        return kernels.LSTMCell()
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        if not (_gates_are_standard(self) and _kernels_apply(self, mask, training)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        return _inner_loop(self, _kernels().LSTMCell(), sequences, initial_state)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class GRU(_FastOnCPU, keras.layers.GRU):
+class GRU(keras.layers.GRU):
     """`keras.layers.GRU` (Cho et al., 2014), by default in the form whose reset gate comes after the product."""
 
-    def _equations_known(self):
-        return self._gates_are_standard() and self.reset_after
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        known = _gates_are_standard(self) and self.reset_after
+        if not (known and _kernels_apply(self, mask, training)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        return _inner_loop(self, _kernels().GRUCell(), sequences, initial_state)
 
-    def _cell_equations(self, kernels):
-        return kernels.GRUCell()
+
+def _gates_are_standard(layer):
+    return layer.activation is keras.activations.tanh and layer.recurrent_activation is keras.activations.sigmoid
 
 
-def _gpu_visible():
-    import tensorflow as tf
+def _kernels_apply(layer, mask, training):
+    if not training or mask is not None or keras.backend.backend() != "tensorflow":
+        return False
+    return not (layer.dropout or layer.recurrent_dropout or layer.unroll or _kernels().gpu_visible())
 
-    return bool(tf.config.list_logical_devices("GPU"))
+
+def _kernels():
+    from tfseq.layers import tensorflow_kernels  # loads TensorFlow, which other backends do without
+
+    return tensorflow_kernels
+
+
+def _inner_loop(layer, equations, sequences, initial_state):
+    """Keras' `inner_loop` by our kernels: last output, outputs and states."""
+    x = ops.convert_to_tensor(sequences)  # (batch, time, width)
+    x = ops.flip(x, axis=1) if layer.go_backwards else x
+    weights_and_h = [ops.cast(t, x.dtype) for t in (*_weights(layer.cell), initial_state[0])]
+    carry = ops.cast(initial_state[-1], "float32")
+    outputs, carry = _kernels().recurrence(equations, x, *weights_and_h, carry)
+    last = outputs[:, -1]  # (batch, units)
+    states = [last, ops.cast(carry, x.dtype)][: len(initial_state)]
+    return last, outputs if layer.return_sequences else last[:, None], states
+
+
+def _weights(cell):
+    """Kernel, recurrent kernel, bias and recurrent bias; zeros where the cell has none."""
+    zeros = ops.zeros((cell.kernel.shape[-1],))
+    bias = zeros if cell.bias is None else ops.convert_to_tensor(cell.bias)
+    biases = [bias[0], bias[1]] if len(bias.shape) == 2 else [bias, zeros]
+    return [cell.kernel, cell.recurrent_kernel, *biases]

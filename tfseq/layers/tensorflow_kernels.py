@@ -1,9 +1,9 @@
 """Recurrent layers trained fast on CPUs: the one place in layers, models and decoding that speaks TensorFlow.
 
-What makes a recurrence slow on a CPU is not its arithmetic. Three things are done about it, as cuDNN does them on a GPU:
+What makes a recurrence slow on a CPU is less its arithmetic than how it is cut up. Three things are done about it:
 
-- Products that don't wait for the state leave the loop: the input projection before it, and the gradients of all weights
-  after it, are one large matrix product each. Per step one product with the recurrent weights remains, forward and back.
+- Products that don't wait for the state leave the loop: the input projection before it, and the gradients of all
+  weights after it, are one large matrix product each. One product with the recurrent weights remains per step.
 - Everything between two products (gates, state, casts) is compiled by XLA into one pass over the cache.
 - The batch is cut into one stream per core. A (64, 512) by (512, 2048) product is too small for two threads, while
   two independent loops keep two cores busy.
@@ -45,7 +45,7 @@ class VanillaCell:
 
 
 class LSTMCell:
-    """i, f, o = sigmoid, g = tanh of z_t + r_t; c_t = f c_{t-1} + i g; h_t = o tanh(c_t). Keras orders them i, f, g, o."""
+    """i, f, o = sigmoid, g = tanh of z_t + r_t, in the order i, f, g, o; c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
 
     gates = remembered = 4
     carries = True
@@ -66,7 +66,7 @@ class LSTMCell:
 
 
 class GRUCell:
-    """u, r = sigmoid; n = tanh(z_n + r (r_n + b_n)); h_t = u h_{t-1} + (1 - u) n: the form cuDNN and Keras' `reset_after` use."""
+    """u, r = sigmoid; n = tanh(z_n + r (r_n + b_n)); h_t = u h_{t-1} + (1 - u) n: as `reset_after` has it."""
 
     gates, remembered = 3, 4
     carries = True
@@ -123,6 +123,11 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
         return (outputs, tf.concat([part.last_carry for part in parts], 0)), gradient
 
     return run(x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry)
+
+
+def gpu_visible() -> bool:
+    """Whether TensorFlow would place a layer on a GPU, where cuDNN is faster than these kernels."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _stream_count(batch):

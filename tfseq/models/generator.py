@@ -16,7 +16,7 @@ class Generator(keras.Model):
     vocabulary_size: int
 
     def encode(self, inputs=None):
-        """Reads the source once. Returns the memory: a pytree that stays fixed while decoding, () for a language model."""
+        """Reads the source once. Returns the memory, a pytree that stays fixed: () for a language model."""
         return ()
 
     def initial_state(self, memory, batch_size):

@@ -18,7 +18,7 @@ def save_checkpoint(path: Path, variables, record: dict) -> None:
     # NumPy files know no bfloat16; float32 holds each of its values.
     values = {f"{i:04d}": np.asarray(ops.cast(v, _storable(v.dtype))) for i, v in enumerate(variables)}
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{RECORD: np.array(json.dumps(record))}, **values)
+        np.savez(file, allow_pickle=False, **{RECORD: np.array(json.dumps(record))}, **values)
 
 
 def load_checkpoint(path: Path, variables, identity: dict | None = None) -> dict:

@@ -32,9 +32,17 @@ def plot_learning_curve(history: list[dict[str, float]], path: Path, title: str 
         ha="right",
     )
     axes.set(xlabel="training steps", ylabel="nats per character", title=title)
-    bits = axes.secondary_yaxis("right", functions=(lambda n: n / math.log(2), lambda b: b * math.log(2)))
+    bits = axes.secondary_yaxis("right", functions=(_in_bits, _in_nats))
     bits.set_ylabel("bits per character")
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
+
+
+def _in_bits(nats):
+    return nats / math.log(2)
+
+
+def _in_nats(bits):
+    return bits * math.log(2)

@@ -1,4 +1,4 @@
-"""What happens each time a run has been evaluated: keep the best, stop when it no longer improves, leave a checkpoint."""
+"""What happens each time a run was evaluated: keep the best, stop when it no longer improves, leave a checkpoint."""
 
 import math
 import time

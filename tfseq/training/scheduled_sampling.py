@@ -8,9 +8,9 @@ from keras import ops
 class ScheduledSampling(keras.layers.Layer):
     """Replaces true symbols by predicted ones with a probability that rises linearly (Bengio et al., 2015).
 
-    Early predictions are noise and would teach nothing, so it begins with pure teacher forcing. The predictions come from
-    one parallel pass over the true symbols instead of step by step (Duckworth et al., 2019), which keeps training as fast
-    as two ordinary passes.
+    Early predictions are noise and would teach nothing, so it begins with pure teacher forcing. The predictions come
+    from one parallel pass over the true symbols instead of step by step (Duckworth et al., 2019), which keeps training
+    as fast as two ordinary passes.
 
     Args:
         probability: of a prediction at the end of the rise, 0 to 1.
@@ -22,7 +22,7 @@ class ScheduledSampling(keras.layers.Layer):
         logits: the model's scores after reading each of them, (batch, time, vocabulary).
 
     Returns:
-        symbols to feed, (batch, time) int32. The first of each row stays true: what would predict it lies before the chunk.
+        symbols to feed, (batch, time) int32. The first of each row stays true: what predicts it lies before the chunk.
     """
 
     def __init__(self, probability, steps, seed=0, **kwargs):

@@ -7,18 +7,20 @@ from keras import ops, tree
 class TruncatedBPTT(keras.Model):
     """Trains and evaluates a recurrent model on contiguous streams, with `keras.Model.fit` and `evaluate`.
 
-    Row b of one chunk continues row b of the chunk before, and so does its hidden state: chunk k is read from the state that
-    chunk k-1 left, as a constant, so the loss depends on all the text so far and its gradient on this chunk alone
+    Row b of one chunk continues row b of the chunk before, and so does its hidden state: chunk k is read from the state
+    that chunk k-1 left, as a constant, so the loss depends on all the text so far and its gradient on this chunk alone
     (Williams and Peng, 1990). Training and evaluation carry a state each, so evaluating does not disturb a run.
 
     Args:
         model: a model with `initial_state` and `read`, such as RecurrentLanguageModel.
         batch: number of training streams.
         evaluation_batch: number of evaluation streams; `batch` if not given.
-        scheduled_sampling: feeds the model its own predictions while training; none feeds the true symbols (teacher forcing).
+        scheduled_sampling: feeds the model its own predictions while training; None feeds the true symbols (teacher
+            forcing).
 
     Call arguments:
-        inputs: {"tokens": (batch, time) int32, "starts": (batch,) bool, True where a row begins and its state is the initial one}.
+        inputs: {"tokens": (batch, time) int32, "starts": (batch,) bool}; True where a row begins, from the initial
+            state.
 
     Returns:
         logits, (batch, time, vocabulary).
@@ -56,7 +58,7 @@ class TruncatedBPTT(keras.Model):
         return logits
 
     def _first_state(self, carried, starts):
-        """The initial state where a row starts (differentiable, so it can be learned), else the carried one (a constant)."""
+        """The initial state where a row starts (differentiable, so it can be learned), else the carried one, fixed."""
         initial = self.model.initial_state((), carried[0].shape[0])
         state = [
             ops.where(starts[:, None], first, ops.stop_gradient(ops.cast(last, first.dtype)))
