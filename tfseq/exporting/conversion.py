@@ -7,23 +7,25 @@ from collections.abc import Callable, Iterator, MutableSequence, Sequence
 
 import onnx
 import tensorflow as tf
-import tf2onnx
 
 from tfseq.errors import ExportError
-from tfseq.exporting.operators import handlers
-from tfseq.exporting.passes import simplify
+from tfseq.exporting.passes import all_graphs, simplify
+from tfseq.exporting.tensorflow_to_onnx import convert
 from tfseq.runtime.manifest import TensorSpec
 
 OPSETS = range(13, 19)  # what tf2onnx 1.17 writes
 
 
-def to_onnx(function: Callable, inputs: Sequence[TensorSpec], opset: int) -> onnx.ModelProto:
+def to_onnx(
+    function: Callable, inputs: Sequence[TensorSpec], opset: int, notes: MutableSequence[str] | None = None
+) -> onnx.ModelProto:
     """Converts a function that takes tensors by name and returns a dictionary of tensors.
 
     Args:
         function: what to trace.
         inputs: its arguments; named axes may have any size.
         opset: version of the ai.onnx operators.
+        notes: gets a sentence about each layer that comes out slower than it could be.
 
     Returns:
         A graph that the ONNX checker finds valid, with inputs named as in `inputs` and outputs as in the dictionary.
@@ -40,23 +42,32 @@ def to_onnx(function: Callable, inputs: Sequence[TensorSpec], opset: int) -> onn
     traced = tf.function(positional, input_signature=specs, autograph=False)
     with _quiet() as errors:
         try:
-            model, _ = tf2onnx.convert.from_function(
-                traced, input_signature=specs, opset=opset, custom_op_handlers=handlers()
-            )
+            model, found = convert(traced, specs, opset)
         except ExportError:
             raise
         except Exception as error:
             raise ExportError(f"The model can't be converted to ONNX: {first_line(error)}") from error
     if errors:
         raise ExportError(f"The model can't be converted to ONNX: {'; '.join(dict.fromkeys(errors))}")
+    if notes is not None:
+        notes.extend(found)
     simplify(model)
     name_axes(model.graph.input, inputs)
     model.doc_string = model.graph.doc_string = ""
+    _declare_only_standard_operators(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
         raise ExportError(f"The converted graph is not valid ONNX: {first_line(error)}") from error
     return model
+
+
+def _declare_only_standard_operators(model: onnx.ModelProto) -> None:
+    """tf2onnx also declares ai.onnx.ml, used or not."""
+    used = {node.domain for graph in all_graphs(model.graph) for node in graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def tensorflow_specs(inputs: Sequence[TensorSpec]) -> list[tf.TensorSpec]:

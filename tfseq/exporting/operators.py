@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 # What ONNX Runtime's CPU kernels take, which is less than the standard allows.
 _COMPARED = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64}
-_SELECTED = {*_COMPARED, TensorProto.BOOL, TensorProto.UINT8, TensorProto.STRING}
+_SELECTED = {*_COMPARED, TensorProto.UINT8, TensorProto.STRING}
 
 _COMPARISONS = {
     "Greater": "Greater",
@@ -33,7 +33,8 @@ def _select(graph, node, name, args):
 
 def _compare(graph, node, name, args):
     dtype = graph.get_dtype(node.input[0])
-    if dtype not in _COMPARED:
+    counts_iterations = any("loop_counter" in name for name in node.input)  # int32 in TensorFlow, int64 in ONNX
+    if dtype not in _COMPARED or counts_iterations:
         _compute_in(graph, node, TensorProto.FLOAT if dtype == TensorProto.FLOAT16 else TensorProto.INT64, (0, 1))
     node.type = _COMPARISONS[node.type]
 

@@ -31,32 +31,33 @@ def simplify(model: onnx.ModelProto) -> None:
 
 def count_operators(graph: GraphProto) -> dict[str, int]:
     """How often each operator occurs, subgraphs included, by name."""
-    return dict(sorted(Counter(node.op_type for g in _all_graphs(graph) for node in g.node).items()))
+    return dict(sorted(Counter(node.op_type for g in all_graphs(graph) for node in g.node).items()))
 
 
 def subgraphs(node: NodeProto) -> list[GraphProto]:
     return [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
 
 
-def _all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """The graph and all its subgraphs, outer ones first."""
     yield graph
     for node in graph.node:
         for sub in subgraphs(node):
-            yield from _all_graphs(sub)
+            yield from all_graphs(sub)
 
 
 def _initializers(graph: GraphProto) -> dict[str, onnx.TensorProto]:
     """Of all levels: names are unique across a graph and its subgraphs."""
-    return {t.name: t for g in _all_graphs(graph) for t in g.initializer}
+    return {t.name: t for g in all_graphs(graph) for t in g.initializer}
 
 
 def _producers(graph: GraphProto) -> dict[str, NodeProto]:
-    return {name: node for g in _all_graphs(graph) for node in g.node for name in node.output if name}
+    return {name: node for g in all_graphs(graph) for node in g.node for name in node.output if name}
 
 
 def _uses(graph: GraphProto) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         counts.update(name for node in g.node for name in node.input)
         counts.update(output.name for output in g.output)
     return counts
@@ -64,7 +65,7 @@ def _uses(graph: GraphProto) -> Counter[str]:
 
 def _rename_uses(graph: GraphProto, names: dict[str, str]) -> None:
     """Lets every node of the graph and its subgraphs read `names[x]` for x; outputs of graphs keep their names."""
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         for node in g.node:
             for i, name in enumerate(node.input):
                 if name in names:
@@ -81,7 +82,7 @@ def _made_names(graph: GraphProto) -> Iterator[str]:
 def _make_names_unique(graph: GraphProto) -> None:
     """Two loops may both have a "while/add:0"; a value that moves out must not meet another of its name."""
     taken: set[str] = set()
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         own = dict.fromkeys(_made_names(g))
         names = {}
         for name in own:
@@ -98,7 +99,7 @@ def _make_names_unique(graph: GraphProto) -> None:
 
 
 def _remove_identities(graph: GraphProto) -> None:
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         outputs = {output.name for output in g.output}
         made_here = {name for node in g.node for name in node.output}
         names: dict[str, str] = {}
@@ -139,17 +140,16 @@ def _resolved(names: dict[str, str]) -> dict[str, str]:
 
 
 def _leave_trip_counts_to_loops(graph: GraphProto) -> None:
-    """Removes the test "iteration < M" from bodies of loops that are given M: ONNX's Loop makes it anyway.
-
-    (In TensorFlow the iteration is int32, in ONNX int64, so the test as converted would not even be well typed.)
-    """
-    for g in _all_graphs(graph):
+    """Removes the test "iteration < M" from bodies of loops that are given M: ONNX's Loop makes it anyway."""
+    for g in all_graphs(graph):
         for loop in g.node:
             if loop.op_type != "Loop" or not loop.input[0]:
                 continue
             (body,) = subgraphs(loop)
-            iteration, go_on = body.input[0].name, body.input[1].name
-            true = {n.output[0] for n in body.node if n.op_type == "Less" and n.input[0] == iteration}
+            go_on = body.input[1].name
+            iteration = {body.input[0].name}
+            iteration |= {n.output[0] for n in body.node if n.op_type == "Cast" and n.input[0] in iteration}
+            true = {n.output[0] for n in body.node if n.op_type == "Less" and n.input[0] in iteration}
             names = {}
             for node in body.node:
                 if node.op_type == "And" and true.intersection(node.input):
@@ -240,7 +240,7 @@ def _merge_equal_initializers(graph: GraphProto) -> None:
 def _gather_without_index_repair(graph: GraphProto, constants: dict[str, onnx.TensorProto]) -> None:
     """Gather(W, Where(i < 0, i + n, i)) -> Gather(W, i): counting from the end is part of ONNX's Gather."""
     made = _producers(graph)
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         for node in g.node:
             if node.op_type != "Gather":
                 continue
@@ -266,7 +266,7 @@ def _gather_without_index_repair(graph: GraphProto, constants: dict[str, onnx.Te
 def _look_up_one_hot_products(graph: GraphProto, constants: dict[str, onnx.TensorProto]) -> None:
     """MatMul(OneHot(i), W) -> Gather(W, i): the row itself instead of a product with zeros and a one."""
     made = _producers(graph)
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         for node in g.node:
             one_hot = made.get(node.input[0]) if node.op_type == "MatMul" else None
             weights = constants.get(node.input[1]) if one_hot is not None else None
@@ -288,7 +288,7 @@ def _remove_unused(graph: GraphProto) -> None:
     while True:
         used = set(_uses(graph))
         removed = False
-        for g in _all_graphs(graph):
+        for g in all_graphs(graph):
             kept = [node for node in g.node if used.intersection(node.output)]
             removed |= len(kept) < len(g.node)
             del g.node[:]
@@ -302,7 +302,7 @@ def _remove_unused(graph: GraphProto) -> None:
 
 def _forget_types(graph: GraphProto) -> None:
     """Drops what is noted about values that have moved to another graph."""
-    for g in _all_graphs(graph):
+    for g in all_graphs(graph):
         made = set(_made_names(g))
         kept = [value for value in g.value_info if value.name in made]
         del g.value_info[:]
