@@ -1,7 +1,8 @@
 """One short script per architecture: data -> model -> fit -> evaluate -> export -> verify."""
 
-import os
+from tfseq.cli import import_tensorflow_quietly
 
-# Before TensorFlow is loaded, or it greets on stderr.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # its default, said aloud, so that it need not say so
+try:
+    import_tensorflow_quietly()  # which greets on stderr otherwise
+except ModuleNotFoundError:
+    raise SystemExit('Pipelines train with TensorFlow, which is not installed: pip install "tfseq[train]".') from None

@@ -1,6 +1,6 @@
 """A character language model: text -> truncated BPTT -> ONNX -> text.
 
-python -m pipelines.char_lm quick                      # two minutes, the help texts that come with Python
+python -m pipelines.char_lm quick                      # a minute, the help texts that come with Python
 python -m pipelines.char_lm full --data FILE           # the README's figure
 python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
 """
@@ -63,7 +63,7 @@ class CharLM:
     temperature: float = 0.7
 
 
-QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=1200, evaluate_every=300, learning_rate=6e-3))
+QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=2000, evaluate_every=500, learning_rate=6e-3))
 FULL = CharLM(
     units=512,
     depth=2,
