@@ -1,6 +1,7 @@
 """What a model takes and gives, by name: the function that an exporter traces."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -10,6 +11,9 @@ from tfseq.decoding.generate import decode
 from tfseq.errors import ExportError
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
+
+TOKENS = TensorSpec("tokens", "int32", ("batch", "time"))  # what a language model reads
+GENERATED = TensorSpec("tokens", "int32", ("batch", "new_tokens"))
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ def forward_signature(model: keras.Model) -> Signature:
     if not model.built:
         raise ExportError(f"{type(model).__name__} has no weights yet; call it on some data or build it, then export.")
     if isinstance(model, Generator):
-        tokens = TensorSpec("tokens", "int32", ("batch", "time"))
-        return Signature((tokens,), lambda tokens: {"logits": model(tokens, training=False)}, model.vocabulary_size)
+        return Signature((TOKENS,), _generator_call(model), model.vocabulary_size)
     try:
         structure = get_input_signature(model)
     except ValueError:
@@ -51,7 +54,8 @@ def forward_signature(model: keras.Model) -> Signature:
 
     def function(**tensors):
         arguments = keras.tree.pack_sequence_as(structure, [tensors[name] for name in names])
-        return _named_outputs(model, model(*arguments, training=False))
+        with _without_cudnn(model):
+            return _named_outputs(model, model(*arguments, training=False))
 
     return Signature(inputs, function, _smallest_vocabulary(model))
 
@@ -73,7 +77,25 @@ def generation_signature(model: Generator, strategy, return_logits: bool = False
     return Signature(inputs, function, model.vocabulary_size)
 
 
-GENERATED = TensorSpec("tokens", "int32", ("batch", "new_tokens"))
+def _generator_call(model):
+    def call(tokens):
+        with _without_cudnn(model):
+            return {"logits": model(tokens, training=False)}
+
+    return call
+
+
+@contextlib.contextmanager
+def _without_cudnn(model: keras.Model) -> Iterator[None]:
+    """Keras traces cuDNN's operators where it sees a GPU; no other machine could run them."""
+    layers = [(layer, layer.use_cudnn) for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+    try:
+        for layer, _ in layers:
+            layer.use_cudnn = False
+        yield
+    finally:
+        for layer, before in layers:
+            layer.use_cudnn = before
 
 
 def _input_names(model, specs):

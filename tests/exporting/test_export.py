@@ -1,0 +1,301 @@
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+import tfseq
+from tfseq.decoding import generate
+from tfseq.errors import ExportError, ParityError
+from tfseq.exporting import export, parity, verify
+from tfseq.exporting.report import ParityReport, TokenCheck
+from tfseq.models import RecurrentLanguageModel
+from tfseq.runtime import CharacterTokenizer, load
+
+TOKENIZER = CharacterTokenizer(["<unk>", *"abcdefghij"])
+
+
+def language_model(cell="lstm", embedding_dim=None, **kwargs):
+    keras.utils.set_random_seed(0)
+    kwargs = {"initial_state": "learned"} | kwargs
+    model = RecurrentLanguageModel(TOKENIZER.vocabulary_size, 8, cell=cell, embedding_dim=embedding_dim, **kwargs)
+    model.build()
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.4))
+    return model
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    model = language_model("gru", depth=2)
+    path = tmp_path_factory.mktemp("generator") / "model.onnx"
+    manifest = export(
+        model, path, decode=tfseq.Sample(0.5, 3, 42), tokenizer=TOKENIZER, name="chars", data={"file": "a.txt"}
+    )
+    return model, path, manifest
+
+
+@pytest.mark.parametrize("cell", ["rnn", "irnn", "lstm", "gru"])
+@pytest.mark.parametrize("embedding_dim", [None, 5])
+def test_every_cell_generates_the_same_from_the_file(cell, embedding_dim, tmp_path):
+    model = language_model(cell, embedding_dim)
+    manifest = export(model, tmp_path / "model.onnx", decode=tfseq.Sample(), tokenizer=TOKENIZER)
+    logits, tokens = manifest.parity["checks"]
+    assert manifest.parity["passed"]
+    assert logits["worst_absolute"] < 1e-4
+    assert (tokens["sequences"], tokens["identical"]) == (100, 100)
+    runtime = load(tmp_path / "model.onnx")
+    text = runtime.generate(["abc", "j"], 20, temperature=0.9, top_k=4, seed=5)
+    prompt = np.array([TOKENIZER.encode("abc"), [*TOKENIZER.encode("j"), 0, 0]])
+    expected = generate(model, prompt, [3, 1], new_tokens=20, temperature=0.9, top_k=4, seed=5)
+    assert text == [TOKENIZER.decode(np.asarray(row)) for row in expected]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "irnn", "lstm", "gru"])
+@pytest.mark.parametrize("embedding_dim", [None, 5])
+def test_every_cell_predicts_the_same_from_the_file(cell, embedding_dim, tmp_path):
+    model = language_model(cell, embedding_dim)
+    manifest = export(model, tmp_path / "model.onnx")
+    assert manifest.task == "predict"
+    assert [str(spec) for spec in manifest.inputs] == ["tokens int32 (batch, time)"]
+    assert [str(spec) for spec in manifest.outputs] == ["logits float32 (batch, time, 11)"]
+    (check,) = manifest.parity["checks"]
+    assert check["cases"] == 9
+    tokens = np.random.default_rng(1).integers(0, 11, (2, 5))
+    assert np.allclose(load(tmp_path / "model.onnx").predict(tokens), model(tokens), atol=1e-5)
+
+
+def test_the_manifest_in_the_file_is_the_one_returned(generator):
+    _, path, manifest = generator
+    assert load(path).manifest.to_json() == manifest.to_json()
+
+
+def test_the_manifest_says_what_the_file_is(generator):
+    model, _, manifest = generator
+    assert manifest.name == "chars"
+    assert manifest.task == "generate"
+    assert manifest.decoding == {"strategy": "sample", "temperature": 0.5, "top_k": 3, "seed": 42}
+    assert [spec.name for spec in manifest.inputs] == [
+        *("prompt", "prompt_length", "new_tokens", "temperature", "top_k", "seed")
+    ]
+    assert manifest.provenance["data"] == {"file": "a.txt"}
+    assert manifest.provenance["parameters"] == sum(np.size(w) for w in model.get_weights())
+    assert manifest.provenance["trained_in"] == "float32"
+    assert manifest.operators["Loop"] == 1
+
+
+def test_only_standard_operators_are_used(generator):
+    _, path, _ = generator
+    model = onnx.load(path)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
+    assert {node.domain for node in model.graph.node} == {""}
+
+
+def test_weights_are_stored_once_and_not_carried_through_the_loop(generator):
+    model, path, _ = generator
+    graph = onnx.load(path).graph
+    (loop,) = [node for node in graph.node if node.op_type == "Loop"]
+    constants = {tensor.name for tensor in graph.initializer}
+    carried_constants = [name for name in loop.input[2:] if name in constants and "start" not in name]  # step 0
+    stored = sum(np.prod(tensor.dims) for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.dims[0] > 2)
+    matrices = sum(np.size(w) for w in model.get_weights() if np.ndim(w) == 2 and np.shape(w)[0] > 2)
+    assert carried_constants == []
+    assert stored == matrices
+    assert path.stat().st_size < 4 * model.count_params() + 40_000
+
+
+def test_the_defaults_in_the_file_are_those_of_decode(generator):
+    _, path, _ = generator
+    runtime = load(path)
+    assert runtime.generate("abc", 30) == runtime.generate("abc", 30, temperature=0.5, top_k=3, seed=42)
+
+
+def test_mixed_precision_is_exported_in_float32(tmp_path):
+    model = language_model("lstm", 5, dtype="mixed_bfloat16")
+    manifest = export(model, tmp_path / "model.onnx", decode=tfseq.Sample())
+    twin = language_model("lstm", 5)
+    assert manifest.provenance["trained_in"] == "mixed_bfloat16"
+    assert verify(tmp_path / "model.onnx", twin).passed
+    assert model.compute_dtype == "bfloat16"  # the model itself is left as it was
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_a_saved_model_has_named_signatures_and_needs_none_of_our_code(tmp_path, generates):
+    model = language_model("gru", 4)
+    manifest = export(model, tmp_path / "saved", decode=tfseq.Sample() if generates else None, tokenizer=TOKENIZER)
+    assert manifest.parity["passed"]
+    code = """
+import sys
+sys.modules["tfseq"] = None
+import numpy as np, tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+tokens = tf.constant([[1, 2, 3], [4, 5, 6]])
+result = {"logits": loaded.signatures["serve"](tokens=tokens)["logits"], "names": sorted(loaded.signatures)}
+if "generate" in loaded.signatures:
+    settings = dict(temperature=tf.constant(0.7), top_k=tf.constant(4), seed=tf.constant(3))
+    length = tf.constant([3, 2])
+    result |= loaded.signatures["generate"](prompt=tokens, prompt_length=length, new_tokens=tf.constant(9), **settings)
+np.savez(sys.argv[1] + "/result.npz", **result)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "saved")], check=True, timeout=120, cwd=tmp_path)
+    result = np.load(tmp_path / "saved" / "result.npz")
+    tokens = np.array([[1, 2, 3], [4, 5, 6]])
+    assert result["names"].tolist() == ["generate"] * generates + ["serve", "serving_default"]
+    assert np.allclose(result["logits"], model(tokens), atol=1e-5)
+    if generates:
+        expected = generate(model, tokens, [3, 2], new_tokens=9, temperature=0.7, top_k=4, seed=3)
+        assert np.array_equal(result["tokens"], expected)
+    notes = json.loads((tmp_path / "saved" / "assets.extra" / "tfseq.json").read_text())
+    assert notes == json.loads(json.dumps(manifest.to_json()))
+
+
+def test_a_saved_model_replaces_the_one_before(tmp_path):
+    export(language_model("rnn"), tmp_path / "saved", verify=False)
+    model = language_model("gru")
+    export(model, tmp_path / "saved", verify=False)
+    assert verify(tmp_path / "saved", model).passed
+    assert os.listdir(tmp_path) == ["saved"]
+
+
+def test_a_file_that_fails_parity_is_not_kept_and_the_old_one_stays(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"what stood here before")
+    failed = ParityReport((TokenCheck("tokens", "onnx", "keras", 100, 99, 0, "row 3"),))
+    monkeypatch.setattr(parity, "verify", lambda *_: failed)
+    with pytest.raises(ParityError, match="99 of 100 sequences identical; first at row 3"):
+        export(language_model(), path, decode=tfseq.Sample())
+    assert path.read_bytes() == b"what stood here before"
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parity, "verify", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(language_model(), tmp_path / "saved")
+    assert os.listdir(tmp_path) == []
+
+
+def test_tracing_beside_a_gpu_leaves_cudnn_out(tmp_path, monkeypatch):
+    keras_rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(keras_rnn, "_is_gpu_available", lambda: True)
+    model = language_model("gru")
+    export(model, tmp_path / "saved", verify=False)
+    assert b"CudnnRNN" not in (tmp_path / "saved" / "saved_model.pb").read_bytes()
+    assert model.recurrent[0].use_cudnn == "auto"
+
+
+def test_a_file_can_be_left_unverified_and_says_so(tmp_path):
+    assert export(language_model(), tmp_path / "model.onnx", verify=False).parity is None
+    assert load(tmp_path / "model.onnx").manifest.parity is None
+
+
+def functional():
+    words = keras.Input((None,), dtype="int32", name="words")
+    numbers = keras.Input((3,), name="numbers")
+    x = keras.layers.Embedding(7, 4)(words)
+    x = keras.layers.LSTM(5)(x)
+    x = keras.layers.Concatenate()([x, numbers])
+    return keras.Model(
+        {"words": words, "numbers": numbers},
+        {"label": keras.layers.Dense(2, name="label")(x), "score": keras.layers.Dense(1, name="score")(x)},
+    )
+
+
+def test_a_functional_model_keeps_its_names(tmp_path):
+    manifest = export(functional(), tmp_path / "model.onnx")
+    assert {str(spec) for spec in manifest.inputs} == {"words int32 (batch, time)", "numbers float32 (batch, 3)"}
+    assert {str(spec) for spec in manifest.outputs} == {"label float32 (batch, 2)", "score float32 (batch, 1)"}
+    assert manifest.parity["passed"]
+
+
+def test_a_sequential_model_exports(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((None, 3)), keras.layers.Conv1D(4, 3), keras.layers.GRU(2, return_sequences=True)]
+    )
+    manifest = export(model, tmp_path / "model.onnx")
+    (output,) = manifest.outputs
+    assert output.shape[0] == "batch"
+    assert output.shape[1] not in ("time", "batch")  # two shorter than the input
+    assert manifest.parity["checks"][0]["cases"] == 6  # the model takes no sequence of length 1
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, features):
+        return self.dense(features), keras.ops.sum(features, axis=-1)
+
+
+def test_a_subclassed_model_exports_once_called(tmp_path):
+    model = Subclassed()
+    model(np.zeros((1, 6, 3)))
+    manifest = export(model, tmp_path / "model.onnx")
+    assert [spec.name for spec in manifest.outputs] == ["output_1", "output_2"]
+
+
+def test_samples_join_the_comparison(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    (name,) = [tensor.name for tensor in model.inputs]
+    manifest = export(model, tmp_path / "model.onnx", samples=[{name: np.ones((5, 3), "float32")}])
+    assert manifest.parity["checks"][0]["cases"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "model.keras"}, "expected a keras.Model"),
+        ({"model": Subclassed()}, "no weights yet"),
+        ({"model": RecurrentLanguageModel(5, 4)}, "no weights yet"),
+        ({"path": "missing/model.onnx"}, "no folder"),
+        ({"path": "folder.onnx"}, "is a folder"),
+        ({"path": "file"}, "is a file"),
+        ({"path": "/proc/model.onnx"}, "Can't write /proc/model.onnx"),
+        ({"opset": 12}, "opset"),
+        ({"opset": 17, "decode": tfseq.Sample()}, "opset"),
+        ({"decode": "sample"}, "tfseq.Sample"),
+        (
+            {"decode": tfseq.Sample(), "model": keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])},
+            "Generator",
+        ),
+        ({"tokenizer": CharacterTokenizer(["<unk>", "a"])}, "2 symbols and the model 11"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=message):
+        export(**({"model": language_model(), "path": "model.onnx"} | arguments))
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.onnx"]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    model = language_model()
+    model.head.kernel.assign(np.full(model.head.kernel.shape, np.nan))
+    with pytest.raises(ExportError, match="kernel holds NaN"):
+        export(model, tmp_path / "model.onnx")
+
+
+def test_a_model_that_was_built_but_never_called_is_refused(tmp_path):
+    model = Subclassed()
+    model.built = True
+    with pytest.raises(ExportError, match="never been called"):
+        export(model, tmp_path / "model.onnx")
+
+
+def test_other_backends_are_refused(tmp_path, monkeypatch):
+    model = language_model()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ExportError, match="TensorFlow backend, and this is jax"):
+        export(model, tmp_path / "model.onnx")
