@@ -89,7 +89,8 @@ def export(
 
 def _write_onnx(path, model, decode, draft, samples, verify):
     signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
-    graph = to_onnx(signature.function, signature.inputs, draft.opset)
+    notes: list[str] = []
+    graph = to_onnx(signature.function, signature.inputs, draft.opset, notes)
     _save(graph, path)
     try:
         run = Session(path).run
@@ -98,7 +99,11 @@ def _write_onnx(path, model, decode, draft, samples, verify):
     outputs = (GENERATED,) if decode else output_specs(signature, run)
     name_axes(graph.graph.output, outputs)
     manifest = dataclasses.replace(
-        draft, inputs=signature.inputs, outputs=outputs, operators=count_operators(graph.graph)
+        draft,
+        inputs=signature.inputs,
+        outputs=outputs,
+        operators=count_operators(graph.graph),
+        notes=tuple(notes),
     )
     _save(graph, path, manifest)
     if verify:

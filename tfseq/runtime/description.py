@@ -24,6 +24,7 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
         ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
         ("decoding", [[_decoding(manifest.decoding)]]),
         ("operators", _operators(manifest.operators, manifest.opset)),
+        ("notes", [[note] for note in manifest.notes]),
         ("size", [] if size is None else [[f"{size / 1e6:.2f} MB"]]),
         ("parity", _parity(manifest.parity)),
         ("provenance", _flatten(manifest.provenance)),

@@ -59,6 +59,7 @@ class Manifest:
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
         decoding: strategy, and the defaults of the run-time inputs (temperature, top_k, seed); None for "predict".
         provenance: versions, model class, parameters, hash of the weights, data, date.
+        notes: sentences about what could have come out better, such as a layer without a native operator.
         parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
         format: version of this description.
     """
@@ -72,6 +73,7 @@ class Manifest:
     tokenizer: Mapping[str, Any] | None = None
     decoding: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
     format: int = FORMAT
 
@@ -106,6 +108,7 @@ class Manifest:
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         for side in ("inputs", "outputs"):
             known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])
+        known["notes"] = tuple(value.get("notes") or ())
         return cls(**known)
 
     def to_metadata(self) -> dict[str, str]:
