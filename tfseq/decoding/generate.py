@@ -1,6 +1,8 @@
 """The generation loop: one copy of the model's `step`, for every row and every symbol, read or written."""
 
 import weakref
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,9 +11,20 @@ from keras import ops
 from tfseq.decoding.sample import Sample
 from tfseq.errors import InputError
 from tfseq.layers import loops
+from tfseq.models.generator import Generator
 
 
-def generate(model, prompt, prompt_length=None, *, new_tokens, temperature=1.0, top_k=0, seed=0, memory=()):
+def generate(
+    model: Generator,
+    prompt,
+    prompt_length=None,
+    *,
+    new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+    memory=(),
+):
     """Continues each prompt with symbols that the model draws.
 
     Args:
@@ -45,7 +58,16 @@ def generate(model, prompt, prompt_length=None, *, new_tokens, temperature=1.0, 
     return _compiled_loop(model)(prompt, prompt_length, new_tokens, settings, memory)
 
 
-def decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory=(), return_logits=False):
+def decode(
+    model: Generator,
+    strategy: Sample | type[Sample],
+    prompt,
+    prompt_length,
+    new_tokens,
+    settings: Mapping[str, Any],
+    memory=(),
+    return_logits: bool = False,
+):
     """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in, tensor out, nothing checked.
 
     A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
@@ -108,7 +130,9 @@ def _compiled_loop(model):
         model_reference = weakref.ref(model)  # a strong one would keep the model alive for ever
 
         def run(prompt, prompt_length, new_tokens, settings, memory):
-            return decode(model_reference(), Sample, prompt, prompt_length, new_tokens, settings, memory)
+            model = model_reference()
+            assert model is not None  # whoever calls this holds it
+            return decode(model, Sample, prompt, prompt_length, new_tokens, settings, memory)
 
         _COMPILED[model] = loops.compiled(run)
     return _COMPILED[model]

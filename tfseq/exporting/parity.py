@@ -131,7 +131,7 @@ def check_generation(run: Run, model: Generator, of: str) -> TokenCheck:
     where = ""
     for case in range(SEQUENCES // ROWS):
         prompt, length = ragged_prompts(vocabulary, ROWS, LONGEST_PROMPT, seed=100 + case)
-        settings = {
+        settings: dict[str, Any] = {
             "temperature": TEMPERATURES[case % len(TEMPERATURES)],
             "top_k": (0, 5, 0, 2, vocabulary + 1)[case // 2 % 5],
             "seed": 7919 * case - 3,
