@@ -15,8 +15,10 @@ DOCUMENT = {
     "opset": 18,
     "tokenizer": None,
     "decoding": None,
+    "notes": ["layer (Cell) runs as a loop."],
     "provenance": {"tfseq": "0.1.0"},
     "parity": {"passed": True, "checks": []},
+    "quantization": None,
 }
 
 

@@ -61,6 +61,8 @@ class Manifest:
         provenance: versions, model class, parameters, hash of the weights, data, date.
         notes: sentences about what could have come out better, such as a layer without a native operator.
         parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
+        quantization: of a smaller version of an exported file: type, sizes, speeds and scores beside the original's,
+            whose `parity` and `provenance` it keeps; None for an original.
         format: version of this description.
     """
 
@@ -75,6 +77,7 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +85,7 @@ class Manifest:
         value = asdict(self)
         for side in ("inputs", "outputs"):
             value[side] = [spec.to_json() for spec in getattr(self, side)]
+        value["notes"] = list(self.notes)
         return value
 
     @classmethod
