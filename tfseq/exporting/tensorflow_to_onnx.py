@@ -1,7 +1,6 @@
 """Drives tf2onnx: one pass over the graph, without the weights and without the copies that its own driver makes."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -11,8 +10,9 @@ from tf2onnx.convert import tensor_names_from_structed
 from tf2onnx.tfonnx import process_tf_graph
 
 from tfseq.exporting.freezing import freeze, initializers
-from tfseq.exporting.operators import handlers
+from tfseq.exporting.operators import handlers, rewriters
 from tfseq.exporting.recurrent_markers import RecurrentMarkers
+from tfseq.exporting.tracing import convertible, inlined
 
 # Its Einsum optimizer plans by timing products; ours are products already. Nothing here is quantized.
 _OPTIMIZERS = {
@@ -23,15 +23,16 @@ _OPTIMIZERS = {
 _ROUNDS = 4
 
 
-def convert(traced: Callable, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The ONNX graph of a `tf.function`, inputs and outputs named as there; and notes about what came out slower.
 
     What tf2onnx can't convert it logs as an error, and goes on.
     """
     markers = RecurrentMarkers()
-    with markers.emitted():
+    with markers.emitted(), convertible():
         function = traced.get_concrete_function(*specs)
-    inputs = [tensor.name for tensor in function.inputs if tensor.dtype != tf.resource]
+    inlined(function)
+    inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants
     outputs = [tensor.name for tensor in function.outputs if tensor.dtype != tf.resource]
     names = tensor_names_from_structed(function, inputs, outputs)
     with tf.device("/cpu:0"):
@@ -49,6 +50,7 @@ def convert(traced: Callable, specs: list[tf.TensorSpec], opset: int) -> tuple[o
                     continue_on_error=True,
                     opset=opset,
                     custom_op_handlers=handlers() | markers.handlers(),
+                    custom_rewriter=rewriters(),
                     input_names=inputs,
                     output_names=outputs,
                     tensors_to_rename=names,
@@ -75,5 +77,3 @@ def _optimized(graph: Any) -> Any:
     with contextlib.suppress(Exception):
         graph.topological_sort(graph.get_nodes())
     return graph
-
-

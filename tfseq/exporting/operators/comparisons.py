@@ -1,4 +1,4 @@
-"""TensorFlow operators that tf2onnx 1.17 translates badly, translated well.
+"""Comparing and selecting.
 
 tf2onnx keeps to what ONNX Runtime could do years ago: it compares integers as floats (wrong from 2^24 on) and selects
 by multiplying with 0 and 1 (NaN where the other side is infinite, and six operators for one).
@@ -16,11 +16,6 @@ _COMPARISONS = {
     "Less": "Less",
     "LessEqual": "LessOrEqual",
 }
-
-
-def handlers():
-    """For `custom_op_handlers` of tf2onnx."""
-    return {"SelectV2": (_select, []), **{name: (_compare, []) for name in _COMPARISONS}}
 
 
 def _select(graph, node, name, args):
@@ -45,3 +40,6 @@ def _compute_in(graph, node, dtype, inputs):
         graph.set_dtype(cast.output[0], dtype)
     if 0 not in inputs:
         graph.set_dtype(node.output[0], dtype)
+
+
+HANDLERS = {"SelectV2": _select, **dict.fromkeys(_COMPARISONS, _compare)}
