@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import layers, tree
 
+from tfseq.exporting import cudnn_operators
 from tfseq.exporting.native_cells import NativeCell, NotNative, native_cell
 from tfseq.exporting.recurrent_operators import Recurrences
 from tfseq.exporting.time_major import EveryStep, MaskedSteps
@@ -40,7 +41,9 @@ class RecurrentMarkers:
 
     def handlers(self):
         """For `custom_op_handlers` of tf2onnx."""
-        return self._recurrences.handlers()
+        return self._recurrences.handlers() | {
+            name: (handler, []) for name, handler in cudnn_operators.HANDLERS.items()
+        }
 
     @contextlib.contextmanager
     def emitted(self) -> Iterator[None]:
@@ -115,7 +118,9 @@ class RecurrentMarkers:
         merge = layer.merge_mode
         fused = len(halves[0]) == len(halves[1]) == 1 and halves[0][0].pairs_with(halves[1][0])
         if fused:
-            pairs = [] if _are_zeros(first) else [tf.stack(pair) for pair in zip(first[: counts[0]], first[counts[0] :])]
+            pairs = (
+                [] if _are_zeros(first) else [tf.stack(pair) for pair in zip(first[: counts[0]], first[counts[0] :])]
+            )
             cells = [halves[0][0], halves[1][0]]
             y, new = self._recurrences.emit(cells, "bidirectional", merge or "concat", x, steps.lengths, pairs)
             ends = [tf.unstack(state) for state in new]  # (forward, backward) of each state
