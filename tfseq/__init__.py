@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOME = {
     "export": "tfseq.exporting",
     "verify": "tfseq.exporting",
+    "quantize": "tfseq.exporting",
     "ParityReport": "tfseq.exporting",
     "Sample": "tfseq.decoding",
     "generate": "tfseq.decoding",

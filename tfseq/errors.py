@@ -21,6 +21,10 @@ class ParityError(ExportError):
     """An exported file whose outputs differ from the model's; no such file is left behind."""
 
 
+class QuantizationError(ExportError):
+    """A smaller version of a file that does its task worse than is allowed; no such file is left behind."""
+
+
 class ArtefactError(TfseqError):
     """A file that is not a tfseq artefact: missing, corrupted, truncated, or without a manifest."""
 

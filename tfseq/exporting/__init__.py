@@ -2,6 +2,7 @@
 
 from tfseq.exporting.export import export
 from tfseq.exporting.parity import verify
+from tfseq.exporting.quantize import quantize
 from tfseq.exporting.report import ParityReport
 
-__all__ = ["ParityReport", "export", "verify"]
+__all__ = ["ParityReport", "export", "quantize", "verify"]

@@ -26,7 +26,8 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
         ("operators", _operators(manifest.operators, manifest.opset)),
         ("notes", [[note] for note in manifest.notes]),
         ("size", [] if size is None else [[f"{size / 1e6:.2f} MB"]]),
-        ("parity", _parity(manifest.parity)),
+        ("quantized", _quantization(manifest.quantization)),
+        ("parity", _parity(manifest.parity, of_original=manifest.quantization is not None)),
         ("provenance", _flatten(manifest.provenance)),
     ]
     return "\n".join(_lines(sections))
@@ -41,10 +42,46 @@ def describe_parity(parity: Mapping[str, Any] | None) -> str:
     return "\n".join(_lines([("parity", _parity(parity))]))
 
 
-def _parity(parity: Mapping[str, Any] | None) -> Rows:
+def describe_quantization(quantization: Mapping[str, Any]) -> str:
+    """The same table's rows about a smaller version of a file.
+
+    Args:
+        quantization: a record as `Manifest.quantization` has it.
+    """
+    return "\n".join(_lines([("quantized", _quantization(quantization))]))
+
+
+def _quantization(record: Mapping[str, Any] | None) -> Rows:
+    if record is None:
+        return []
+    weights, size, speed, gate = record["weights"], record["bytes"], record["milliseconds"], record["gate"]
+    operators = "com.microsoft's operators beside standard ones" if record["contrib"] else "standard operators"
+    parts = {"multiplied as integers": weights["multiplied"], f"stored as {record['to']}": weights["stored"]}
+    became = [f"{count:,} weights {what}" for what, count in parts.items() if count]
+    before, after = size["before"], size["after"]
+    rows: Rows = [
+        [f"to {record['to']}, {operators}"],
+        ["weights:", ", ".join([*became, f"{weights['kept']:,} kept in float32"])],
+        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.1f} times smaller"],
+        [
+            "speed:",
+            f"{speed['before']:.3g} ms -> {speed['after']:.3g} ms, {speed['faster']:.2f} times as fast "
+            f"({speed['low']:.2f} to {speed['high']:.2f} in {speed['rounds']} rounds) at {speed['of']}",
+        ],
+    ]
+    for score in record["scores"]:
+        text = f"{score['what']} {score['before']:.4g} -> {score['after']:.4g}"
+        if score["metric"] == gate["metric"]:
+            text += f", lost {score['loss']:.3g} (at most {gate['tolerance']:g})"
+        rows.append([f"{score['metric'].replace('_', ' ')}:", text])
+    return [*rows, ["measured:", f"on {record['data']}"]]
+
+
+def _parity(parity: Mapping[str, Any] | None, of_original: bool = False) -> Rows:
     if parity is None:
         return [["not verified"]]
-    rows: Rows = [["passed" if parity.get("passed") else "FAILED"]]
+    by = ", by the float32 original" if of_original else ""
+    rows: Rows = [["passed" + by if parity.get("passed") else "FAILED" + by]]
     for check in parity.get("checks", ()):
         rows.append(
             [f"{check.get('name', '?')}:", f"{check.get('of', '?')} = {check.get('against', '?')}", _result(check)]

@@ -3,7 +3,7 @@
 import operator
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -59,8 +59,15 @@ class Model:
         Raises:
             InputError: a name, type, rank or size does not fit the signature.
         """
-        outputs = self._session.run(bind(self.manifest.inputs, arrays, named))
+        outputs = self._run(arrays, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """`predict` by name: arrays by input name in, arrays by output name out."""
+        return self._run((), inputs)
+
+    def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return self._session.run(bind(self.manifest.inputs, arrays, named))
 
     @overload
     def generate(

@@ -1,0 +1,52 @@
+"""Two ways to do one thing, timed in turn in one process, so that what disturbs one disturbs both."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LEAST, MOST = 7, 50  # rounds
+QUICK = 0.03  # seconds
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Times in milliseconds (medians), and how many times as fast the second is: the median over rounds, and the
+    range that holds the middle half of them."""
+
+    before: float
+    after: float
+    faster: float
+    low: float
+    high: float
+    rounds: int
+
+
+def compare_speed(before: Callable[[], Any], after: Callable[[], Any], seconds: float = 3.0) -> Speed:
+    """Times both in turn, for about `seconds`.
+
+    In a round each runs first for nothing, to have the other's caches and waiting threads behind it; then counts the
+    median of some runs.
+    """
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + seconds
+    while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
+        pair = (_typical(before), _typical(after))
+        times.append(pair)
+    array = np.array(times) * 1e3  # (rounds, 2)
+    low, faster, high = np.percentile(array[:, 0] / array[:, 1], (25, 50, 75))
+    first, second = np.median(array, axis=0)
+    return Speed(float(first), float(second), float(faster), float(low), float(high), len(times))
+
+
+def _typical(run: Callable[[], Any]) -> float:
+    first = _timed(run)
+    return float(np.median([_timed(run) for _ in range(5 if first < QUICK else 1)]))
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
