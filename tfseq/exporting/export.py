@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def export(
     opset: int = 18,
     samples: Iterable[Mapping[str, np.ndarray]] = (),
     verify: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
 
@@ -58,6 +59,7 @@ def export(
         opset: version of ONNX's operators.
         samples: inputs to verify a forward graph on beside random ones, as dictionaries of arrays by input name.
         verify: False leaves the comparison out, and the file says so.
+        progress: is told each step, in a word.
 
     Returns:
         The manifest that was written into the file.
@@ -84,10 +86,11 @@ def export(
     )
     write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
     with _replacing(path) as temporary:
-        return write(temporary, exact, decode, draft, samples, verify)
+        return write(temporary, exact, decode, draft, samples, verify, progress or (lambda _: None))
 
 
-def _write_onnx(path, model, decode, draft, samples, verify):
+def _write_onnx(path, model, decode, draft, samples, verify, progress):
+    progress("converting")
     signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
     notes: list[str] = []
     graph = to_onnx(signature.function, signature.inputs, draft.opset, notes)
@@ -107,12 +110,14 @@ def _write_onnx(path, model, decode, draft, samples, verify):
     )
     _save(graph, path, manifest)
     if verify:
+        progress("verifying")
         manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
         _save(graph, path, manifest)
     return manifest
 
 
-def _write_saved_model(path, model, decode, draft, samples, verify):
+def _write_saved_model(path, model, decode, draft, samples, verify, progress):
+    progress("tracing")
     signatures = {"serve": forward_signature(model)}
     if decode is not None:
         signatures["generate"] = generation_signature(model, type(decode))
@@ -121,6 +126,7 @@ def _write_saved_model(path, model, decode, draft, samples, verify):
     outputs = (GENERATED,) if decode else output_specs(described, load_signatures(path)["serve"])
     manifest = dataclasses.replace(draft, inputs=described.inputs, outputs=outputs)
     if verify:
+        progress("verifying")
         manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
     notes = path / "assets.extra" / "tfseq.json"  # TensorFlow's place for what is not TensorFlow's
     notes.parent.mkdir(exist_ok=True)
