@@ -56,7 +56,7 @@ class _Conversion:
         self.graph.remove_node(self.node.name)
         x = self._time_first(x)
         states = [self._time_first(state) for state in ((h, c) if self.operator == "LSTM" else (h,))]
-        last = [[] for _ in states]
+        last: list[list[str]] = [[] for _ in states]
         weights = self._weights(packed)
         for layer in range(self.layers):
             here = [self._part(state, layer) for state in states]

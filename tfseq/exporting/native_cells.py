@@ -79,10 +79,8 @@ def native_cell(cell: Any) -> NativeCell:
     Raises:
         NotNative: there is none.
     """
-    for kind, operator in _CELLS.items():
-        if isinstance(cell, kind) and type(cell).call is kind.call:
-            break
-    else:
+    operator = next((name for kind, name in _CELLS.items() if getattr(type(cell), "call", None) is kind.call), None)
+    if operator is None:
         raise NotNative(f"{type(cell).__name__} is a cell of its own")
     if cell.compute_dtype != "float32":
         raise NotNative(f"it computes in {cell.compute_dtype}")

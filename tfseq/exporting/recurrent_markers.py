@@ -8,8 +8,8 @@ stands for, with what Keras does beside the operator (masks, the order of time, 
 import contextlib
 import inspect
 from collections.abc import Iterator
+from unittest import mock
 
-import keras
 import tensorflow as tf
 from keras import layers, tree
 
@@ -48,17 +48,15 @@ class RecurrentMarkers:
     @contextlib.contextmanager
     def emitted(self) -> Iterator[None]:
         """Within, every recurrent layer that is traced becomes an operator, if it can."""
-        before = [(kind, "inner_loop", kind.inner_loop) for kind in _LOOPS]
-        before.append((layers.Bidirectional, "call", layers.Bidirectional.call))
-        replacements = [*(self._inner_loop_instead_of(loop) for _, _, loop in before[:-1]), None]
-        replacements[-1] = self._bidirectional_instead_of(layers.Bidirectional.call)
-        try:
-            for (kind, name, _), replacement in zip(before, replacements):
-                setattr(kind, name, replacement)
+        with contextlib.ExitStack() as patches:
+            for kind in _LOOPS:
+                loop = self._inner_loop_instead_of(kind.inner_loop)
+                patches.enter_context(mock.patch.object(kind, "inner_loop", loop))
+            both = self._bidirectional_instead_of(layers.Bidirectional.call)
+            patches.enter_context(mock.patch.object(layers.Bidirectional, "call", both))
+            # Masks of dropout are drawn ahead of the loop, needed or not; drawing changes a variable.
+            patches.enter_context(mock.patch.object(layers.RNN, "_maybe_config_dropout_masks"))
             yield
-        finally:
-            for kind, name, original in before:
-                setattr(kind, name, original)
 
     def _inner_loop_instead_of(self, original):
         def inner_loop(layer, sequences, initial_state, mask, training=False):
@@ -75,7 +73,7 @@ class RecurrentMarkers:
     def _run(self, layer, cells, steps, sequences, initial_state):
         """What `inner_loop` returns: last output, all outputs or only that, last states."""
         backwards, zeros = layer.go_backwards, layer.zero_output_for_mask
-        first = tree.flatten(initial_state)
+        first = [tf.convert_to_tensor(state, tf.float32) for state in tree.flatten(initial_state)]
         y, states = self._chain(cells, backwards, steps, self._time_major(steps, sequences), first)
         if layer.return_sequences:
             outputs = steps.batch_major(y, backwards, zeros, flip=backwards)
@@ -223,6 +221,8 @@ def _are_zeros(states) -> bool:
 
 
 def _is_zeros(tensor) -> bool:
+    if not hasattr(tensor, "graph"):  # a value that is there already, while a graph is traced
+        return not tensor.numpy().any()
     if tensor.op.type in ("Identity", "Cast", "Reshape", "ExpandDims"):
         return _is_zeros(tensor.op.inputs[0])
     filled = tensor.op.inputs[1] if tensor.op.type == "Fill" else tensor

@@ -1,7 +1,7 @@
 """A recurrence on its way through TensorFlow's tracing and tf2onnx to one ONNX operator.
 
 While a model is traced, `Recurrences.emit` stands a `tf.py_function` in the graph for each recurrence. Only its token
-survives to the conversion, where `Recurrences.handlers` puts RNN, GRU or LSTM in its place, with the weights as constants.
+survives to the conversion, where `Recurrences.handlers` put RNN, GRU or LSTM in its place, with constant weights.
 (It would compute the same if TensorFlow ran it: a model's own `tf.function` may keep what was traced for the export.)
 """
 
@@ -34,9 +34,11 @@ class Recurrence:
     given: tuple[str, ...]
 
     def run(self, x, *rest):
-        """What the operator computes. x (time, batch, width) -> joined outputs (time, batch, ...), then each last state."""
-        rest = list(rest)
-        lengths = rest.pop(0) if "lengths" in self.given else tf.fill([tf.shape(x)[1]], tf.shape(x)[0])
+        """What the operator computes: from x (time, batch, width) joined outputs (time, batch, ...) and last states."""
+        if "lengths" in self.given:
+            lengths, *rest = rest
+        else:
+            lengths = tf.fill([tf.shape(x)[1]], tf.shape(x)[0])
         results = [
             self._run_direction(x, lengths, [state[d] for state in rest], d) for d in range(len(self.cells))
         ]  # (outputs, states) of each direction

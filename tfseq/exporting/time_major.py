@@ -74,7 +74,7 @@ class MaskedSteps:
         return tf.gather(tf.reshape(y, [-1, y.shape[-1]]), at[:, ::-1] if flip else at)
 
     def last_output(self, h, given, backwards, zeros):
-        """What Keras returns for the last step it came to, from the last state; `given`: the first state was not zero."""
+        """What Keras returns for the step it came to last. `h`: last state; `given`: the first state was not zero."""
         if zeros:
             return tf.where(self.mask[:, :1] if backwards else self.mask[:, -1:], h, 0.0)
         return tf.where(self.lengths[:, None] > 0, h, 0.0) if given else h
