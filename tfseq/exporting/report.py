@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfseq.runtime.description import describe_parity
+
 
 @dataclass(frozen=True)
 class NumberCheck:
@@ -34,12 +36,6 @@ class NumberCheck:
     def passed(self) -> bool:
         return self.worst_relative <= self.tolerance
 
-    def __str__(self) -> str:
-        return (
-            f"{self.cases} cases, worst error {self.worst_absolute:.2g} ({self.worst_relative:.2g} relative; "
-            f"at most {self.tolerance:g}) at {self.where}"
-        )
-
 
 @dataclass(frozen=True)
 class TokenCheck:
@@ -66,11 +62,6 @@ class TokenCheck:
     def passed(self) -> bool:
         return self.identical + self.ties == self.sequences
 
-    def __str__(self) -> str:
-        ties = f", {self.ties} part at a tie" if self.ties else ""
-        where = f"; first at {self.where}" if self.where else ""
-        return f"{self.identical} of {self.sequences} sequences identical{ties}{where}"
-
 
 @dataclass(frozen=True)
 class ParityReport:
@@ -87,12 +78,7 @@ class ParityReport:
         return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
 
     def __str__(self) -> str:
-        rows = [
-            (check.name, f"{check.of} = {check.against}?", _word(check.passed), str(check)) for check in self.checks
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[3]]) for row in rows]
-        return "\n".join([f"parity {_word(self.passed)}", *lines])
+        return describe_parity(self.to_json())
 
 
 class WorstError:
@@ -131,7 +117,3 @@ def _errors(got: np.ndarray, expected: np.ndarray) -> tuple[float, float, Sequen
         relative = absolute / np.maximum(1.0, np.where(np.isfinite(b), np.abs(b), 1.0))
     place = np.unravel_index(np.argmax(relative), relative.shape)
     return float(absolute.max()), float(relative.max()), [int(i) for i in place]
-
-
-def _word(passed: bool) -> str:
-    return "passed" if passed else "FAILED"

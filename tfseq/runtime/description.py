@@ -57,11 +57,11 @@ def _quantization(record: Mapping[str, Any] | None) -> Rows:
     weights, size, speed, gate = record["weights"], record["bytes"], record["milliseconds"], record["gate"]
     operators = "com.microsoft's operators beside standard ones" if record["contrib"] else "standard operators"
     parts = {"multiplied as integers": weights["multiplied"], f"stored as {record['to']}": weights["stored"]}
-    became = [f"{count:,} weights {what}" for what, count in parts.items() if count]
+    became = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
     before, after = size["before"], size["after"]
     rows: Rows = [
         [f"to {record['to']}, {operators}"],
-        ["weights:", ", ".join([*became, f"{weights['kept']:,} kept in float32"])],
+        ["weights:", f"{became}, {weights['kept']:,} in float32"],
         ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.1f} times smaller"],
         [
             "speed:",
@@ -90,19 +90,28 @@ def _parity(parity: Mapping[str, Any] | None, of_original: bool = False) -> Rows
 
 
 def _result(check: Mapping[str, Any]) -> str:
-    parts = []
+    parts = ["FAILED"] if _fails(check) else []
     if "sequences" in check:
         parts.append(f"{check.get('identical')} of {check['sequences']} sequences identical")
+    if check.get("ties"):
+        parts.append(f"{check['ties']} part at a tie")
     if "worst_absolute" in check:
-        worst, tolerance = check["worst_absolute"], check.get("tolerance")
-        parts.append(f"worst error {worst:.1e}" + ("" if tolerance is None else f" (at most {tolerance:.0e})"))
+        parts.append(f"worst error {check['worst_absolute']:.1e}")
     if "worst_relative" in check:
-        parts.append(f"relative {check['worst_relative']:.1e}")
+        tolerance = check.get("tolerance")
+        limit = "" if tolerance is None else f" (at most {tolerance:.0e})"
+        parts.append(f"relative {check['worst_relative']:.1e}{limit}")
     if "cases" in check:
         parts.append(f"{check['cases']} cases")
     if check.get("where"):
-        parts.append(f"at {check['where']}")
+        parts.append(f"first at {check['where']}" if "sequences" in check else f"at {check['where']}")
     return ", ".join(parts)
+
+
+def _fails(check: Mapping[str, Any]) -> bool:
+    if "sequences" in check:
+        return check.get("identical", 0) + check.get("ties", 0) < check["sequences"]
+    return not check.get("worst_relative", 0) <= check.get("tolerance", float("inf"))
 
 
 def _signature(specs: Iterable[TensorSpec]) -> Rows:
