@@ -63,7 +63,7 @@ class CharLM:
     temperature: float = 0.7
 
 
-QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=2000, evaluate_every=500, learning_rate=6e-3))
+QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=2000, evaluate_every=200, learning_rate=6e-3))
 FULL = CharLM(
     units=512,
     depth=2,
@@ -101,12 +101,12 @@ def main(settings: CharLM) -> None:
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
-    model = as_float32(model)
-    nats = evaluate(model, held_out, EVALUATION_STREAMS)
+    exact = as_float32(model)
+    nats = evaluate(exact, held_out, EVALUATION_STREAMS)
     print(f"validation: {nats:.4f} nats ({bits(nats):.4f} bits) per character, in float32")
 
     exported.mkdir(parents=True, exist_ok=True)
-    model.save(exported / "model.keras")
+    exact.save(exported / "model.keras")
     tokenizer.save(exported / "tokenizer.json")
     decode = tfseq.Sample(temperature=settings.temperature)
     scores = {"validation_nats": round(nats, 4), "validation_bits": round(bits(nats), 4)}

@@ -18,10 +18,10 @@ def run_with_presets(main: Callable[[Any], None], **presets: Any) -> None:
     """
     module = sys.modules[main.__module__]
     program = f"python -m {module.__spec__.name if module.__spec__ else main.__module__}"
-    settings = tyro.extras.overridable_config_cli(
-        {name: (f"The preset {name}.", preset) for name, preset in presets.items()},
-        prog=program,
-        description=module.__doc__,
-    )
     with one_line_errors(program.rpartition(".")[2]):
+        settings = tyro.extras.overridable_config_cli(
+            {name: (f"The preset {name}.", preset) for name, preset in presets.items()},
+            prog=program,
+            description=module.__doc__,
+        )
         main(settings)

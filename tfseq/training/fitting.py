@@ -87,7 +87,6 @@ def fit(
     Raises:
         TrainingError: settings out of range, or nothing that could be resumed.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
         _optimizer(settings),
@@ -100,10 +99,12 @@ def fit(
     progress.set_model(trainer)
     if resume:
         progress.restore()
+    chunks = train(progress.rounds * settings.evaluate_every)
+    directory.mkdir(parents=True, exist_ok=True)
     rounds = -(-settings.steps // settings.evaluate_every)
     if progress.rounds < rounds and not progress.exhausted:
         trainer.fit(
-            train(progress.rounds * settings.evaluate_every),
+            chunks,
             validation_data=validation,
             initial_epoch=progress.rounds,
             epochs=rounds,

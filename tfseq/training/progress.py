@@ -1,5 +1,6 @@
 """What happens each time a run was evaluated: keep the best, stop when it no longer improves, leave a checkpoint."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -28,7 +29,8 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, directory: Path, patience: int | None, identity: dict[str, Any], steps_per_round: int):
         super().__init__()
         self.checkpoint, self.best_weights = directory / "checkpoint.npz", directory / "best.npz"
-        self.patience, self.identity, self.steps_per_round = patience, identity, steps_per_round
+        self.patience, self.steps_per_round = patience, steps_per_round
+        self.identity = json.loads(json.dumps(identity))  # as it comes back from a checkpoint: tuples become lists
         self.history: list[dict[str, float]] = []
         self.best, self.since_best = math.inf, 0
 
