@@ -40,7 +40,7 @@ def report(results: Mapping[str, list[dict[str, float]]], measure: str, peer: st
         values = [run[measure] for run in runs]
         ratios = [value / of_peer for value, of_peer in zip(values, peers, strict=True)]
         rows.append(f"| {name} | {_spread(values)} | {_spread(ratios)} |")
-    return "\n".join([_machine(), "", *rows])
+    return "\n".join([machine(), "", *rows])
 
 
 def _spread(values: list[float]) -> str:
@@ -48,7 +48,8 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.median(values):{form}} | {min(values):{form}} to {max(values):{form}}"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The date and what this ran on, in one line."""
     return f"{date.today()}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
 
 

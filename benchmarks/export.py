@@ -1,0 +1,311 @@
+"""Keras' own `model.export(format="onnx")` beside `tfseq.export`, layer by layer; and how long it all takes.
+
+    pip install -e ".[train-cpu]"
+    python -m benchmarks.export                          # prints the tables
+    python -m benchmarks.export --write docs/export.md   # and puts them between its markers
+
+Both files of a layer run in turn in one process, with the same session options, on 8 sequences of 64 steps (128 units).
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+THREADS = 2
+SIZES = ((8, 64), (1, 64), (3, 17))  # batch and time; the first is timed
+TOLERANCE = 1e-4
+LOOPS = ("Loop", "Scan")
+TELLING = (  # the operators that a table names, the most telling first
+    LOOPS,
+    ("RNN", "GRU", "LSTM", "Attention", "DFT", "STFT", "LayerNormalization", "RMSNormalization", "GroupNormalization"),
+    ("Gelu", "Mish", "HardSwish", "Softmax", "LogSoftmax", "PRelu", "BatchNormalization", "InstanceNormalization"),
+    ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize"),
+    ("Conv", "ConvTranspose", "Einsum"),
+    ("MatMul", "Gemm"),
+    ("Gather", "ReduceMean", "ReduceMax", "ReduceSum"),
+)
+
+
+@dataclass
+class Outcome:
+    """How one exporter did on one layer.
+
+    Attributes:
+        problem: why there is no file, or none that runs; empty if it does.
+        error: worst absolute difference from Keras over sizes.
+        operators: of the file, loop bodies included.
+        milliseconds: median of a run.
+    """
+
+    problem: str = ""
+    error: float = 0.0
+    operators: Mapping[str, int] | None = None
+    milliseconds: float = float("nan")
+
+    @property
+    def works(self) -> bool:
+        return not self.problem and self.error <= TOLERANCE
+
+    def cells(self) -> list[str]:
+        if self.problem:
+            return [self.problem, "", ""]
+        error = f"{self.error:.0e}" if self.works else f"**wrong: {self.error:.2g}**"
+        return [error, _operators(self.operators or {}), f"{self.milliseconds:.3f}"]
+
+
+def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
+    """Exports a model both ways and runs the files in turn.
+
+    Returns:
+        Keras' outcome, ours, and the median of (Keras' time / ours), run by run.
+    """
+    import keras
+
+    keras.utils.set_random_seed(0)
+    with _silence():
+        model = build()
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        if keras.backend.is_float_dtype(weight.dtype) and not np.std(weight):  # zeros and ones would hide mistakes
+            weight.assign(weight + np.abs(random.normal(scale=0.05, size=weight.shape)))
+    cases = [_draw(model, random, *sizes) for sizes in SIZES]
+    expected = [_run_keras(model, case) for case in cases]
+    with tempfile.TemporaryDirectory() as folder:
+        stock, stock_session = _attempt(_export_stock, model, Path(folder) / "stock.onnx", cases, expected)
+        ours, our_session = _attempt(_export_ours, model, Path(folder) / "ours.onnx", cases, expected)
+    ratio = _take_turns(((stock, stock_session), (ours, our_session)), cases[0], seconds)
+    return stock, ours, ratio
+
+
+def _export_stock(model, path):
+    model.export(str(path), format="onnx", verbose=False)
+
+
+def _export_ours(model, path):
+    import tfseq
+
+    tfseq.export(model, path)
+
+
+def _attempt(export, model, path, cases, expected):
+    import onnx
+
+    outcome = Outcome()
+    try:
+        with _silence():
+            export(model, path)
+            outcome.operators = _count(onnx.load(path).graph)
+            session = _session(path)
+            for case, arrays in zip(cases, expected):
+                outcome.error = max(outcome.error, _difference(session(case), arrays))
+    except Exception as error:
+        outcome.problem = _reason(error)
+        return outcome, None
+    return outcome, session
+
+
+def _session(path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    return lambda arrays: session.run(None, dict(zip(names, arrays)))
+
+
+def _take_turns(contestants, case, seconds):
+    running = [(outcome, session) for outcome, session in contestants if session]
+    times: dict[int, list[float]] = {id(outcome): [] for outcome, _ in running}
+    for _, session in running:
+        session(case)
+    end = time.perf_counter() + seconds * len(running)
+    while running and (time.perf_counter() < end or len(times[id(running[0][0])]) < 7):
+        for outcome, session in running:
+            start = time.perf_counter()
+            session(case)
+            times[id(outcome)].append(time.perf_counter() - start)
+    for outcome, _ in running:
+        outcome.milliseconds = statistics.median(times[id(outcome)]) * 1e3
+    if len(running) < 2:
+        return float("nan")
+    return statistics.median(a / b for a, b in zip(*times.values()))
+
+
+def _draw(model, random, batch, length):
+    """Right-padded tokens, normal floats whose last steps are zeros in some rows, masks with holes."""
+    arrays = []
+    for spec in model.inputs:
+        shape = tuple(batch if i == 0 else length if size is None else size for i, size in enumerate(spec.shape))
+        if "int" in spec.dtype:
+            array = random.integers(1, 1000, shape)
+        elif spec.dtype == "bool":
+            array = random.random(shape) < 0.8
+        else:
+            array = random.normal(size=shape)
+        if spec.dtype != "bool" and len(shape) > 1 and spec.shape[1] is None:
+            lengths = random.integers(1, shape[1] + 1, batch)
+            array *= (np.arange(shape[1]) < lengths[:, None]).reshape(shape[:2] + (1,) * (len(shape) - 2))
+        arrays.append(array.astype(spec.dtype))
+    return arrays
+
+
+def _run_keras(model, arrays):
+    import keras
+
+    outputs = model(arrays if len(arrays) > 1 else arrays[0], training=False)
+    return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(outputs)]
+
+
+def _difference(got, expected):
+    if [a.shape for a in got] != [b.shape for b in expected]:
+        return np.inf
+    return max(float(np.abs(a.astype("float64") - b).max()) for a, b in zip(got, expected))
+
+
+def _count(graph) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for node in graph.node:
+        counts[node.op_type] += 1
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                counts += _count(attribute.g)
+    return counts
+
+
+def _operators(counts: Mapping[str, int]) -> str:
+    """Those that do the work, and how many nodes there are in all."""
+    total = sum(counts.values())
+    loops = [f"**{name}**" for name in LOOPS if name in counts]
+    named = next((found for group in TELLING[1:] if (found := [name for name in group if name in counts])), [])
+    if not named and len(counts) <= 3:
+        named = sorted(counts, key=lambda name: -counts[name])
+    return f"{', '.join(loops + named)} ({total})".strip()
+
+
+def _reason(error: Exception) -> str:
+    """What an exporter or ONNX Runtime gave up with, short enough for a table."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error)).strip() or type(error).__name__
+    for pattern, reason in (
+        (r"No Op registered for (\w+)", r"invalid graph: no operator \1"),
+        (r"Op \(?(\w+)\)? .*(?:ShapeInference|shape inference)", r"invalid graph: \1 fails shape inference"),
+        (r"while running (\w+) node", r"ONNX Runtime fails in \1"),
+        (r"has never (?:been )?called", r"refused: never called"),
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return found.expand(reason)
+    return f"{type(error).__name__}: {text.splitlines()[0][:80]}".replace("|", "/")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Stock export logs and prints, from Python and from C++."""
+    saved = os.dup(2)
+    logging.disable(logging.CRITICAL)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            logging.disable(logging.NOTSET)
+
+
+def table(only: str, seconds: float) -> str:
+    """The comparison of all layers in Markdown, and a summary under it."""
+    from benchmarks.sequence_layers import sequence_layers
+
+    rows = [
+        "| layer | Keras: worst error | operators | ms | tfseq: worst error | operators | ms | Keras / tfseq |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    results = {}
+    for group, members in sequence_layers().items():
+        chosen = {name: build for name, build in members.items() if re.search(only, f"{group}: {name}")}
+        if chosen:
+            rows.append(f"| **{group}** | | | | | | | |")
+        for name, build in chosen.items():
+            stock, ours, ratio = results[f"{group}: {name}"] = compare(build, seconds)
+            rows.append("| " + " | ".join([name, *stock.cells(), *ours.cells(), _times(ratio)]) + " |")
+            print(rows[-1], file=sys.stderr, flush=True)
+    return "\n".join([*rows, "", *summary(results)])
+
+
+def summary(results: Mapping[str, tuple[Outcome, Outcome, float]]) -> list[str]:
+    count = len(results)
+    both = {name: ratio for name, (stock, ours, ratio) in results.items() if stock.works and ours.works}
+    errors = [ours.error for _, ours, _ in results.values() if not ours.problem]
+    lines = [
+        f"- Works: Keras {sum(stock.works for stock, _, _ in results.values())} of {count}, "
+        f"tfseq {sum(ours.works for _, ours, _ in results.values())} of {count}; worst error of tfseq "
+        f"{max(errors, default=float('nan')):.1e}.",
+        f"- A Loop in the file: Keras {_loops(stock for stock, _, _ in results.values())}, "
+        f"tfseq {_loops(ours for _, ours, _ in results.values())}.",
+    ]
+    if both:
+        slowest, quickest = min(both, key=both.__getitem__), max(both, key=both.__getitem__)
+        lines.append(
+            f"- Time, where both work ({len(both)}): Keras / tfseq is {statistics.median(both.values()):.2f} in the "
+            f"median, from {both[slowest]:.2f} ({slowest}) to {both[quickest]:.1f} ({quickest})."
+        )
+    return lines
+
+
+def _loops(outcomes):
+    return sum(any(name in (outcome.operators or {}) for name in LOOPS) for outcome in outcomes)
+
+
+def _times(ratio: float) -> str:
+    return "" if np.isnan(ratio) else f"{ratio:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="PATTERN", help='layers that match, such as "Recurrent: GRU"')
+    parser.add_argument("--seconds", type=float, default=0.5, help="to run each file for")
+    parser.add_argument("--rounds", type=int, default=5, help="of the durations")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file with the markers")
+    arguments = parser.parse_args()
+    from benchmarks.first_use import durations
+    from benchmarks.turns import machine
+
+    parts = {"layers": f"{machine()}; {THREADS} threads\n\n{table(arguments.only, arguments.seconds)}"}
+    if arguments.rounds:
+        parts["durations"] = durations(arguments.rounds)
+    for name, text in parts.items():
+        print(text, end="\n\n")
+        if arguments.write:
+            insert(arguments.write, name, text)
+
+
+def insert(path: Path, name: str, text: str) -> None:
+    """Puts the text between `<!-- name -->` and `<!-- end of name -->`."""
+    before, marker, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not (marker and end):
+        raise SystemExit(f"{path} has no markers <!-- {name} --> and <!-- end of {name} -->.")
+    path.write_text(f"{before}{marker}\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
