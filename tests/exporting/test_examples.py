@@ -29,9 +29,8 @@ def train(model):
     """Takes the zeros and ones of a fresh model away, which would hide what is forgotten."""
     random = np.random.default_rng(2)
     for weight in model.weights:
-        if keras.backend.is_float_dtype(weight.dtype):
-            spread = float(np.std(weight))
-            change = random.normal(scale=0.1 * spread or 0.05, size=weight.shape)
+        if keras.backend.is_float_dtype(weight.dtype) and not np.std(weight):
+            change = random.normal(scale=0.05, size=weight.shape)
             weight.assign(weight + (np.abs(change) if "variance" in weight.path else change))
 
 

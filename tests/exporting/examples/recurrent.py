@@ -176,9 +176,9 @@ def own_cell():
 
 @example(
     {
-        "title": tokens(25, "source_time"),
-        "body": tokens(25, "target_time"),
+        "body": tokens(25, "source_time"),
         "tags": integers(2, 6),
+        "title": tokens(25, "target_time"),
     },
     outputs=("department", "priority"),
 )

@@ -17,7 +17,7 @@ class Example:
     Attributes:
         name: of the function that builds it.
         build: makes the model.
-        inputs: by the name that the exported input has to have, in the order in which the model takes them.
+        inputs: by the name that the exported input has to have, in the model's order; a dictionary's are sorted.
         given: how the model takes several inputs: "by name" (functional models, dictionaries), as a "list", or as
             "arguments" of `call`.
         outputs: the names that the exported outputs have to have; None for those of a functional model.

@@ -8,11 +8,11 @@ from tests.exporting.examples.registry import example, floats, integers, padded,
 
 @example(
     {
-        "user": integers(10, 1),
-        "sex": integers(2, 1),
         "history": tokens(20, 6),
         "ratings": floats(6),
+        "sex": integers(2, 1),
         "target": integers(20, 1),
+        "user": integers(10, 1),
     }
 )
 def behaviour_sequence_transformer():

@@ -172,7 +172,7 @@ class Quantiles(layers.Layer):
         return {"p10": low[..., 0], "p50": middle[..., 0], "p90": high[..., 0]}
 
 
-@example({"series": padded("time", 3)})
+@example({"series": padded("time", 3)}, outputs=("p10", "p50", "p90"))
 def quantile_forecast():
     """Padding is marked by a value; one output per quantile."""
     series = keras.Input((None, 3), name="series")

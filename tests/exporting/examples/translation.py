@@ -162,7 +162,7 @@ class TransformerDecoder(layers.Layer):
         return tf.tile(mask, repeats)
 
 
-@example({"encoder_inputs": tokens(25, "source_time", "int64"), "decoder_inputs": tokens(25, "target_time", "int64")})
+@example({"decoder_inputs": tokens(25, "target_time", "int64"), "encoder_inputs": tokens(25, "source_time", "int64")})
 def transformer_translation():
     """Masks travel from the embeddings through every layer, the nested decoder model included."""
     source = keras.Input((None,), dtype="int64", name="encoder_inputs")
