@@ -49,6 +49,7 @@ def freeze(function: Any) -> tuple[Any, dict[str, np.ndarray]]:
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
+    _remove_assignments(graph)
     values = {name: variable.numpy() for name, variable in data.left_out.items()}
     _as_inputs(graph, values)
     return graph, values
@@ -107,6 +108,20 @@ def _simply_used(name: str, readers: dict[str, list]) -> bool:
             elif i not in _USES.get(node.op, ()):
                 return False
     return True
+
+
+def _remove_assignments(graph: Any) -> None:
+    """Of seeds and statistics: in the exported graph a variable is a constant."""
+    assignments = {node.name for node in graph.node if node.op.startswith("Assign") and node.op.endswith("VariableOp")}
+    kept = [node for node in graph.node if node.name not in assignments]
+    for node in kept:
+        inputs = [name for name in node.input if name.removeprefix("^") not in assignments]
+        del node.input[:]
+        node.input.extend(inputs)
+    if assignments:
+        kept = [NodeDef.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(kept)
 
 
 def _as_inputs(graph: Any, values: dict[str, np.ndarray]) -> None:

@@ -92,10 +92,8 @@ def _scale_and_translate(graph: Any, node: Any, name: str, args: Any) -> None:
     if any(x is None for x in (*settings, *shape[1:3])):
         raise ValueError("Resizing with antialiasing or by Lanczos' kernel needs images of a fixed size.")
     kernel, antialias = node.get_attr_value("kernel_type").decode(), bool(node.get_attr_value("antialias"))
-    rows, columns = (
-        _weights(before or 0, *of_axis, kernel=kernel, antialias=antialias)
-        for before, *of_axis in zip(shape[1:3], *settings)
-    )
+    sizes, factors, shifts = (x for x in settings if x is not None)
+    rows, columns = (_weights(shape[1 + i] or 0, sizes[i], factors[i], shifts[i], kernel, antialias) for i in (0, 1))
     _multiply_by_weights(op, images, rows, columns)
 
 
