@@ -4,7 +4,7 @@ from itertools import count
 
 from onnx import GraphProto, numpy_helper
 
-from tfseq.exporting.passes.graph import all_graphs, made_names, resolved, uses
+from tfseq.exporting.passes.graph import all_graphs, made_names, rename_uses, resolved, uses
 
 
 def make_names_unique(graph: GraphProto) -> None:
@@ -56,7 +56,7 @@ def _rename_made(graph: GraphProto, old: str, new: str) -> None:
                 node.output[i] = new
 
 
-def _merge_equalinitializers(graph: GraphProto) -> None:
+def merge_equal_initializers(graph: GraphProto) -> None:
     """Of constants that are equal, keeps one: a weight that both the loop and its surroundings read is stored once."""
     first: dict[tuple, str] = {}
     names, kept = {}, []

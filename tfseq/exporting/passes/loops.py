@@ -6,7 +6,7 @@ step, constants computed anew) it runs at every step. These passes move it out.
 
 from onnx import GraphProto, NodeProto, helper
 
-from tfseq.exporting.passes.graph import all_graphs, resolved, subgraphs
+from tfseq.exporting.passes.graph import all_graphs, rename_uses, resolved, subgraphs
 
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
