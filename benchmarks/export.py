@@ -48,7 +48,7 @@ class Outcome:
 
     Attributes:
         problem: why there is no file, or none that runs; empty if it does.
-        error: worst absolute difference from Keras over sizes.
+        error: worst difference from Keras over sizes, relative where Keras gives more than 1.
         operators: of the file, loop bodies included.
         milliseconds: median of a run.
     """
@@ -177,7 +177,7 @@ def _run_keras(model, arrays):
 def _difference(got, expected):
     if [a.shape for a in got] != [b.shape for b in expected]:
         return np.inf
-    return max(float(np.abs(a.astype("float64") - b).max()) for a, b in zip(got, expected))
+    return max(float((np.abs(a.astype("float64") - b) / np.maximum(1, np.abs(b))).max()) for a, b in zip(got, expected))
 
 
 def _count(graph) -> Counter[str]:

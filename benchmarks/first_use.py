@@ -51,11 +51,13 @@ def _peak_megabytes() -> float:
 
 def transformer():
     import keras
-    from keras import layers, ops
+    from keras import layers
+
+    from benchmarks.sequence_layers import Positions
 
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = layers.Embedding(VOCABULARY, WIDTH)(tokens)
-    x = x + layers.Embedding(512, WIDTH)(ops.arange(ops.shape(tokens)[1]))
+    x = Positions(512, WIDTH)(x)
     for _ in range(DEPTH):
         y = layers.LayerNormalization()(x)
         x = x + layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(y, y, use_causal_mask=True)

@@ -215,11 +215,15 @@ POOLING: Mapping[str, Build] = {
 }
 
 
-def _positions():
-    tokens = keras.Input((None,), dtype="int32", name="tokens")
-    x = layers.Embedding(VOCABULARY, UNITS)(tokens)
-    positions = layers.Embedding(STEPS, UNITS)(ops.arange(ops.shape(tokens)[1]))
-    return keras.Model(tokens, x + positions)
+class Positions(layers.Layer):
+    """Adds a learned vector for each place."""
+
+    def __init__(self, longest, units):
+        super().__init__()
+        self.embedding = layers.Embedding(longest, units)
+
+    def call(self, x):
+        return x + self.embedding(ops.arange(ops.shape(x)[1]))
 
 
 def _tied_head():
@@ -231,7 +235,7 @@ def _tied_head():
 EMBEDDING: Mapping[str, Build] = {
     "Embedding": of(lambda: layers.Embedding(VOCABULARY, UNITS), shape=(None,), dtype="int32"),
     "Embedding, mask_zero": masked(),
-    "Embedding of positions": _positions,
+    "Embedding of positions": of(lambda: Positions(STEPS, UNITS)),
     "ReversibleEmbedding": _tied_head,
     "CategoryEncoding": of(lambda: layers.CategoryEncoding(VOCABULARY, "multi_hot"), shape=(8,), dtype="int32"),
 }
@@ -267,7 +271,7 @@ SHAPES: Mapping[str, Build] = {
     "UpSampling2D, bilinear": of(lambda: layers.UpSampling2D(2, interpolation="bilinear"), shape=PICTURE),
     "Masking": of(layers.Masking),
     "Dot": _cross_attention(lambda: layers.Dot(axes=(2, 2))),
-    "SpatialDropout1D": of(layers.SpatialDropout1D),
+    "SpatialDropout1D": of(lambda: layers.SpatialDropout1D(0.2)),
 }
 
 
