@@ -15,6 +15,7 @@ DOCUMENT = {
     "opset": 18,
     "tokenizer": None,
     "decoding": None,
+    "states": [{"input": "x", "output": "y", "initial": 0}],
     "notes": ["layer (Cell) runs as a loop."],
     "provenance": {"tfseq": "0.1.0"},
     "parity": {"passed": True, "checks": []},

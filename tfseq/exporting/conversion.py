@@ -35,8 +35,11 @@ def to_onnx(
     """
     specs = tensorflow_specs(inputs)
 
+    order: list[str] = []  # of the outputs, which TensorFlow sorts
+
     def positional(*tensors):
         outputs = function(**{spec.name: tensor for spec, tensor in zip(inputs, tensors)})
+        order[:] = outputs
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}  # a tensor of its own for each name
 
     traced = tf.function(positional, input_signature=specs, autograph=False)
@@ -53,6 +56,9 @@ def to_onnx(
         notes.extend(found)
     simplify(model)
     name_axes(model.graph.input, inputs)
+    outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
     model.doc_string = model.graph.doc_string = ""
     _declare_only_standard_operators(model)
     try:

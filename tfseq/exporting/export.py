@@ -18,14 +18,16 @@ from tfseq.decoding.sample import Sample
 from tfseq.errors import ArtefactError, ExportError, ParityError
 from tfseq.exporting import parity
 from tfseq.exporting.axes import output_specs
+from tfseq.exporting.chunk_parity import require_causal
 from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
 from tfseq.exporting.passes import count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
 from tfseq.exporting.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.signature import GENERATED, forward_signature, generation_signature
+from tfseq.exporting.streaming import is_stateful, stream_signature
 from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
 from tfseq.runtime.session import Session
 
 LARGEST_FILE = 2**31 - 1  # of protobuf
@@ -42,6 +44,7 @@ def export(
     opset: int = 18,
     samples: Iterable[Mapping[str, np.ndarray]] = (),
     verify: bool = True,
+    streaming: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
@@ -59,6 +62,9 @@ def export(
         opset: version of ONNX's operators.
         samples: inputs to verify a forward graph on beside random ones, as dictionaries of arrays by input name.
         verify: False leaves the comparison out, and the file says so.
+        streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
+            states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. False
+            writes the graph of whole sequences, each from its first state. None streams if a layer is `stateful=True`.
         progress: is told each step, in a word.
 
     Returns:
@@ -73,6 +79,7 @@ def export(
     require_finite_weights(model)
     exact = as_float32(model)
     samples = list(samples)
+    stream = _stream(exact, decode, streaming)
     draft = Manifest(
         name=name or path.stem,
         task="predict" if decode is None else "generate",
@@ -81,18 +88,40 @@ def export(
         operators={},
         opset=opset,
         tokenizer=None if tokenizer is None else tokenizer.to_json(),
+        states=stream.states if stream else (),
+        notes=(_STATEFUL,) if stream and streaming is None else (),
         decoding=None if decode is None else {"strategy": decode.NAME, **decode.settings},
         provenance=provenance(model, data),
     )
     write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
     with _replacing(path) as temporary:
-        return write(temporary, exact, decode, draft, samples, verify, progress or (lambda _: None))
+        return write(temporary, exact, decode, stream, draft, samples, verify, progress or (lambda _: None))
 
 
-def _write_onnx(path, model, decode, draft, samples, verify, progress):
+_STATEFUL = (
+    "A layer is stateful, so the file takes and gives its states: read sequences in chunks with Model.stream(). "
+    "streaming=False writes the graph of whole sequences instead."
+)
+
+
+def _stream(model, decode, streaming):
+    """How the model streams, or None if it is not to."""
+    if streaming and decode is not None:
+        raise ExportError("decode and streaming exclude each other: the loop that generates keeps its own states.")
+    if not (streaming or (streaming is None and decode is None and is_stateful(model))):
+        return None
+    stream = stream_signature(model)
+    require_causal(model, stream, parity.TOLERANCE)
+    return stream
+
+
+def _write_onnx(path, model, decode, stream, draft, samples, verify, progress):
     progress("converting")
-    signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
-    notes: list[str] = []
+    if stream:
+        signature = stream.signature
+    else:
+        signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
+    notes = list(draft.notes)
     graph = to_onnx(signature.function, signature.inputs, draft.opset, notes)
     _save(graph, path)
     try:
@@ -116,21 +145,22 @@ def _write_onnx(path, model, decode, draft, samples, verify, progress):
     return manifest
 
 
-def _write_saved_model(path, model, decode, draft, samples, verify, progress):
+def _write_saved_model(path, model, decode, stream, draft, samples, verify, progress):
     progress("tracing")
-    signatures = {"serve": forward_signature(model)}
+    signatures = {"stream": stream.signature} if stream else {"serve": forward_signature(model)}
     if decode is not None:
         signatures["generate"] = generation_signature(model, type(decode))
     write_saved_model(path, model, signatures)
-    described = signatures["generate" if decode else "serve"]
-    outputs = (GENERATED,) if decode else output_specs(described, load_signatures(path)["serve"])
+    name = "generate" if decode else next(iter(signatures))
+    described = signatures[name]
+    outputs = (GENERATED,) if decode else output_specs(described, load_signatures(path)[name])
     manifest = dataclasses.replace(draft, inputs=described.inputs, outputs=outputs)
     if verify:
         progress("verifying")
         manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
-    notes = path / "assets.extra" / "tfseq.json"  # TensorFlow's place for what is not TensorFlow's
-    notes.parent.mkdir(exist_ok=True)
-    notes.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
+    described_in = path / SAVED_MODEL_FILE
+    described_in.parent.mkdir(exist_ok=True)
+    described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
     return manifest
 
 

@@ -14,6 +14,7 @@ from tfseq.decoding.generate import generate
 from tfseq.decoding.sample import Sample
 from tfseq.errors import ArtefactError, ExportError, InputError
 from tfseq.exporting.cases import ragged_prompts, sweep
+from tfseq.exporting.chunk_parity import check_stream
 from tfseq.exporting.conversion import OPSETS, first_line, to_onnx
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.report import NumberCheck, ParityReport, TokenCheck, WorstError
@@ -40,6 +41,7 @@ def verify(
     A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 100 sequences,
     over temperatures, top-k values, seeds and ragged prompts, which have to be identical; and the logits inside its
     loop, from a conversion of the same loop that gives them out, are compared with `call` on the finished sequences.
+    A streaming graph reads sequences in chunks, and is compared with `call` on the whole.
 
     Args:
         path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
@@ -59,7 +61,9 @@ def verify(
         raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
     checks: list[NumberCheck | TokenCheck] = []
     try:
-        if "serve" in runs:
+        if "stream" in runs:
+            checks.append(check_stream(runs["stream"], model, of, TOLERANCE, samples))
+        elif "serve" in runs:
             checks.append(check_forward(runs["serve"], model, of, samples))
         elif "generate" in runs:
             checks.append(check_loop_logits(model))
@@ -75,6 +79,8 @@ def _opened(path: str | os.PathLike[str]) -> tuple[str, dict[str, Run]]:
         return "saved model", load_signatures(path)
     session = Session(path)
     manifest = Manifest.from_metadata(session.metadata)
+    if manifest.states:
+        return "onnx", {"stream": session.run}
     return "onnx", {"serve" if manifest.task == "predict" else "generate": session.run}
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 import keras
 from keras.src.export.export_utils import get_input_signature
@@ -54,7 +55,7 @@ def forward_signature(model: keras.Model) -> Signature:
 
     def function(**tensors):
         arguments = keras.tree.pack_sequence_as(structure, [tensors[name] for name in names])
-        with _without_cudnn(model):
+        with _portable(model):
             return _named_outputs(model, model(*arguments, training=False))
 
     return Signature(inputs, function, _smallest_vocabulary(model))
@@ -79,23 +80,26 @@ def generation_signature(model: Generator, strategy, return_logits: bool = False
 
 def _generator_call(model):
     def call(tokens):
-        with _without_cudnn(model):
+        with _portable(model):
             return {"logits": model(tokens, training=False)}
 
     return call
 
 
 @contextlib.contextmanager
-def _without_cudnn(model: keras.Model) -> Iterator[None]:
-    """Keras traces cuDNN's operators where it sees a GPU; no other machine could run them."""
-    layers = [(layer, layer.use_cudnn) for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
-    try:
-        for layer, _ in layers:
-            layer.use_cudnn = False
+def _portable(model: keras.Model) -> Iterator[None]:
+    """Without what a file can't hold.
+
+    Keras traces cuDNN's operators where it sees a GPU; no other machine could run them. Stateful layers write their
+    states into variables; here each call starts from zeros.
+    """
+    with contextlib.ExitStack() as patches:
+        for layer in model._flatten_layers():
+            if hasattr(layer, "use_cudnn"):
+                patches.enter_context(mock.patch.object(layer, "use_cudnn", False))
+            if isinstance(layer, keras.layers.RNN) and layer.stateful:
+                patches.enter_context(mock.patch.object(layer, "stateful", False))
         yield
-    finally:
-        for layer, before in layers:
-            layer.use_cudnn = before
 
 
 def _input_names(model, specs):

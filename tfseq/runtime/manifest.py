@@ -1,13 +1,16 @@
 """The manifest of an artefact: everything needed to run an ONNX file and to judge it, kept inside the file."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from tfseq.errors import ArtefactError
 
 METADATA_KEY = "tfseq"
+SAVED_MODEL_FILE = Path("assets.extra", "tfseq.json")  # in the folder that TensorFlow leaves to others
 FORMAT = 1
 TASKS = ("predict", "generate")
 
@@ -47,6 +50,35 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class StateSpec:
+    """One state of an artefact that reads sequences in chunks.
+
+    Attributes:
+        input: name of the input that takes it, (batch, ...).
+        output: name of the output that gives it after the chunk.
+        initial: before the first chunk: one number for every element, or nested lists without the batch axis.
+    """
+
+    input: str
+    output: str
+    initial: Any
+
+    @classmethod
+    def from_json(cls, value: Any) -> "StateSpec":
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            ArtefactError: `value` does not describe a state.
+        """
+        try:
+            return cls(value["input"], value["output"], value["initial"])
+        except (TypeError, KeyError):
+            raise ArtefactError(
+                f"The manifest describes a state as {value!r}; expected input, output, initial."
+            ) from None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artefact is, how to run it, where it comes from and how it was verified.
 
@@ -59,6 +91,7 @@ class Manifest:
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
         decoding: strategy, and the defaults of the run-time inputs (temperature, top_k, seed); None for "predict".
         provenance: versions, model class, parameters, hash of the weights, data, date.
+        states: of a model that reads sequences in chunks: what to carry from one chunk to the next; else empty.
         notes: sentences about what could have come out better, such as a layer without a native operator.
         parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
         quantization: of a smaller version of an exported file: type, sizes, speeds and scores beside the original's,
@@ -75,6 +108,7 @@ class Manifest:
     tokenizer: Mapping[str, Any] | None = None
     decoding: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    states: tuple[StateSpec, ...] = ()
     notes: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
@@ -85,6 +119,7 @@ class Manifest:
         value = asdict(self)
         for side in ("inputs", "outputs"):
             value[side] = [spec.to_json() for spec in getattr(self, side)]
+        value["states"] = list(value["states"])
         value["notes"] = list(self.notes)
         return value
 
@@ -112,6 +147,7 @@ class Manifest:
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         for side in ("inputs", "outputs"):
             known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])
+        known["states"] = tuple(StateSpec.from_json(spec) for spec in value.get("states") or ())
         known["notes"] = tuple(value.get("notes") or ())
         return cls(**known)
 
@@ -132,6 +168,22 @@ class Manifest:
             value = json.loads(metadata[METADATA_KEY])
         except ValueError:
             raise ArtefactError("The manifest is damaged: it is not JSON.") from None
+        return cls.from_json(value)
+
+    @classmethod
+    def from_saved_model(cls, folder: str | os.PathLike[str]) -> "Manifest":
+        """Reads the manifest that `tfseq.export` puts into a SavedModel.
+
+        Raises:
+            ArtefactError: the folder is no SavedModel of ours, or its manifest is damaged.
+        """
+        path = Path(folder, SAVED_MODEL_FILE)
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise ArtefactError(f"{folder} is not a SavedModel that tfseq exported: there is no {path}.") from None
+        except ValueError:
+            raise ArtefactError(f"The manifest {path} is damaged: it is not JSON.") from None
         return cls.from_json(value)
 
 

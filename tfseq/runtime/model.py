@@ -13,6 +13,7 @@ from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.arguments import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
+from tfseq.runtime.stream import Stream
 from tfseq.runtime.tokenizers import CharacterTokenizer, load_tokenizer
 
 INT32 = np.iinfo(np.int32)
@@ -65,6 +66,16 @@ class Model:
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """`predict` by name: arrays by input name in, arrays by output name out."""
         return self._run((), inputs)
+
+    def stream(self) -> Stream:
+        """A sequence to read chunk by chunk, from its beginning.
+
+        Raises:
+            InputError: the file reads whole sequences.
+        """
+        if not self.manifest.states:
+            raise InputError(f"{self.path.name} has no states to keep; export the model with streaming=True.")
+        return Stream(self.manifest, self._session.run)
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return self._session.run(bind(self.manifest.inputs, arrays, named))
