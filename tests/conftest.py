@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -97,6 +98,12 @@ def shifter(tmp_path) -> Path:
         },
     )
     return write_artefact(tmp_path / "shifter.onnx", nodes, constants, manifest)
+
+
+@pytest.fixture
+def write() -> Callable[[Path, list, list, Manifest], Path]:
+    """Writes an artefact of nodes, constants and a manifest, which has the signature; returns its path."""
+    return write_artefact
 
 
 def write_artefact(path: Path, nodes: list, constants: list, manifest: Manifest) -> Path:

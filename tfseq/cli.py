@@ -1,11 +1,13 @@
-"""The command line: `tfseq export | verify | inspect | generate`.
+"""The command line: `tfseq export | verify | quantize | inspect | generate | predict`.
 
-`inspect` and `generate` need no TensorFlow and start at once; `export` and `verify` load it when they run.
+`inspect`, `generate` and `predict` need no TensorFlow and start at once; the others load it when they run.
 """
 
 import io
 import os
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,35 +16,43 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from tfseq.errors import ExportError, ParityError, TfseqError
+from tfseq.errors import ArtefactError, ExportError, ParityError, TfseqError
 
 app = SubcommandApp()
 KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
 OnnxFile = Annotated[Path, arg(metavar="MODEL.onnx")]
+OutputFile = Annotated[Path, arg(metavar="OUTPUT")]
+Custom = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="MODULE:CLASS")]]
 
 
 @app.command
 def export(
     model: Positional[KerasFile],
-    output: Positional[OnnxFile],
+    output: Positional[OutputFile],
     tokenizer: Path | None = None,
     decode: Literal["auto", "sample", "none"] = "auto",
     name: str | None = None,
     opset: int = 18,
+    custom: Custom = (),
+    unsafe: bool = False,
 ) -> None:
     """Turn a Keras model into one verified file.
 
     Args:
         model: A model saved by Keras.
-        output: The ONNX file to write; any other name becomes a SavedModel folder.
+        output: The ONNX file to write; any name that does not end in .onnx becomes a SavedModel folder.
         tokenizer: A tokenizer.json to put into the file; by default the one beside the model, if there is one.
         decode: Put the generation loop into the file (sample), or the forward pass alone (none); auto is the loop
             wherever the model can generate.
         name: What the file calls itself; by default the output's name.
         opset: Version of the ONNX operators.
+        custom: A class that the model is made of, in a module of this folder or of Python's path; repeat it for more.
+            Importing the module runs it.
+        unsafe: Also load Python code that the file holds, of Lambda layers. It can do anything: only for files you
+            trust.
     """
     exporting = _import_exporting()
     from tfseq.runtime.description import describe_parity
@@ -51,34 +61,95 @@ def export(
     if tokenizer is None and (beside := model.with_name("tokenizer.json")).is_file():
         tokenizer = beside
     symbols = None if tokenizer is None else CharacterTokenizer.load(tokenizer)
-    keras_model = _load_keras_model(model)
-    manifest = exporting.export(
-        keras_model,
-        output,
-        decode=_decoding_strategy(decode, keras_model),
-        tokenizer=symbols,
-        name=name,
-        opset=opset,
-    )
+    with steps() as progress:
+        progress(f"loading {model}")
+        keras_model = _load_keras_model(model, custom, unsafe)
+        manifest = exporting.export(
+            keras_model,
+            output,
+            decode=_decoding_strategy(decode, keras_model),
+            tokenizer=symbols,
+            name=name,
+            opset=opset,
+            progress=progress,
+        )
     print(f"Wrote {output}.")
+    for note in manifest.notes:
+        print(f"Note: {note}")
     print(describe_parity(manifest.parity))
 
 
 @app.command
-def verify(model: Positional[OnnxFile], against: KerasFile) -> None:
+def verify(model: Positional[OnnxFile], against: KerasFile, custom: Custom = (), unsafe: bool = False) -> None:
     """Compare an exported file with the Keras model it came from; exit code 2 if they differ.
 
     Args:
-        model: The exported file.
+        model: The exported file, or SavedModel folder.
         against: The model saved by Keras.
+        custom: A class that the model is made of, as for export.
+        unsafe: Also load Python code that the Keras file holds, as for export.
     """
     exporting = _import_exporting()
     from tfseq.runtime.description import describe_parity
 
-    report = exporting.verify(model, _load_keras_model(against)).to_json()
+    with steps() as progress:
+        progress(f"loading {against}")
+        keras_model = _load_keras_model(against, custom, unsafe)
+        progress("comparing")
+        report = exporting.verify(model, keras_model).to_json()
     print(describe_parity(report))
     if not report["passed"]:
-        raise ParityError(f"{model} differs from {against}; export it again.")
+        raise ParityError(f"{model} differs from {against}; {_what_to_do(model)}")
+
+
+def _what_to_do(model: Path) -> str:
+    from tfseq.runtime import load
+
+    try:
+        quantization = load(model).manifest.quantization
+    except ArtefactError:
+        quantization = None
+    if quantization:
+        return f"it is a smaller version ({quantization.get('to')}), which does: verify the original."
+    return "export it again."
+
+
+@app.command
+def quantize(
+    model: Positional[OnnxFile],
+    output: Positional[OutputFile],
+    to: Literal["int8", "float16"] = "int8",
+    data: Path | None = None,
+    metric: Literal["change", "accuracy", "cross_entropy", "squared_error"] | None = None,
+    tolerance: float | None = None,
+    contrib: bool = False,
+) -> None:
+    """Write a smaller version of an exported file, and say what it costs and gains; refuse one that does worse.
+
+    Args:
+        model: The exported file.
+        output: The smaller file to write.
+        to: 8-bit integers, or 16-bit floats that are computed with in 32 bits.
+        data: What to judge it on: a .npz file of inputs by name, with `targets` if they are known, or a text for a
+            file that reads text. By default random inputs.
+        metric: What may not get worse; by default the cross-entropy, accuracy or squared error, as the targets allow,
+            or else the change of the outputs.
+        tolerance: By how much: nats of cross-entropy, a share of 1 of the others. By default 0.02 nats, 0.01 of
+            accuracy, 0.05 of the squared error, 0.1 of the outputs for int8; a tenth of that or half for float16.
+        contrib: Let LSTMs compute in int8, by an operator that only ONNX Runtime has.
+    """
+    from tfseq.runtime import load
+    from tfseq.runtime.array_files import read_samples
+
+    inputs = load(model).manifest.inputs  # a file that is none, or data that are none, is said before TensorFlow loads
+    samples = None if data is None else read_samples(data, inputs)
+    exporting = _import_exporting()
+    from tfseq.runtime.description import describe_quantization
+
+    with steps() as progress:
+        manifest = exporting.quantize(model, output, to, samples, metric, tolerance, contrib=contrib, progress=progress)
+    print(f"Wrote {output}.")
+    print(describe_quantization(manifest.quantization))
 
 
 @app.command
@@ -86,12 +157,17 @@ def inspect(model: Positional[OnnxFile]) -> None:
     """Show what an exported file is: task, signature, operators, size, parity and provenance.
 
     Args:
-        model: The exported file.
+        model: The exported file, or SavedModel folder.
     """
     from tfseq.runtime import load
     from tfseq.runtime.description import describe
+    from tfseq.runtime.manifest import Manifest
 
-    print(describe(load(model).manifest, model.stat().st_size))
+    if model.is_dir():
+        size = sum(file.stat().st_size for file in model.rglob("*"))
+        print(describe(Manifest.from_saved_model(model), size))
+    else:
+        print(describe(load(model).manifest, model.stat().st_size))
 
 
 @app.command
@@ -116,6 +192,31 @@ def generate(
     from tfseq.runtime import load
 
     print(prompt + load(model).generate(prompt, length=length, temperature=temperature, top_k=top_k, seed=seed))
+
+
+@app.command
+def predict(
+    model: Positional[OnnxFile],
+    input: Annotated[Path, arg(metavar="X.npy|X.npz")],
+    output: Annotated[Path | None, arg(metavar="Y.npz")] = None,
+) -> None:
+    """Run an exported file on arrays, and print or write what comes out.
+
+    Args:
+        model: The exported file.
+        input: A .npy file for a model of one input, or a .npz file of arrays by the names of the inputs.
+        output: A .npz file to write the outputs to, by name; or a .npy file for a model of one output.
+    """
+    from tfseq.runtime import load
+    from tfseq.runtime.array_files import read_arrays, write_arrays
+
+    file = load(model)
+    outputs = file.run(read_arrays(input, file.manifest.inputs))
+    if output is not None:
+        write_arrays(output, outputs)
+        print(f"Wrote {output}.")
+    for name, array in outputs.items():
+        print(f"{name} {array.dtype} {array.shape}" + ("" if output else f"\n{array}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -184,17 +285,80 @@ def import_tensorflow_quietly() -> None:
         os.close(stderr)
 
 
-def _load_keras_model(path: Path) -> Any:
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Gives a function that is told each step of a long job; on a terminal they are shown, with their times."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console  # which Keras needs, too
+    from rich.markup import escape
+
+    console = Console(stderr=True, highlight=False)
+    current: list[tuple[str, float]] = []
+
+    def done() -> None:
+        if current:
+            step, start = current.pop()
+            console.print(f"  {step}: {time.perf_counter() - start:.1f} s", style="dim", markup=False)
+
+    with console.status("starting") as status:
+
+        def begin(step: str) -> None:
+            done()
+            current.append((step, time.perf_counter()))
+            status.update(escape(step))
+
+        yield begin
+        done()
+
+
+def _load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = False) -> Any:
     import keras
 
     import_module("tfseq.models")  # registers our classes with Keras
     if not path.is_file():
         raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
+    classes = {cls.__name__: cls for cls in map(_imported_class, custom)}
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)
     except Exception as error:  # Keras raises what its parts raise: zip, JSON, HDF5, a constructor
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"Keras can't load {path}: {reason}") from None
+        raise ExportError(f"Keras can't load {path}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "safe_mode" in text or "unsafe" in text.lower():
+        return (
+            "it holds Python code (a Lambda layer), which could do anything when it runs. If you trust the file, add "
+            "--unsafe; or write the layer as a class, save the model again and name the class with --custom."
+        )
+    if unknown := re.search(r"Could not locate class '(\w+)'|[Uu]nknown (?:layer|object): '?(\w+)", text):
+        name = unknown[1] or unknown[2]
+        return f"it needs the class {name}, which is not Keras' own; name it with --custom MODULE:{name}."
+    return (text.strip().splitlines() or [type(error).__name__])[0]
+
+
+def _imported_class(name: str) -> type:
+    """The class that "package.module:Class" names, in the current folder or on Python's path."""
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
+        raise ExportError(f"--custom is {name!r}; expected MODULE:CLASS, such as layers:Attention.")
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        found = getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise ExportError(f"Can't import {module} for --custom {name}: {error}.") from None
+    except AttributeError:
+        raise ExportError(f"The module {module} has no {attribute}, which --custom {name} asks for.") from None
+    except Exception as error:
+        raise ExportError(f"The module {module} of --custom {name} fails: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(folder)
+    if not isinstance(found, type):
+        raise ExportError(f"{name} is a {type(found).__name__}; --custom expects a class.")
+    return found
 
 
 def _decoding_strategy(decode: str, model: Any) -> Any:

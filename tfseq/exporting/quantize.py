@@ -77,7 +77,7 @@ def quantize(
     _check_arguments(to, metric, tolerance, contrib, output)
     original = Model(path)
     if original.manifest.quantization:
-        raise ExportError(f"{path} is a {original.manifest.quantization.get('to')} version already; take the original.")
+        raise ExportError(f"{path} is a smaller version already; quantize the original.")
     graph = onnx.load(path)
     data = task_data(original, samples, _smallest_table(graph))
     if isinstance(metric, str) and metric != "change" and not any(case.targets for case in data.cases):

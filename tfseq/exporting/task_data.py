@@ -1,14 +1,12 @@
 """What a file is judged on: the user's arrays or text, cut into cases that it can run, or else random inputs."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfseq.errors import ArtefactError, InputError
+from tfseq.errors import InputError
 from tfseq.exporting.cases import draw
 from tfseq.runtime.arguments import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
@@ -62,26 +60,6 @@ def task_data(model: Model, samples: Samples, vocabulary_size: int | None) -> Ta
     if not cases:
         raise InputError("There are no samples; expected arrays by input name.")
     return TaskData(cases, _counted(_rows(model.manifest.inputs, cases), "given case"))
-
-
-def read_samples(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray] | str:
-    """Samples in a file: arrays in a .npz, or a UTF-8 text.
-
-    Raises:
-        ArtefactError: the file can't be read.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise ArtefactError(f"{path} is not UTF-8 text; expected a text, or arrays in a .npz file.") from None
-    except Exception as error:  # a zip that is none, an array of Python objects
-        raise ArtefactError(f"{path} is not a .npz file of arrays: {error}") from None
 
 
 def _arrays(manifest: Manifest, mapping: Mapping[str, Any]) -> list[Case]:

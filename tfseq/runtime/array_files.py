@@ -1,0 +1,93 @@
+"""Arrays in NumPy's files: the inputs of a model, and its outputs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime.atomic_write import atomic_write
+from tfseq.runtime.manifest import TensorSpec
+
+
+def read_arrays(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """The arrays of a file, by input name.
+
+    Args:
+        path: a .npy file for a model of one input, or a .npz file of arrays by name.
+        inputs: of the model.
+
+    Raises:
+        ArtefactError: the file is missing, or holds no arrays.
+        InputError: it is a single array, and the model takes several.
+    """
+    path = Path(path)
+    loaded = load_numpy(path)
+    if isinstance(loaded, dict):
+        return loaded
+    if len(inputs) != 1:
+        wanted = ", ".join(map(str, inputs))
+        raise InputError(f"{path} holds one array; expected a .npz file with {wanted}.")
+    return {inputs[0].name: loaded}
+
+
+def read_samples(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> Mapping[str, np.ndarray] | str:
+    """Samples in a file: arrays as `read_arrays` takes them, or a UTF-8 text.
+
+    Args:
+        path: ends in .npy or .npz for arrays.
+        inputs: of the model.
+
+    Raises:
+        ArtefactError: the file can't be read.
+        InputError: it is a single array, and the model takes several.
+    """
+    path = Path(path)
+    try:
+        if path.suffix in (".npy", ".npz"):
+            return read_arrays(path, inputs)
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise ArtefactError(f"{path} is not UTF-8 text; expected a text, or arrays in a .npz file.") from None
+
+
+def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """What NumPy saved, without running the Python objects that such a file can hold.
+
+    Raises:
+        ArtefactError: the file is missing, or holds no arrays.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            return dict(archive)
+    except OSError as error:
+        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+    except Exception:  # a zip that is none, a header that can't be parsed, an array of Python objects
+        raise ArtefactError(f"{path} is not a file of arrays that NumPy saved (.npy or .npz).") from None
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a .npz file of arrays by name, or a .npy file of a single one; whole or not at all.
+
+    Raises:
+        InputError: the name ends in neither, or in .npy for several arrays; or the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix not in (".npy", ".npz"):
+        raise InputError(f"The output {path} ends in neither .npz nor .npy.")
+    if path.suffix == ".npy" and len(arrays) != 1:
+        raise InputError(f"There are {len(arrays)} outputs, {', '.join(arrays)}; write them to a .npz file.")
+    try:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            if path.suffix == ".npz":
+                np.savez(file, allow_pickle=False, **arrays)
+            else:
+                np.save(file, next(iter(arrays.values())), allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"Can't write {path}: {error.strerror or error}.") from None
