@@ -35,12 +35,11 @@ class Recurrence:
 
     def run(self, x, *rest):
         """What the operator computes: from x (time, batch, width) joined outputs (time, batch, ...) and last states."""
-        if "lengths" in self.given:
-            lengths, *rest = rest
-        else:
-            lengths = tf.fill([tf.shape(x)[1]], tf.shape(x)[0])
+        masked = "lengths" in self.given
+        lengths = rest[0] if masked else tf.fill([tf.shape(x)[1]], tf.shape(x)[0])
+        first = rest[masked:]
         results = [
-            self._run_direction(x, lengths, [state[d] for state in rest], d) for d in range(len(self.cells))
+            self._run_direction(x, lengths, [state[d] for state in first], d) for d in range(len(self.cells))
         ]  # (outputs, states) of each direction
         outputs = tf.stack([outputs for outputs, _ in results])  # (directions, time, batch, units)
         merges = {
