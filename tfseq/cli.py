@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -35,7 +36,8 @@ def export(
     tokenizer: Path | None = None,
     decode: Literal["auto", "sample", "none"] = "auto",
     name: str | None = None,
-    opset: int = 18,
+    opset: int | None = None,
+    streaming: Literal["auto", "on", "off"] = "auto",
     custom: Custom = (),
     unsafe: bool = False,
 ) -> None:
@@ -48,7 +50,8 @@ def export(
         decode: Put the generation loop into the file (sample), or the forward pass alone (none); auto is the loop
             wherever the model can generate.
         name: What the file calls itself; by default the output's name.
-        opset: Version of the ONNX operators.
+        opset: Version of the ONNX operators, 13 to 24; the lowest from 18 on that suits the model if not given.
+        streaming: Write a graph of one step, its states as inputs and outputs; auto is that for a stateful model.
         custom: A class that the model is made of, in a module of this folder or of Python's path; repeat it for more.
             Importing the module runs it.
         unsafe: Also load Python code that the file holds, of Lambda layers. It can do anything: only for files you
@@ -58,7 +61,7 @@ def export(
     from tfseq.runtime.description import describe_parity
     from tfseq.runtime.tokenizers import CharacterTokenizer
 
-    if tokenizer is None and (beside := model.with_name("tokenizer.json")).is_file():
+    if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
     symbols = None if tokenizer is None else CharacterTokenizer.load(tokenizer)
     with steps() as progress:
@@ -67,10 +70,11 @@ def export(
         manifest = exporting.export(
             keras_model,
             output,
-            decode=_decoding_strategy(decode, keras_model),
+            decode=_decoding_strategy("none" if (decode, streaming) == ("auto", "on") else decode, keras_model),
             tokenizer=symbols,
             name=name,
             opset=opset,
+            streaming={"auto": None, "on": True, "off": False}[streaming],
             progress=progress,
         )
     print(f"Wrote {output}.")
@@ -319,6 +323,8 @@ def _load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fal
     import_module("tfseq.models")  # registers our classes with Keras
     if not path.is_file():
         raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.suffix in (".h5", ".hdf5")):
+        raise ExportError(f"{path} is not a model saved by Keras (.keras), or it is damaged or truncated.")
     classes = {cls.__name__: cls for cls in map(_imported_class, custom)}
     try:
         return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)

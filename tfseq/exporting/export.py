@@ -180,7 +180,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             os.replace(old, path)
         for leftover in (new, old):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) -> None:

@@ -1,5 +1,6 @@
 """SavedModel with named signatures, which TensorFlow loads and serves without our code."""
 
+import errno
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +22,9 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
         folder: a new folder.
         model: whose variables the signatures read.
         signatures: by name; the first is also `serving_default`.
+
+    Raises:
+        OSError: the folder can't be written.
     """
     module = tf.Module()
     module.variables_ = [weight.value for weight in model.weights]
@@ -29,7 +33,12 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
         specs = {spec.name: tensor for spec, tensor in zip(signature.inputs, tensorflow_specs(signature.inputs))}
         functions[name] = tf.function(signature.function, autograph=False).get_concrete_function(**specs)
     first = next(iter(functions.values()))
-    tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
+    try:
+        tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
 
 
 def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
