@@ -8,6 +8,8 @@ BIN = $(VENV)/bin
 PYTHON ?= python3 python3.13 python3.12 python3.11
 # The CPU build of TensorFlow is half the download. `make TRAIN=train` installs the one that also drives NVIDIA GPUs.
 TRAIN ?= $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),train-cpu,train)
+# One process per core: the tests trace and convert more than they compute.
+SPREAD = -n auto --dist worksteal
 SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
 .PHONY: demo test test-slow lint clean
@@ -16,10 +18,10 @@ demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
