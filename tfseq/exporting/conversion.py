@@ -9,22 +9,24 @@ import onnx
 import tensorflow as tf
 
 from tfseq.errors import ExportError
-from tfseq.exporting.passes import all_graphs, simplify
+from tfseq.exporting.passes import CONVERTED, all_graphs, fuse, simplify
+from tfseq.exporting.recurrent_layout import lay_out
+from tfseq.exporting.rnn_as_scan import scan_recurrences
 from tfseq.exporting.tensorflow_to_onnx import convert
 from tfseq.runtime.manifest import TensorSpec
 
-OPSETS = range(13, 19)  # what tf2onnx 1.17 writes
+OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
 
 
 def to_onnx(
-    function: Callable, inputs: Sequence[TensorSpec], opset: int, notes: MutableSequence[str] | None = None
+    function: Callable, inputs: Sequence[TensorSpec], opset: int | None, notes: MutableSequence[str] | None = None
 ) -> onnx.ModelProto:
     """Converts a function that takes tensors by name and returns a dictionary of tensors.
 
     Args:
         function: what to trace.
         inputs: its arguments; named axes may have any size.
-        opset: version of the ai.onnx operators.
+        opset: version of the ai.onnx operators; None for the lowest from 18 on that has all that the graph can use.
         notes: gets a sentence about each layer that comes out slower than it could be.
 
     Returns:
@@ -45,7 +47,7 @@ def to_onnx(
     traced = tf.function(positional, input_signature=specs, autograph=False)
     with _quiet() as errors:
         try:
-            model, found = convert(traced, specs, opset)
+            model, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED))
         except ExportError:
             raise
         except Exception as error:
@@ -54,7 +56,10 @@ def to_onnx(
         raise ExportError(f"The model can't be converted to ONNX: {'; '.join(dict.fromkeys(errors))}")
     if notes is not None:
         notes.extend(found)
+    scan_recurrences(model.graph)
     simplify(model)
+    fuse(model, opset)
+    lay_out(model.graph)
     name_axes(model.graph.input, inputs)
     outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
     del model.graph.output[:]

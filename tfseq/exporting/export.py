@@ -20,7 +20,7 @@ from tfseq.exporting import parity
 from tfseq.exporting.axes import output_specs
 from tfseq.exporting.chunk_parity import require_causal
 from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
-from tfseq.exporting.passes import count_operators
+from tfseq.exporting.passes import CONVERTED, count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
 from tfseq.exporting.saved_model import load_signatures, write_saved_model
@@ -41,7 +41,7 @@ def export(
     tokenizer: Any = None,
     name: str | None = None,
     data: Any = None,
-    opset: int = 18,
+    opset: int | None = None,
     samples: Iterable[Mapping[str, np.ndarray]] = (),
     verify: bool = True,
     streaming: bool | None = None,
@@ -59,7 +59,8 @@ def export(
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
         name: of the artefact; the file's name if None.
         data: about the training data, JSON-able; recorded as it is.
-        opset: version of ONNX's operators.
+        opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
+            of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
         samples: inputs to verify a forward graph on beside random ones, as dictionaries of arrays by input name.
         verify: False leaves the comparison out, and the file says so.
         streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
@@ -86,7 +87,7 @@ def export(
         inputs=(),
         outputs=(),
         operators={},
-        opset=opset,
+        opset=opset or CONVERTED,
         tokenizer=None if tokenizer is None else tokenizer.to_json(),
         states=stream.states if stream else (),
         notes=(_STATEFUL,) if stream and streaming is None else (),
@@ -95,7 +96,7 @@ def export(
     )
     write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
     with _replacing(path) as temporary:
-        return write(temporary, exact, decode, stream, draft, samples, verify, progress or (lambda _: None))
+        return write(temporary, exact, decode, stream, draft, samples, verify, progress or (lambda _: None), opset)
 
 
 _STATEFUL = (
@@ -115,14 +116,14 @@ def _stream(model, decode, streaming):
     return stream
 
 
-def _write_onnx(path, model, decode, stream, draft, samples, verify, progress):
+def _write_onnx(path, model, decode, stream, draft, samples, verify, progress, opset):
     progress("converting")
     if stream:
         signature = stream.signature
     else:
         signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
     notes = list(draft.notes)
-    graph = to_onnx(signature.function, signature.inputs, draft.opset, notes)
+    graph = to_onnx(signature.function, signature.inputs, opset, notes)
     _save(graph, path)
     try:
         run = Session(path).run
@@ -135,6 +136,7 @@ def _write_onnx(path, model, decode, stream, draft, samples, verify, progress):
         inputs=signature.inputs,
         outputs=outputs,
         operators=count_operators(graph.graph),
+        opset=next(declared.version for declared in graph.opset_import if not declared.domain),
         notes=tuple(notes),
     )
     _save(graph, path, manifest)
@@ -145,7 +147,7 @@ def _write_onnx(path, model, decode, stream, draft, samples, verify, progress):
     return manifest
 
 
-def _write_saved_model(path, model, decode, stream, draft, samples, verify, progress):
+def _write_saved_model(path, model, decode, stream, draft, samples, verify, progress, opset):
     progress("tracing")
     signatures = {"stream": stream.signature} if stream else {"serve": forward_signature(model)}
     if decode is not None:
@@ -209,8 +211,11 @@ def _check_arguments(model, path, decode, tokenizer, opset):
         )
     if not model.built:
         raise ExportError(f"{type(model).__name__} has no weights yet; call it on some data or build it, then export.")
-    if opset not in OPSETS or (decode is not None and opset != OPSETS[-1]):
-        raise ExportError(f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and {OPSETS[-1]} with decode.")
+    lowest = OPSETS[0] if decode is None else CONVERTED
+    if opset is not None and opset not in range(lowest, OPSETS.stop):
+        raise ExportError(
+            f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
+        )
     if decode is not None and not isinstance(decode, Sample):
         raise ExportError(f"decode is {decode!r}; expected tfseq.Sample(...).")
     if decode is not None and not isinstance(model, Generator):
@@ -225,6 +230,8 @@ def _check_arguments(model, path, decode, tokenizer, opset):
         raise ExportError(f"{path} is a folder; expected a file name.")
     if path.suffix != ".onnx" and path.exists() and not path.is_dir():
         raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
+    if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
+        raise ExportError(f"{path} is a folder with other things in it, which a SavedModel would replace; name a new one.")
     size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
     if path.suffix == ".onnx" and size > LARGEST_FILE:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")

@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
+from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
 
@@ -19,6 +20,10 @@ def convertible() -> Iterator[None]:
         mock.patch.object(layers.TimeDistributed, "call", _time_distributed_call),
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
         mock.patch.object(tf, "tensordot", _tensordot),
+        mock.patch.object(tf.nn, "gelu", _gelu),
+        mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
+        mock.patch.object(keras_nn, "_dot_product_attention_xla", _dot_product_attention),
+        mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
     ):
         yield
 
@@ -64,6 +69,75 @@ def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
 
 
 _TENSORDOT = tf.tensordot
+
+
+def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
+    """In the form that ONNX Runtime knows where the opset has no Gelu."""
+    x = tf.convert_to_tensor(features)
+    if approximate:
+        return _GELU(x, True, name)
+    return tf.multiply(0.5 * x, 1 + tf.math.erf(x / tf.constant(np.sqrt(2), x.dtype)), name=name)
+
+
+_GELU = tf.nn.gelu
+
+
+def _dot_product_attention(query: Any, key: Any, value: Any, bias: Any, mask: Any, is_causal: bool, scale: Any) -> Any:
+    """With the causal mask's size from query and key (batch, time, heads, width), not from their product."""
+    if is_causal:
+        queries, keys = (tf.range(tf.shape(x)[1]) for x in (query, key))
+        causal = queries[:, None] >= keys  # (queries, keys)
+        mask = causal if mask is None else tf.logical_and(tf.cast(mask, "bool"), causal)
+    return _DOT_PRODUCT_ATTENTION(query, key, value, bias, mask, False, scale)
+
+
+_DOT_PRODUCT_ATTENTION = keras_nn._dot_product_attention_xla
+
+
+def _apply_masks(logits: Any, mask: Any, is_causal: bool) -> Any:
+    """As a sum with a mask as small as it was given, where Keras selects by one of the size of the logits.
+
+    What is added is so low that a logit vanishes beside it, so both give the same.
+    """
+    if mask is None:
+        return logits
+    low = tf.cast(keras_nn._get_large_negative(logits.dtype), logits.dtype)
+    return logits + tf.where(tf.cast(mask, "bool"), tf.zeros((), logits.dtype), low)
+
+
+def _compute_attention(
+    self: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any = None,
+    training: bool | None = None,
+    return_attention_scores: bool = False,
+    use_causal_mask: bool = False,
+) -> Any:
+    """With dropout, idle at inference, as without: Keras then computes the attention in steps of its own.
+
+    In those a query whose keys are all masked gets zeros.
+    """
+    options = {"training": training, "use_causal_mask": use_causal_mask}
+    if self._dropout == 0 or training or return_attention_scores or len(query.shape) != 4:
+        return _COMPUTE(
+            self, query, key, value, attention_mask, return_attention_scores=return_attention_scores, **options
+        )
+    with mock.patch.object(self, "_dropout", 0.0):
+        outputs, scores = _COMPUTE(self, query, key, value, attention_mask, **options)
+    if attention_mask is not None:  # (batch, [heads], queries, keys)
+        mask = ops.cast(attention_mask, "bool")
+        if use_causal_mask:
+            times = [ops.arange(ops.shape(x)[1]) for x in (query, value)]
+            mask = ops.logical_and(mask, times[0][:, None] >= times[1])
+        anything = ops.any(mask, axis=-1)
+        anything = ops.transpose(anything, (0, 2, 1)) if len(anything.shape) == 3 else anything[..., None]
+        outputs = ops.where(anything[..., None], outputs, 0.0)
+    return outputs, scores
+
+
+_COMPUTE = layers.MultiHeadAttention._compute_attention
 
 
 def _sign_bit(x: Any) -> Any:

@@ -2,10 +2,11 @@
 
 import onnx
 
-from tfseq.exporting.passes import cleanup, lookups, loops
+from tfseq.exporting.passes import activations, attention, cleanup, lookups, loops, normalization, reshapes
 from tfseq.exporting.passes.graph import all_graphs, count_operators, initializers, subgraphs
+from tfseq.exporting.passes.opsets import CONVERTED, FUSED, lift, needed
 
-__all__ = ["all_graphs", "count_operators", "simplify", "subgraphs"]
+__all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "simplify", "subgraphs"]
 
 
 def simplify(model: onnx.ModelProto) -> None:
@@ -20,3 +21,27 @@ def simplify(model: onnx.ModelProto) -> None:
     lookups.look_up_one_hot_products(graph, initializers(graph))
     cleanup.remove_unused(graph)
     cleanup.forget_types(graph)
+
+
+def fuse(model: onnx.ModelProto, opset: int | None) -> None:
+    """Puts single operators in the place of the patterns that compute them, in place.
+
+    Args:
+        model: a simplified graph.
+        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit.
+    """
+    passes = {
+        "LayerNormalization": normalization.fuse_layer_normalization,
+        "Gelu": activations.fuse_gelu,
+        "Attention": attention.fuse_attention,
+        "RMSNormalization": normalization.fuse_rms_normalization,
+    }
+    reshapes.add_before_reshaping(model)
+    attention.mask_by_adding(model)
+    for operator, fuse_operator in passes.items():
+        if opset is None or opset >= FUSED[operator]:
+            fuse_operator(model)
+    reshapes.merge_reshapes(model)
+    cleanup.remove_unused(model.graph)
+    if opset is None or opset > CONVERTED:
+        lift(model, opset or needed(model))
