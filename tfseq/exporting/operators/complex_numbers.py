@@ -1,4 +1,4 @@
-"""Complex numbers, which ONNX lacks, as pairs of real tensors; Fourier transforms by its operator DFT.
+"""Complex numbers, which ONNX lacks, as pairs of real tensors; Fourier transforms by its operator DFT or by products.
 
 Runs over TensorFlow's operators before they are translated, so that slices, sums, ... of the real and the imaginary
 parts are translated as those of any real tensor.
@@ -12,6 +12,7 @@ from onnx import TensorProto
 from tf2onnx import utils
 
 from tfseq.exporting.operators.builder import Builder
+from tfseq.exporting.operators.fourier import by_products, is_for_products
 
 _COMPLEX = {TensorProto.COMPLEX64, TensorProto.COMPLEX128}
 Pair = tuple[str, str]
@@ -154,23 +155,53 @@ class _Parts(Builder):
         real, imaginary = self.times(a, (b[0], self("Neg", b[1])))
         return self("Div", real, size), self("Div", imaginary, size)
 
-    def transformed(self, pair: Pair | str, axis: int, inverse: bool = False, length: Any = None) -> Pair:
-        """The discrete Fourier transform along an axis (counted from the end); half of it for a real tensor."""
+    def transformed(
+        self, pair: Pair | str, axis: int, inverse: bool = False, length: Any = None, matrix: bool = False
+    ) -> Pair:
+        """The discrete Fourier transform along an axis (counted from the end); half of it for a real tensor.
+
+        `matrix` lets the matrix of the transform be made at run time where the length is not known before.
+        """
         if self.graph.opset < 17:
             raise ValueError("Fourier transforms need opset 17.")
         shape = self.shape(pair if isinstance(pair, str) else pair[0])
         if shape is None:
             raise ValueError(f"{self.node.name} transforms a tensor of unknown rank.")
+        known = shape[axis]
+        if length is None and (matrix if known is None else is_for_products(known)):
+            return self._transformed_by_products(pair, axis, shape, inverse)
         parts = [self("Unsqueeze", x, np.array([-1])) for x in ([pair] if isinstance(pair, str) else pair)]
         stacked = self("Concat", *parts, axis=len(shape)) if len(parts) > 1 else parts[0]  # (..., 1 or 2)
         inputs = [stacked] if length is None else [stacked, length]
         options = {"axis": len(shape) + axis, "inverse": int(inverse), "onesided": int(isinstance(pair, str))}
         result = self("DFT", *inputs, **options)
         real, imaginary = (self("Gather", result, np.int64(i), axis=len(shape)) for i in (0, 1))
-        for name in (real, imaginary):
-            self.graph.set_dtype(name, TensorProto.FLOAT)
-            self.graph.set_shape(name, [-1 if i == len(shape) + axis or n is None else n for i, n in enumerate(shape)])
+        self._describe((real, imaginary), [None if i == len(shape) + axis else n for i, n in enumerate(shape)])
         return real, imaginary
+
+    def _transformed_by_products(self, pair: Pair | str, axis: int, shape: list[int | None], inverse: bool) -> Pair:
+        known, half = shape[axis], isinstance(pair, str)
+        parts = (pair, self.zero(pair)) if isinstance(pair, str) else pair
+        result = by_products(self, parts, axis, len(shape), known, inverse)
+        if half and known is not None:
+            shape = [known // 2 + 1 if i == len(shape) + axis else n for i, n in enumerate(shape)]
+            bounds = np.array([0]), np.array([known // 2 + 1]), np.array([axis])
+            result = self("Slice", result[0], *bounds), self("Slice", result[1], *bounds)
+        self._describe(result, shape)
+        return result
+
+    def _describe(self, pair: Pair, shape: list[int | None]) -> None:
+        for name in pair:
+            self.graph.set_dtype(name, TensorProto.FLOAT)
+            self.graph.set_shape(name, [-1 if size is None else size for size in shape])
+
+    def lengths(self, vector: str, name: str, axes: tuple[int, ...]) -> list[str | None]:
+        """What `vector` says of the lengths of transforms of `name` along `axes`; None for those it has already."""
+        said, shape = self.value(vector), self.shape(name)
+        return [
+            None if said is not None and shape and said[i] == shape[axis] else self.length(vector, i)
+            for i, axis in enumerate(axes)
+        ]
 
     def length(self, name: str, axis: int) -> str:
         """Element `axis` of the int32 vector `name`, as an int64 scalar."""
@@ -232,17 +263,18 @@ def _transform(axes: tuple[int, ...], inverse: bool) -> Callable[[_Parts, list[P
     def transform(op: _Parts, reads: list[Pair], node: Any) -> Pair:
         pair = reads[0]
         for axis in axes:
-            pair = op.transformed(pair, axis, inverse)
+            pair = op.transformed(pair, axis, inverse, matrix=len(axes) > 1)
         return pair
 
     return transform
 
 
 def _real_transform(op: _Parts, reads: list[Pair], node: Any) -> Pair:
-    x, lengths = node.input
-    axes = 2 if node.type == "RFFT2D" else 1
-    pair = op.transformed(op.float(x), -1, length=op.length(lengths, axes - 1))
-    return op.transformed(pair, -2, length=op.length(lengths, 0)) if axes == 2 else pair
+    x, vector = node.input
+    axes = (-2, -1) if node.type == "RFFT2D" else (-1,)
+    lengths = op.lengths(vector, x, axes)
+    pair = op.transformed(op.float(x), -1, length=lengths[-1])
+    return op.transformed(pair, -2, length=lengths[0]) if len(axes) > 1 else pair
 
 
 def _matrix_product(op: _Parts, reads: list[Pair], node: Any) -> Pair:
