@@ -65,7 +65,8 @@ class Outcome:
     def cells(self) -> list[str]:
         if self.problem:
             return [self.problem, "", ""]
-        error = f"{self.error:.0e}" if self.works else f"**wrong: {self.error:.2g}**"
+        wrong = "wrong shape" if np.isinf(self.error) else f"wrong: {self.error:.2g}"
+        error = f"{self.error:.0e}" if self.works else f"**{wrong}**"
         return [error, _operators(self.operators or {}), f"{self.milliseconds:.3f}"]
 
 

@@ -44,10 +44,10 @@ def test_gives_what_keras_gives_on_inputs_as_they_come(exported):
     loaded = tfseq.runtime.load(path)
     for batch, time in SIZES:
         feeds = example.draw(batch, max(time, example.shortest))
-        got = loaded.predict(**feeds)
+        got, expected = loaded.predict(**feeds), example.call(model, feeds)
         got = list(got.values()) if isinstance(got, dict) else [got]
-        for ours, keras_ in zip(got, example.call(model, feeds), strict=True):
-            np.testing.assert_allclose(ours, keras_, atol=1e-4, rtol=1e-4)
+        for ours, theirs in zip(got, expected.values(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_keeps_names_and_names_axes(exported):

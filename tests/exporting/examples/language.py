@@ -157,7 +157,10 @@ def rotary_language_model():
     return keras.Model(words, layers.Dense(30, use_bias=False, name="logits")(layers.RMSNormalization()(x)))
 
 
-@example({"ids": tokens(30), "segments": integers(2, "time"), "attention_mask": padding_mask(dtype="int32")})
+@example(
+    {"ids": tokens(30), "segments": integers(2, "time"), "attention_mask": padding_mask(dtype="int32")},
+    outputs=("words", "pooled"),
+)
 def masked_language_model():
     """BERT: three embeddings, an additive mask, exact GELU, a transformed head; a pooled output beside it."""
     ids = keras.Input((None,), dtype="int32", name="ids")

@@ -180,7 +180,7 @@ def own_cell():
         "tags": integers(2, 6),
         "title": tokens(25, "target_time"),
     },
-    outputs=("department", "priority"),
+    outputs=("priority", "department"),
 )
 def ticket_routing():
     """Three inputs, two outputs, given and taken as dictionaries."""

@@ -39,14 +39,16 @@ class Example:
         sizes = {"batch": batch, "time": time, "source_time": time, "target_time": time + 2}
         return {name: draw(random, sizes) for name, draw in self.inputs.items()}
 
-    def call(self, model: keras.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """What the Keras model gives, flat."""
+    def call(self, model: keras.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the Keras model gives, by name if it names its outputs itself, else by number."""
         values: Any = list(feeds.values())
         if self.given == "arguments" or len(values) == 1:
             outputs = model(*values, training=False)
         else:
             outputs = model(dict(feeds) if self.given == "by name" else values, training=False)
-        return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(outputs)]
+        if not isinstance(outputs, dict):
+            outputs = {str(i): tensor for i, tensor in enumerate(keras.tree.flatten(outputs))}
+        return {name: keras.ops.convert_to_numpy(tensor) for name, tensor in outputs.items()}
 
 
 EXAMPLES: dict[str, Example] = {}

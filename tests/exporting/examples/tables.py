@@ -64,7 +64,7 @@ class DictionaryModel(keras.Model):
         return {"click": ops.sigmoid(self.click(x)), "buy": ops.sigmoid(self.buy(x))}
 
 
-@example({"basket": tokens(15), "context": floats(4)}, outputs=("buy", "click"))
+@example({"basket": tokens(15), "context": floats(4)}, outputs=("click", "buy"))
 def basket():
     model = DictionaryModel()
     model({"basket": ops.ones((2, 5), "int32"), "context": ops.zeros((2, 4))})
