@@ -1,8 +1,13 @@
+import errno
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tfseq.cli import main
@@ -122,7 +127,7 @@ def test_export_puts_the_loop_and_the_tokenizer_beside_the_model_into_the_file(e
     output = saved_generator.with_name("model.onnx")
     main(["export", str(saved_generator), str(output)])
     (call,) = exporter.calls
-    assert (call.path, call.name, call.opset) == (output, None, 18)
+    assert (call.path, call.name, call.opset, call.streaming) == (output, None, None, None)
     assert call.tokenizer.symbols == ["<unk>", "e", "h", "l", "o"]
     assert type(call.decode).__name__ == "Sample"
     assert type(call.model).__name__ == "RecurrentLanguageModel"
@@ -200,6 +205,228 @@ def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(s
         likeliest = np.argmax(model(tokens[None])[0, -1])
         tokens = np.append(tokens, likeliest).astype(np.int32)
     assert capsys.readouterr().out == tokenizer.decode(tokens) + "\n"
+
+
+def test_steps_are_shown_with_their_times_on_a_terminal(exporter, saved_forward_model, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    main(["export", str(saved_forward_model), "model.onnx"])
+    err = capsys.readouterr().err
+    assert re.search(r"loading .*dense.keras: \d+\.\d s", err.replace("\n", ""))
+    assert re.search(r"converting: \d+\.\d s", err)
+
+
+def test_streaming_leaves_the_generation_loop_out(exporter, saved_generator):
+    main(["export", str(saved_generator), "model.onnx", "--streaming", "on"])
+    assert (exporter.calls[0].streaming, exporter.calls[0].decode) == (True, None)
+
+
+LAYERS = """
+import keras
+
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def doubled(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def saved_custom_model(tmp_path, monkeypatch):
+    """A model of a class in layers_of_mine.py, in the current folder."""
+    import keras
+
+    (tmp_path / "layers_of_mine.py").write_text(LAYERS)
+    names = {}
+    exec(LAYERS, names)
+    keras.Sequential([keras.Input((4,)), names["Doubled"]()]).save(tmp_path / "custom.keras")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "custom.keras"
+    sys.modules.pop("layers_of_mine", None)
+
+
+def test_a_class_of_ones_own_is_named_by_its_module(exporter, saved_custom_model):
+    main(["export", str(saved_custom_model), "model.onnx", "--custom", "layers_of_mine:Doubled"])
+    assert exporter.calls[0].model(np.ones((1, 4))).numpy().tolist() == [[2, 2, 2, 2]]
+    assert str(saved_custom_model.parent) not in sys.path
+
+
+@pytest.mark.parametrize(
+    ("custom", "message"),
+    [
+        ([], "needs the class Doubled, which is not Keras' own; name it with --custom MODULE:Doubled"),
+        (["--custom", "Doubled"], "expected MODULE:CLASS"),
+        (["--custom", "layers_of_mine:Tripled"], "has no Tripled"),
+        (["--custom", "layers_of_mine:doubled"], "is a function; --custom expects a class"),
+        (["--custom", "layers_of_yours:Doubled"], "No module named 'layers_of_yours'"),
+    ],
+)
+def test_a_class_that_is_not_there_is_named(exporter, saved_custom_model, capsys, custom, message):
+    assert_fails(["export", str(saved_custom_model), "model.onnx", *custom], message, capsys)
+
+
+def test_code_in_a_file_runs_only_if_it_is_trusted(exporter, tmp_path, capsys):
+    import keras
+
+    path = tmp_path / "lambda.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: 3 * x)]).save(path)
+    command = ["export", str(path), "model.onnx"]
+    assert_fails(command, "it holds Python code (a Lambda layer)", capsys)
+    main([*command, "--unsafe"])
+    assert exporter.calls[0].model(np.ones((1, 4))).numpy().tolist() == [[3, 3, 3, 3]]
+
+
+def test_predict_prints_its_outputs(shifter, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 3)), by=[2])
+    main(["predict", str(shifter), "--input", str(tmp_path / "in.npz")])
+    assert capsys.readouterr().out == "shifted float32 (1, 3)\n[[3. 3. 3.]]\ntotal float32 ()\n9.0\n"
+
+
+def test_predict_writes_its_outputs(shifter, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 3)), by=[2])
+    main(["predict", str(shifter), "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")])
+    assert capsys.readouterr().out == f"Wrote {tmp_path / 'out.npz'}.\nshifted float32 (1, 3)\ntotal float32 ()\n"
+    with np.load(tmp_path / "out.npz") as out:
+        assert out["shifted"].tolist() == [[3, 3, 3]]
+        assert out["total"] == 9
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones((1, 3))}, "Missing by"),
+        ({"x": np.ones((1, 3)), "by": [0.5]}, "'by' is float64; expected by int32 (batch)"),
+        ({"x": np.ones((1, 3, 1)), "by": [1]}, "'x' has 3 axes, (1, 3, 1); expected x float32 (batch, 3)"),
+        ({"x": np.ones((2, 3)), "by": [1]}, "'batch' is 2 in 'x' and 1 in 'by'"),
+        (np.ones((1, 3)), "holds one array; expected a .npz file with x float32 (batch, 3), by int32 (batch)"),
+        (b"text", "not a file of arrays"),
+        (None, "No such file"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_said(shifter, tmp_path, capsys, arrays, message):
+    path = tmp_path / ("in.npz" if isinstance(arrays, dict | bytes) else "in.npy")
+    if isinstance(arrays, dict):
+        np.savez(path, **arrays)
+    elif isinstance(arrays, bytes):
+        path.write_bytes(arrays)
+    elif arrays is not None:
+        np.save(path, arrays)
+    assert_fails(["predict", str(shifter), "--input", str(path)], message, capsys)
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.npy", "missing/out.npz"])
+def test_outputs_that_cannot_be_written_are_said(shifter, tmp_path, capsys, name):
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 3)), by=[2])
+    command = ["predict", str(shifter), "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / name)]
+    assert_fails(command, "out", capsys)
+    assert sorted(os.listdir(tmp_path)) == ["in.npz", "shifter.onnx"]
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["predict", "--input", "x.npy"], ["quantize", "small.onnx"]])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "changed"])
+def test_a_damaged_file_is_one_line(counter, capsys, monkeypatch, command, damage):
+    whole = counter.read_bytes()
+    damaged = {"cut": whole[:-300], "empty": b"", "text": b"hello", "changed": b"\xff\xff" + whole[2:]}[damage]
+    counter.write_bytes(damaged)
+    monkeypatch.chdir(counter.parent)
+    assert_fails([command[0], str(counter), *command[1:]], "not an ONNX file, or it is damaged or truncated", capsys)
+    assert os.listdir() == ["counter.onnx"]
+
+
+FAILURES = [(errno.ENOSPC, "No space left on device"), (errno.EACCES, "Permission denied"), (errno.EROFS, "Read-only")]
+
+
+@pytest.mark.parametrize(("code", "message"), FAILURES)
+def test_an_export_that_cannot_be_written_leaves_the_old_file(
+    saved_forward_model, tmp_path, capsys, monkeypatch, code, message
+):
+    def fail(path, content):
+        raise OSError(code, os.strerror(code))
+
+    old = tmp_path / "old.onnx"
+    old.write_bytes(b"old")
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    assert_fails(["export", str(saved_forward_model), str(old)], message, capsys)
+    assert old.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["dense.keras", "old.onnx"]
+
+
+def test_a_saved_model_that_cannot_be_written_leaves_the_old_one(saved_forward_model, tmp_path, capsys, monkeypatch):
+    import tensorflow as tf
+
+    def fail(module, folder, **settings):
+        (Path(folder) / "variables").mkdir()
+        raise tf.errors.ResourceExhaustedError(None, None, "variables/part-0; No space left on device")
+
+    old = tmp_path / "saved"
+    old.mkdir()
+    (old / "saved_model.pb").write_bytes(b"old")
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    assert_fails(["export", str(saved_forward_model), str(old)], f"Can't write {old}: No space left on", capsys)
+    assert (old / "saved_model.pb").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["dense.keras", "saved"]
+
+
+def test_a_folder_of_other_things_is_not_replaced(saved_forward_model, tmp_path, capsys):
+    assert_fails(["export", str(saved_forward_model), str(tmp_path)], "folder with other things in it", capsys)
+    assert saved_forward_model.is_file()
+
+
+def test_a_saved_model_is_exported_inspected_and_verified(saved_forward_model, tmp_path, capsys):
+    main(["export", str(saved_forward_model), str(tmp_path / "saved")])
+    main(["verify", str(tmp_path / "saved"), "--against", str(saved_forward_model)])
+    capsys.readouterr()
+    main(["inspect", str(tmp_path / "saved")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "name        saved"
+    assert "parity      passed" in lines
+    assert_fails(["inspect", str(tmp_path)], "not a SavedModel that tfseq exported", capsys)
+
+
+def test_a_model_whose_training_diverged_is_refused(tmp_path, capsys):
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.layers[0].kernel.assign(np.full((4, 2), np.nan))
+    model.save(tmp_path / "nan.keras")
+    assert_fails(["export", str(tmp_path / "nan.keras"), str(tmp_path / "nan.onnx")], "holds NaN", capsys)
+    assert os.listdir(tmp_path) == ["nan.keras"]
+
+
+@pytest.fixture
+def exported_dense(tmp_path, capsys):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.Sequential([keras.Input((40,), name="x"), keras.layers.Dense(40)]).save(tmp_path / "wide.keras")
+    main(["export", str(tmp_path / "wide.keras"), str(tmp_path / "wide.onnx")])
+    capsys.readouterr()
+    return tmp_path / "wide.onnx"
+
+
+def test_quantize_writes_a_smaller_file_and_says_what_it_cost(exported_dense, tmp_path, capsys):
+    small = tmp_path / "small.onnx"
+    main(["quantize", str(exported_dense), str(small)])
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"Wrote {small}.\nquantized   to int8, standard operators\n")
+    assert re.search(r"size: +\d\.\d\d MB -> \d\.\d\d MB", out)
+    assert re.search(r"speed: .* times as fast \(.* rounds\) at batch 1\n", out)
+    assert re.search(r"change: .* lost .* \(at most 0\.1\)\n", out)
+    verify = ["verify", str(small), "--against", str(tmp_path / "wide.keras")]
+    assert_fails(verify, "a smaller version (int8), which does", capsys)
+
+
+def test_quantize_judges_on_data(exported_dense, tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(50, 40)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x, targets=np.arange(50) % 40)
+    command = ["quantize", str(exported_dense), str(tmp_path / "small.onnx"), "--data", str(tmp_path / "data.npz")]
+    main([*command, "--to", "float16"])
+    assert "on 50 given cases" in capsys.readouterr().out
+    before = (tmp_path / "small.onnx").read_bytes()
+    assert_fails([*command, "--metric", "change", "--tolerance", "1e-9"], "at most 1e-09 is allowed", capsys)
+    assert (tmp_path / "small.onnx").read_bytes() == before
 
 
 def assert_fails(command, message, capsys):

@@ -231,7 +231,7 @@ def _check_arguments(model, path, decode, tokenizer, opset):
     if path.suffix != ".onnx" and path.exists() and not path.is_dir():
         raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
     if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
-        raise ExportError(f"{path} is a folder with other things in it, which a SavedModel would replace; name a new one.")
+        raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
     size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
     if path.suffix == ".onnx" and size > LARGEST_FILE:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")

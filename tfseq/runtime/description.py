@@ -133,6 +133,8 @@ def _decoding(value: Mapping[str, Any] | None) -> str:
 
 
 def _operators(counts: Mapping[str, int], opset: int) -> Rows:
+    if not counts:  # a SavedModel
+        return []
     by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     listed = [f"{name} {count}" for name, count in by_count]
     rows: Rows = [[f"{sum(counts.values())} of opset {opset}"]]
