@@ -2,7 +2,7 @@
 
 import onnx
 
-from tfseq.exporting.passes import activations, attention, cleanup, lookups, loops, normalization, reshapes
+from tfseq.exporting.passes import activations, attention, cleanup, constants, lookups, loops, normalization, reshapes
 from tfseq.exporting.passes.graph import all_graphs, count_operators, initializers, subgraphs
 from tfseq.exporting.passes.opsets import CONVERTED, FUSED, lift, needed
 
@@ -16,6 +16,7 @@ def simplify(model: onnx.ModelProto) -> None:
     cleanup.remove_identities(graph)
     loops.leave_trip_counts_to_loops(graph)
     loops.hoist_loop_invariants(graph)
+    constants.fold_layouts(graph)
     cleanup.merge_equal_initializers(graph)
     lookups.gather_without_index_repair(graph, initializers(graph))
     lookups.look_up_one_hot_products(graph, initializers(graph))
