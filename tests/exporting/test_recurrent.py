@@ -314,3 +314,13 @@ def test_keras_is_left_as_it_was():
     layer = with_random_weights(layers.LSTM(UNITS))
     to_onnx(lambda x: {"y": layer(x)}, [SPECS["x"]], 18)
     assert (layers.LSTM.inner_loop, layers.RNN.inner_loop, layers.Bidirectional.call) == before
+
+
+def test_what_operators_lack_in_precision_and_masks_lack_in_rows():
+    layer = with_random_weights(layers.GRU(UNITS, return_sequences=True, dtype="float64"))
+    operators, _ = exported(
+        lambda x: {"y": layer(x, mask=tf.constant(MASK[3:4]))},
+        {"x": X.astype("float64")},
+        [TensorSpec("x", "float64", ("batch", "time", WIDTH))],
+    )
+    assert operators["GRU"] == 1

@@ -82,7 +82,7 @@ def native_cell(cell: Any) -> NativeCell:
     operator = next((name for kind, name in _CELLS.items() if getattr(type(cell), "call", None) is kind.call), None)
     if operator is None:
         raise NotNative(f"{type(cell).__name__} is a cell of its own")
-    if cell.compute_dtype != "float32":
+    if cell.compute_dtype not in ("float32", "float64"):  # ONNX Runtime's operators compute in float32 only
         raise NotNative(f"it computes in {cell.compute_dtype}")
     functions = [cell.activation]
     if operator != "RNN":
@@ -118,7 +118,7 @@ def _value(weight):
     if not isinstance(weight, keras.Variable):
         raise NotNative("its weights are computed")
     with tf.init_scope():  # also while a graph is traced
-        return keras.ops.convert_to_numpy(weight)
+        return keras.ops.convert_to_numpy(weight).astype("float32")
 
 
 def _gates_first(kernel, operator):

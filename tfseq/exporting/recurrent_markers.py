@@ -62,7 +62,7 @@ class RecurrentMarkers:
         def inner_loop(layer, sequences, initial_state, mask, training=False):
             try:
                 cells = _native_cells(layer, training)
-                steps = self._steps(_mask_of(layer, mask))
+                steps = self._steps(_mask_of(layer, mask, sequences))
             except NotNative as reason:
                 self._note(layer, reason)
                 return original(layer, sequences, initial_state, mask, training=training)
@@ -73,7 +73,7 @@ class RecurrentMarkers:
     def _run(self, layer, cells, steps, sequences, initial_state):
         """What `inner_loop` returns: last output, all outputs or only that, last states."""
         backwards, zeros = layer.go_backwards, layer.zero_output_for_mask
-        first = [tf.convert_to_tensor(state, tf.float32) for state in tree.flatten(initial_state)]
+        first = [_float32(state) for state in tree.flatten(initial_state)]
         y, states = self._chain(cells, backwards, steps, self._time_major(steps, sequences), first)
         if layer.return_sequences:
             outputs = steps.batch_major(y, backwards, zeros, flip=backwards)
@@ -101,17 +101,18 @@ class RecurrentMarkers:
         def call(layer, sequences, initial_state=None, mask=None, training=None):
             try:
                 halves = _halves(layer, mask, training)
-                steps = self._steps(_mask_of(layer.forward_layer, mask))
+                steps = self._steps(_mask_of(layer.forward_layer, mask, sequences))
             except NotNative:  # then each half says whether it is one, and why not
                 return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
-            return self._run_both(layer, halves, steps, tf.convert_to_tensor(sequences), initial_state)
+            outputs = self._run_both(layer, halves, steps, sequences, initial_state)
+            return tree.map_structure(lambda y: tf.cast(y, layer.compute_dtype), outputs)
 
         return call
 
     def _run_both(self, layer, halves, steps, sequences, initial_state):
         """What `Bidirectional.call` returns."""
         counts = [sum(cell.state_count for cell in half) for half in halves]
-        first = [tf.convert_to_tensor(state, tf.float32) for state in tree.flatten(initial_state or [])]
+        first = [_float32(state) for state in tree.flatten(initial_state or [])]
         x = self._time_major(steps, sequences)
         merge = layer.merge_mode
         fused = len(halves[0]) == len(halves[1]) == 1 and halves[0][0].pairs_with(halves[1][0])
@@ -152,7 +153,7 @@ class RecurrentMarkers:
         return self._masked[key]
 
     def _time_major(self, steps, sequences):
-        sequences = tf.convert_to_tensor(sequences)
+        sequences = _float32(sequences)
         known_steps, y = self._compact.get(sequences.ref(), (None, None))
         return y if known_steps is steps else steps.time_major(sequences)
 
@@ -178,7 +179,11 @@ def _native_cells(layer, training) -> list[NativeCell]:
     return [native_cell(c) for c in cells]
 
 
-def _mask_of(layer, mask):
+def _float32(value):
+    return tf.cast(tf.convert_to_tensor(value), tf.float32)
+
+
+def _mask_of(layer, mask, sequences):
     """The mask of a call, (batch, time) bool, or None.
 
     Raises:
@@ -194,7 +199,8 @@ def _mask_of(layer, mask):
         raise NotNative(f"its mask has {mask.shape.rank} axes")
     if layer.unroll and layer.go_backwards and layer.zero_output_for_mask:
         raise NotNative("Keras unrolls it with the mask in another order")
-    return mask if mask.dtype == tf.bool else tf.cast(mask, tf.bool)
+    mask = mask if mask.dtype == tf.bool else tf.cast(mask, tf.bool)
+    return tf.broadcast_to(mask, tf.shape(sequences)[:2]) if mask.shape[0] == 1 else mask
 
 
 def _halves(layer, mask, training):
@@ -206,7 +212,7 @@ def _halves(layer, mask, training):
     ahead, back = layer.forward_layer, layer.backward_layer
     for half in (ahead, back):
         standard = isinstance(half, layers.RNN) and inspect.unwrap(type(half).call) in _CALLS
-        if not standard or half.stateful or half.compute_dtype != "float32":
+        if not standard or half.stateful:
             raise NotNative("one direction is a layer of its own")
         if mask is not None and half.zero_output_for_mask != layer.return_sequences:
             raise NotNative("the directions fill masked steps in another way")

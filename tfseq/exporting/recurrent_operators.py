@@ -57,9 +57,9 @@ class Recurrence:
         backwards = self.direction == "reverse" or d == 1
         for t in reversed(range(time)) if backwards else range(time):
             real = (t < lengths)[:, None]
-            output, new = native.cell(x[t], states)
-            states = [tf.where(real, a, b) for a, b in zip(new, states)]
-            outputs[t] = tf.where(real, output, 0.0)
+            _, new = native.cell(x[t], states)
+            states = [tf.where(real, tf.cast(a, tf.float32), b) for a, b in zip(new, states)]
+            outputs[t] = tf.where(real, states[0], 0.0)
         return tf.stack(outputs), states
 
 
