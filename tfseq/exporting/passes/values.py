@@ -9,6 +9,7 @@ from onnx import NodeProto, helper, numpy_helper, shape_inference
 
 from tfseq.exporting.passes.graph import all_graphs, initializers, producers
 
+NEWEST = 23  # opset of an operator that a pass writes
 LARGE = 1024  # elements; no shape is computed from a tensor larger than this
 
 
@@ -92,6 +93,9 @@ def insert_before(values: Values, node: NodeProto, operator: str, inputs: Sequen
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str | None, ...]]:
     """As ONNX infers them, without the contents of weights."""
     contents = {}
+    declared = [(opset, opset.version) for opset in model.opset_import if not opset.domain]
+    for opset, version in declared:  # a graph that is being fused holds operators of the opset it will be lifted to
+        opset.version = NEWEST if version >= 18 else version
     for graph in all_graphs(model.graph):
         for tensor in graph.initializer:
             if tensor.raw_data and int(np.prod(tensor.dims)) > LARGE:
@@ -102,6 +106,8 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str | None, ...]]:
     except Exception:  # then no value has a known shape, and what needs one stays as it is
         inferred = model.graph
     finally:
+        for opset, version in declared:
+            opset.version = version
         for graph in all_graphs(model.graph):
             for tensor in graph.initializer:
                 if tensor.name in contents:
