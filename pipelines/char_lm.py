@@ -19,6 +19,7 @@ from pipelines.presets import run_with_presets
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentLanguageModel
+from tfseq.runtime.description import describe_parity
 from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
 
 EVALUATION_STREAMS = 16
@@ -114,6 +115,8 @@ def main(settings: CharLM) -> None:
     tfseq.export(model, exported / "saved_model", decode=decode, tokenizer=tokenizer, name=name, data=data)
     tfseq.export(model, exported / "forward.onnx", tokenizer=tokenizer, name=name, data=data)
     manifest = tfseq.export(model, exported / "model.onnx", decode=decode, tokenizer=tokenizer, name=name, data=data)
+
+    print(f"verified against Keras:\n{describe_parity(manifest.parity)}")
 
     file = tfseq.runtime.load(exported / "model.onnx")  # no TensorFlow from here on
     sample = settings.prompt + file.generate(settings.prompt, length=settings.length)
