@@ -15,7 +15,7 @@ def output_specs(
     signature: Signature, run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 ) -> tuple[TensorSpec, ...]:
     """The outputs of `run` by name, with the axes that follow an input's axis named after it."""
-    feeds = [draw(signature.inputs, signature.vocabulary_size, *sizes) for sizes in SIZES]
+    feeds = [draw(signature.inputs, signature.symbols, *sizes) for sizes in SIZES]
     results = [run(feed) for feed in feeds]
     known = {
         tuple(feed[spec.name].shape[axis] for feed in feeds): size

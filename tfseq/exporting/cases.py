@@ -1,44 +1,74 @@
 """Inputs to try a model on: sizes and values drawn from its signature."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tfseq.runtime.manifest import TensorSpec
 
+Symbols = int | Mapping[str, int] | None
+
 BATCHES = (1, 3, 8)
 LENGTHS = (1, 17, 64)
 
 
-def sweep(inputs: Sequence[TensorSpec], vocabulary_size: int | None) -> Iterator[dict[str, np.ndarray]]:
-    """Every batch size with every length, or one case for a signature that leaves nothing free."""
+def sweep(inputs: Sequence[TensorSpec], symbols: Symbols) -> Iterator[dict[str, np.ndarray]]:
+    """Every batch size with every length, or a few draws for a signature that leaves nothing free."""
     names = dict.fromkeys(size for spec in inputs for size in spec.shape if isinstance(size, str))
     batches = BATCHES if "batch" in names else (1,)
     lengths = LENGTHS if names.keys() - {"batch"} else (1,)
     for seed, (batch, length) in enumerate(itertools.product(batches, lengths)):
-        yield draw(inputs, vocabulary_size, batch, length, seed)
+        yield draw(inputs, symbols, batch, length, seed)
 
 
 def draw(
-    inputs: Sequence[TensorSpec], vocabulary_size: int | None, batch: int, length: int, seed: int = 0
+    inputs: Sequence[TensorSpec], symbols: Symbols, batch: int, length: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Random arrays by input name: symbols of the vocabulary, normal floats, fair booleans.
+    """Random arrays by input name: symbols, normal floats, masks, padded on the right, with holes or not at all.
 
     Free axes other than "batch" all get `length`.
+
+    Args:
+        symbols: how many an integer input may hold: one number for all, or by name. An input that is not among them
+            gets small numbers, in every other draw below 2.
+        seed: neighbouring ones differ in how they pad.
     """
     random = np.random.default_rng(seed)
+    kept = _PADDINGS[(seed + seed // len(_PADDINGS)) % len(_PADDINGS)]
 
     def array(spec: TensorSpec) -> np.ndarray:
         shape = [{"batch": batch}.get(size, length) if isinstance(size, str) else size for size in spec.shape]
         dtype = np.dtype(spec.dtype)
-        if dtype.kind in "iu":
-            return random.integers(0, vocabulary_size or 2, shape).astype(dtype)
         if dtype.kind == "b":
-            return random.random(shape) < 0.5
-        return random.normal(size=shape).astype(dtype)
+            return kept(random, shape)
+        if dtype.kind in "iu":
+            known = symbols.get(spec.name) if isinstance(symbols, Mapping) else symbols
+            values = random.integers(0, known or (10 if seed % 2 and "mask" not in spec.name else 2), shape)
+            return (values * kept(random, shape) if known and len(shape) > 1 else values).astype(dtype)
+        values = random.normal(size=shape).astype(dtype)
+        padded = len(shape) == 3 and isinstance(spec.shape[1], str) and kept is _right_padded
+        return values * kept(random, shape[:2])[..., None] if padded else values
 
     return {spec.name: array(spec) for spec in inputs}
+
+
+def _right_padded(random, shape):
+    """True up to a random length, at least 1, along the last axis."""
+    if not shape:
+        return np.asarray(True)
+    return np.arange(shape[-1]) < random.integers(1, shape[-1] + 1, (*shape[:-1], 1))
+
+
+def _all(random, shape):
+    return np.ones(shape, bool)
+
+
+def _with_holes(random, shape):
+    return random.random(shape) < 0.7
+
+
+_PADDINGS = (_all, _right_padded, _with_holes)
 
 
 def ragged_prompts(vocabulary_size: int, batch: int, longest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

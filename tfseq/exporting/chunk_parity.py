@@ -1,7 +1,7 @@
 """Chunk after chunk has to give what the whole sequence gives: first in Keras itself, then in the exported file."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ from tfseq.errors import ExportError
 from tfseq.exporting.cases import draw
 from tfseq.exporting.conversion import first_line
 from tfseq.exporting.report import NumberCheck, WorstError
+from tfseq.exporting.samples import feeds as as_feeds
 from tfseq.exporting.streaming import Stream, stream_signature, suspects
 from tfseq.runtime.manifest import TensorSpec
 from tfseq.runtime.stream import first_states
@@ -21,15 +22,13 @@ Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], Arrays]
 
 
-def check_stream(
-    run: Run, model: keras.Model, of: str, tolerance: float, samples: Iterable[Arrays] = ()
-) -> NumberCheck:
+def check_stream(run: Run, model: keras.Model, of: str, tolerance: float, samples: Any = ()) -> NumberCheck:
     """`run` over chunks against the model over the whole sequences.
 
     Raises:
         ExportError: the model can't be run.
     """
-    stream = stream_signature(model)
+    stream = stream_signature(model, samples)
     worst = WorstError(tolerance)
     for feeds, chunks in _cases(stream, samples):
         _compare(run, stream, feeds, chunks, worst)
@@ -61,14 +60,13 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
         )
 
 
-def _cases(stream: Stream, samples: Iterable[Arrays]) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
-    states = {state.input for state in stream.states}
-    inputs = [spec for spec in stream.signature.inputs if spec.name not in states]
+def _cases(stream: Stream, samples: Any) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
+    inputs = stream.inputs
     for seed, (batch, chunks) in enumerate(CASES):
-        yield draw(inputs, stream.signature.vocabulary_size, batch, sum(chunks), seed), chunks
-    for sample in samples:
+        yield draw(inputs, stream.signature.symbols, batch, sum(chunks), seed), chunks
+    for sample in as_feeds(samples, inputs):
         length = max(sample[spec.name].shape[1] for spec in inputs if _has_time(spec))
-        yield dict(sample), (1, length - 1) if length > 1 else (1,)
+        yield sample, (1, length - 1) if length > 1 else (1,)
 
 
 def _compare(run: Run, stream: Stream, feeds: Arrays, chunks: tuple[int, ...], worst: WorstError) -> None:

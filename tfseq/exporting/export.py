@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
 from tfseq.exporting.passes import CONVERTED, count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
+from tfseq.exporting.samples import as_list, feeds
 from tfseq.exporting.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.signature import GENERATED, forward_signature, generation_signature
 from tfseq.exporting.streaming import is_stateful, stream_signature
@@ -42,7 +43,7 @@ def export(
     name: str | None = None,
     data: Any = None,
     opset: int | None = None,
-    samples: Iterable[Mapping[str, np.ndarray]] = (),
+    samples: Any = (),
     verify: bool = True,
     streaming: bool | None = None,
     progress: Callable[[str], None] | None = None,
@@ -52,7 +53,8 @@ def export(
     A model that computes in float16 or bfloat16 is exported as a float32 copy.
 
     Args:
-        model: a built Keras model on the TensorFlow backend.
+        model: a Keras model on the TensorFlow backend. One that has no weights yet, or a subclassed one that was never
+            called, needs samples.
         path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
         decode: how a `tfseq.models.Generator` generates; its fields are the defaults of the file's run-time inputs. The
             ONNX file then holds the loop (prompt to tokens); None writes the forward graph (tokens to logits).
@@ -61,7 +63,8 @@ def export(
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
             of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
-        samples: inputs to verify a forward graph on beside random ones, as dictionaries of arrays by input name.
+        samples: inputs to verify a forward graph on beside random ones, and to call a model on that was never called:
+            what the model takes (an array, a list or a dictionary of arrays), or several of these.
         verify: False leaves the comparison out, and the file says so.
         streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
             states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. False
@@ -76,11 +79,15 @@ def export(
         ParityError: the file's results differ from the model's. What stood at `path` still does.
     """
     path = Path(path)
-    _check_arguments(model, path, decode, tokenizer, opset)
+    samples = as_list(samples)
+    _check_arguments(model, path, decode, tokenizer, opset, samples)
+    if samples and decode is None:
+        forward_signature(model, samples)  # calls the model if need be
     require_finite_weights(model)
     exact = as_float32(model)
-    samples = list(samples)
     stream = _stream(exact, decode, streaming)
+    if samples and decode is None:
+        samples = feeds(samples, stream.inputs if stream else forward_signature(exact, samples).inputs)
     draft = Manifest(
         name=name or path.stem,
         task="predict" if decode is None else "generate",
@@ -201,7 +208,7 @@ def _require_parity(path: Path, model: keras.Model, samples: list) -> dict[str, 
     return report.to_json()
 
 
-def _check_arguments(model, path, decode, tokenizer, opset):
+def _check_arguments(model, path, decode, tokenizer, opset, samples):
     if not isinstance(model, keras.Model):
         raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
     if keras.backend.backend() != "tensorflow":
@@ -209,8 +216,11 @@ def _check_arguments(model, path, decode, tokenizer, opset):
             f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
             ".keras and export that with KERAS_BACKEND=tensorflow."
         )
-    if not model.built:
-        raise ExportError(f"{type(model).__name__} has no weights yet; call it on some data or build it, then export.")
+    if not (model.built or samples):
+        raise ExportError(
+            f"{type(model).__name__} has no weights yet: call it on some data, or export it with samples=[...], "
+            "what it takes."
+        )
     lowest = OPSETS[0] if decode is None else CONVERTED
     if opset is not None and opset not in range(lowest, OPSETS.stop):
         raise ExportError(

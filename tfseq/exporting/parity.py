@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tfseq.exporting.chunk_parity import check_stream
 from tfseq.exporting.conversion import first_line, to_onnx
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.report import NumberCheck, ParityReport, TokenCheck, WorstError
+from tfseq.exporting.samples import feeds as as_feeds
 from tfseq.exporting.saved_model import load_signatures
 from tfseq.exporting.signature import forward_signature, generation_signature
 from tfseq.models.generator import Generator
@@ -33,9 +34,7 @@ LONGEST_PROMPT = 12
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
-def verify(
-    path: str | os.PathLike[str], model: keras.Model, samples: Iterable[Mapping[str, np.ndarray]] = ()
-) -> ParityReport:
+def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) -> ParityReport:
     """Compares an exported file with the model it came from.
 
     A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 100 sequences,
@@ -46,7 +45,8 @@ def verify(
     Args:
         path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
         model: the Keras model. One of lower precision is compared in float32, which is what was exported.
-        samples: further inputs of a forward graph, as dictionaries of arrays by input name.
+        samples: further inputs of a forward graph: what the model takes (an array, a list or a dictionary of arrays),
+            or several of these.
 
     Returns:
         The report; see its `passed`.
@@ -84,14 +84,12 @@ def _opened(path: str | os.PathLike[str]) -> tuple[str, dict[str, Run]]:
     return "onnx", {"serve" if manifest.task == "predict" else "generate": session.run}
 
 
-def check_forward(
-    run: Run, model: keras.Model, of: str, samples: Iterable[Mapping[str, np.ndarray]] = ()
-) -> NumberCheck:
+def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:
     """`run` against the model's `call`, over the sweep and the samples."""
-    signature = forward_signature(model)
+    signature = forward_signature(model, samples)
     worst = WorstError(TOLERANCE)
     refusal: Exception | None = None
-    for feeds in [*sweep(signature.inputs, signature.vocabulary_size), *samples]:
+    for feeds in [*sweep(signature.inputs, signature.symbols), *as_feeds(samples, signature.inputs)]:
         try:
             expected = signature.function(**{name: keras.ops.convert_to_tensor(a) for name, a in feeds.items()})
         except Exception as error:  # a size that the model itself doesn't take, such as a length below its kernel's
@@ -103,7 +101,7 @@ def check_forward(
     if not worst.cases:
         raise ExportError(
             f"{type(model).__name__} takes none of the inputs tried: {first_line(refusal) if refusal else ''} "
-            "Give samples: dictionaries of arrays by input name."
+            "Give samples of what it takes."
         )
     names = " and ".join(expected) if len(expected) < 4 else "outputs"
     return worst.check(names, of, "keras")

@@ -1,15 +1,19 @@
 """What a model takes and gives, by name: the function that an exporter traces."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from unittest import mock
 
 import keras
-from keras.src.export.export_utils import get_input_signature
+import numpy as np
 
 from tfseq.decoding.generate import decode
 from tfseq.errors import ExportError
+from tfseq.exporting.call_forms import call_form
+from tfseq.exporting.symbols import symbol_counts
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
@@ -24,41 +28,62 @@ class Signature:
     Attributes:
         inputs: its arguments, with named axes where any size will do.
         function: takes tensors by these names, returns a dictionary of tensors.
-        vocabulary_size: symbols that integer inputs may hold; None if unknown.
+        symbols: how many integer inputs may hold: one number for all, or by name where known.
     """
 
     inputs: tuple[TensorSpec, ...]
     function: Callable
-    vocabulary_size: int | None
+    symbols: int | Mapping[str, int]
 
 
-def forward_signature(model: keras.Model) -> Signature:
+def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
     """`model(..., training=False)`.
+
+    Args:
+        samples: what the model takes, if it has not been called yet.
 
     Raises:
         ExportError: the model has no weights yet, or has never been called, so that its inputs are unknown.
     """
-    if not model.built:
-        raise ExportError(f"{type(model).__name__} has no weights yet; call it on some data or build it, then export.")
     if isinstance(model, Generator):
+        if not model.built:
+            raise ExportError(f"{type(model).__name__} has no weights yet; build it or call it on some data.")
         return Signature((TOKENS,), _generator_call(model), model.vocabulary_size)
+    form = call_form(model, samples)
+    if model not in _EXAMINED:
+        _EXAMINED[model] = _examined(model, form)
+    inputs, symbols = _EXAMINED[model]
+    return Signature(inputs, _call(model, form, inputs), symbols)
+
+
+_EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
+
+
+def _examined(model, form):
+    """The inputs, and the numbers of symbols by input."""
+    inputs = _named(form.inputs)
+    integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
+    embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
+    if not (integers or embeds or form.called_with):
+        return inputs, {}
     try:
-        structure = get_input_signature(model)
-    except ValueError:
-        raise ExportError(
-            f"{type(model).__name__} has never been called, so its inputs are unknown; call it once, then export."
-        ) from None
-    flat = keras.tree.flatten(structure)
-    names = _input_names(model, flat)
-    alone = sum(_free_axes(spec) > 1 for spec in flat) < 2
-    inputs = tuple(_named(spec, name, alone) for spec, name in zip(flat, names))
+        counts, only = symbol_counts(_call(model, form, inputs), inputs)
+    except Exception:
+        if not form.called_with:  # the conversion will say what is wrong
+            return inputs, {}
+        # Eager calls take sizes that a graph can't leave open, such as in a slice of a NumPy array.
+        return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
+    symbols_only = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
+    return tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, symbols_only)), counts
 
+
+def _call(model, form, inputs):
     def function(**tensors):
-        arguments = keras.tree.pack_sequence_as(structure, [tensors[name] for name in names])
         with _portable(model):
-            return _named_outputs(model, model(*arguments, training=False))
+            outputs = form.call(model, [tensors[spec.name] for spec in inputs])
+        return _named_outputs(model, outputs, {spec.name for spec in inputs})
 
-    return Signature(inputs, function, _smallest_vocabulary(model))
+    return function
 
 
 def generation_signature(model: Generator, strategy, return_logits: bool = False) -> Signature:
@@ -102,42 +127,35 @@ def _portable(model: keras.Model) -> Iterator[None]:
         yield
 
 
-def _input_names(model, specs):
-    """Keras' names where inputs have one, the parameters of `call` for subclassed models, else input_1, ..."""
-    names = [spec.name for spec in specs]
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    if not any(names) and len(shapes) == len(names):
-        names = [key.removesuffix("_shape") for key in shapes]
-    names = [name or f"input_{i + 1}" for i, name in enumerate(names)]
-    return names if len(set(names)) == len(names) else [f"input_{i + 1}" for i in range(len(names))]
-
-
-def _free_axes(spec):
-    return sum(size is None for size in spec.shape)
-
-
-def _named(spec, name, alone):
+def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """The first axis is the batch; a second free one is time, of the input's own where several inputs have one."""
-    shape = list(spec.shape)
-    free = [axis for axis, size in enumerate(shape) if size is None and axis > 0]
-    for axis in free:
-        kind = "time" if len(free) == 1 else f"axis_{axis}"
-        shape[axis] = kind if alone else f"{name}_{kind}"
-    if shape and shape[0] is None:
-        shape[0] = "batch"
-    return TensorSpec(name, keras.backend.standardize_dtype(spec.dtype), tuple(shape))
+
+    def free(spec):
+        return [i for i, size in enumerate(spec.shape) if i and isinstance(size, str)]
+
+    alone = sum(bool(free(spec)) for spec in inputs) < 2
+
+    def named(spec):
+        shape = list(spec.shape)
+        for axis in free(spec):
+            kind = "time" if len(free(spec)) == 1 else f"axis_{axis}"
+            if shape[axis] != "time":
+                shape[axis] = kind if alone else f"{spec.name}_{kind}"
+        return replace(spec, shape=tuple(shape))
+
+    return tuple(map(named, inputs))
 
 
-def _named_outputs(model, outputs):
-    if isinstance(outputs, dict):
-        return {str(name): tensor for name, tensor in outputs.items()}
-    flat = keras.tree.flatten(outputs)
-    names = list(getattr(model, "output_names", None) or [])
-    if len(names) != len(flat) or len(set(names)) != len(names):
-        names = ["output"] if len(flat) == 1 else [f"output_{i + 1}" for i in range(len(flat))]
-    return dict(zip(names, flat))
-
-
-def _smallest_vocabulary(model):
-    sizes = [layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-    return min(sizes, default=None)
+def _named_outputs(model, outputs, taken):
+    if isinstance(outputs, dict) and all(keras.ops.is_tensor(value) for value in outputs.values()):
+        named = {str(name): tensor for name, tensor in outputs.items()}
+    else:
+        flat = keras.tree.flatten(outputs)
+        if isinstance(model, keras.Sequential):
+            names = [model.layers[-1].name]
+        else:
+            names = list(getattr(model, "output_names", None) or [])
+        if len(names) != len(flat) or len(set(names)) != len(names):
+            names = ["output"] if len(flat) == 1 else [f"output_{i + 1}" for i in range(len(flat))]
+        named = dict(zip(names, flat))
+    return {f"{name}_output" if name in taken else name: tensor for name, tensor in named.items()}

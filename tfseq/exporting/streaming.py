@@ -46,24 +46,33 @@ class Stream:
     whole: Callable
     states: tuple[StateSpec, ...]
 
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """Those of the model."""
+        states = {state.input for state in self.states}
+        return [spec for spec in self.signature.inputs if spec.name not in states]
+
 
 def is_stateful(model: keras.Model) -> bool:
     """Whether a layer keeps its states from one call to the next."""
     return any(getattr(layer, "stateful", False) for layer in model._flatten_layers() if isinstance(layer, layers.RNN))
 
 
-def stream_signature(model: keras.Model) -> Stream:
+def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
     """How a model streams.
 
     The batch axis is free, and so is the number of steps of a chunk, also where the model was built for fixed sizes.
+
+    Args:
+        samples: what the model takes, if it has not been called yet.
 
     Raises:
         ExportError: the model has no recurrent layer, or one that needs what a stream does not know: later steps, or
             first states that depend on the input.
     """
     _refuse_layers_that_read_backwards(model)
-    forward = forward_signature(model)
-    feeds = [draw(forward.inputs, forward.vocabulary_size, batch=2, length=3, seed=seed) for seed in (0, 1)]
+    forward = forward_signature(model, samples)
+    feeds = [draw(forward.inputs, forward.symbols, batch=2, length=3, seed=seed) for seed in (0, 1)]
     runs = [_first_states(model, forward, feed) for feed in feeds]
     if not runs[0].first:
         if isinstance(model, Generator):
@@ -84,7 +93,7 @@ def stream_signature(model: keras.Model) -> Stream:
         return {**outputs, **{_next(name): state for name, state in carry.last.items()}}
 
     states = tuple(StateSpec(name, _next(name), _initial(value)) for name, value in values.items())
-    return Stream(Signature((*inputs, *specs), step, forward.vocabulary_size), whole, states)
+    return Stream(Signature((*inputs, *specs), step, forward.symbols), whole, states)
 
 
 class _Carry:

@@ -1,0 +1,99 @@
+"""How many symbols an input may hold: found by following it through the traced model to the tables it indexes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfseq.runtime.manifest import TensorSpec
+
+# What hands symbols on as they are, and the inputs that they come by.
+_COPIES = ("Identity", "Cast", "SelectV2", "AddV2")  # the last two as Keras lets indices count from the end
+_MOVES = {
+    **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze", "Transpose", "StridedSlice", "Slice", "Pad", "Tile"), 1),
+    **dict.fromkeys(("ConcatV2", "Pack"), 99),
+}
+_QUESTIONS = ("Shape", "Equal", "NotEqual", "Less")  # what may be asked about symbols beside
+
+
+def symbol_counts(function: Callable, inputs: Sequence[TensorSpec]) -> tuple[dict[str, int], set[str]]:
+    """Traces a function of named tensors.
+
+    Args:
+        function: takes the inputs by name.
+        inputs: with names for free axes.
+
+    Returns:
+        the number of symbols by input name, for inputs that choose rows of a table or become one-hot vectors; and the
+        names of those that do nothing else, whatever their type.
+    """
+    specs = [
+        tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype) for spec in inputs
+    ]
+
+    def positional(*tensors: Any) -> Any:
+        return function(**{spec.name: tensor for spec, tensor in zip(inputs, tensors)})
+
+    graph = tf.function(positional, input_signature=specs, autograph=False).get_concrete_function().graph
+    rows = _rows_of_tables(graph)
+    counts, only = {}, set()
+    for spec, placeholder in zip(inputs, graph.inputs):
+        found = _tables_after(placeholder, rows, (*_COPIES, *_MOVES))
+        if found:
+            counts[spec.name] = min(found)
+            if _tables_after(placeholder, rows, _COPIES, _QUESTIONS):
+                only.add(spec.name)
+    return counts, only
+
+
+def _tables_after(
+    tensor: Any, rows: dict[str, int], through: Sequence[str], beside: Sequence[str] | None = None
+) -> list:
+    """Sizes of the tables that a tensor is looked up in; none if `beside` is given and something else reads it."""
+    sizes, pending, seen = [], [tensor], set()
+    while pending:
+        tensor = pending.pop()
+        for operation in tensor.consumers():
+            size = _size(operation, tensor, rows)
+            if size is not None:
+                sizes.append(size)
+            elif operation.type in through and _hands_on(operation, tensor):
+                if operation.name not in seen:
+                    seen.add(operation.name)
+                    pending += operation.outputs
+            elif beside is not None and operation.type not in beside:
+                return []
+    return sizes
+
+
+def _hands_on(operation: Any, tensor: Any) -> bool:
+    if operation.type == "AddV2":
+        return [reader.type for reader in operation.outputs[0].consumers()] == ["SelectV2"]
+    places = slice(1, 3) if operation.type == "SelectV2" else slice(_MOVES.get(operation.type, 1))
+    return any(tensor is x for x in operation.inputs[places])
+
+
+def _size(operation: Any, tensor: Any, rows: dict[str, int]) -> int | None:
+    """How many values of `tensor` an operation can look up."""
+    inputs = [x.name for x in operation.inputs]
+    if operation.type == "ResourceGather" and inputs[1] == tensor.name:
+        return rows.get(inputs[0])
+    if operation.type == "GatherV2" and inputs[1] == tensor.name:
+        axis = tf.get_static_value(operation.inputs[2])
+        shape = operation.inputs[0].shape
+        return None if axis is None or shape.rank is None else shape[int(axis)]
+    if operation.type == "OneHot" and inputs[0] == tensor.name:
+        depth = tf.get_static_value(operation.inputs[1])
+        return None if depth is None else int(depth)
+    return None
+
+
+def _rows_of_tables(graph: Any) -> dict[str, int]:
+    """First sizes of the variables that a graph reads, by the name of their handle."""
+    variables = {id(variable.handle): variable for variable in graph.variables}
+    rows = {}
+    for captured, inner in graph.captures:
+        variable = variables.get(id(captured))
+        if variable is not None and variable.shape.rank:
+            rows[inner.name] = int(variable.shape[0])
+    return rows
