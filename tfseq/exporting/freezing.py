@@ -49,7 +49,6 @@ def freeze(function: Any) -> tuple[Any, dict[str, np.ndarray]]:
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
-    _remove_assignments(graph)
     values = {name: variable.numpy() for name, variable in data.left_out.items()}
     _as_inputs(graph, values)
     return graph, values
@@ -78,6 +77,8 @@ class _Variables(constants._FunctionConverterDataInEager):
         super().__init__(function, lower_control_flow=False, aggressive_inlining=True)
 
     def _build_tensor_data(self):
+        _assignments_as_values(self.graph_def)
+        self._build_node_defs_list()
         variables = {id(variable.handle): variable for variable in self._func.graph.variables}
         readers = defaultdict(list)
         for node in self.graph_def.node:
@@ -110,18 +111,32 @@ def _simply_used(name: str, readers: dict[str, list]) -> bool:
     return True
 
 
-def _remove_assignments(graph: Any) -> None:
-    """Of seeds and statistics: in the exported graph a variable is a constant."""
-    assignments = {node.name for node in graph.node if node.op.startswith("Assign") and node.op.endswith("VariableOp")}
-    kept = [node for node in graph.node if node.name not in assignments]
-    for node in kept:
-        inputs = [name for name in node.input if name.removeprefix("^") not in assignments]
-        del node.input[:]
-        node.input.extend(inputs)
-    if assignments:
-        kept = [NodeDef.FromString(node.SerializeToString()) for node in kept]
-        del graph.node[:]
-        graph.node.extend(kept)
+def _assignments_as_values(graph: Any) -> None:
+    """Lets what reads a variable after an assignment read the assigned value; the variable itself is a constant here.
+
+    TensorFlow keeps the order of reads and assignments by control inputs.
+    """
+    assigned: dict[str, str] = {}  # the variable, by the name of its assignment
+    for node in list(graph.node):
+        names = [name.removeprefix("^") for name in node.input[1:] if name.startswith("^")]
+        before = next((name for name in reversed(names) if assigned.get(name) == node.input[0]), None)
+        dtype = AttrValue(type=node.attr["dtype"].type)
+        if node.op in _ASSIGNMENTS:
+            variable, *inputs = (name for name in node.input if not name.startswith("^"))
+            if node.op != "AssignVariableOp":
+                if before is None:
+                    before = f"{node.name}/before"
+                    graph.node.append(
+                        NodeDef(name=before, op="ReadVariableOp", input=[variable], attr={"dtype": dtype})
+                    )
+                inputs.insert(0, before)
+            assigned[node.name] = variable
+            node.CopyFrom(NodeDef(name=node.name, op=_ASSIGNMENTS[node.op], input=inputs, attr={"T": dtype}))
+        elif node.op == "ReadVariableOp" and before is not None:
+            node.CopyFrom(NodeDef(name=node.name, op="Identity", input=[before], attr={"T": dtype}))
+
+
+_ASSIGNMENTS = {"AssignVariableOp": "Identity", "AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
 
 
 def _as_inputs(graph: Any, values: dict[str, np.ndarray]) -> None:
