@@ -230,6 +230,24 @@ def test_a_file_without_weights_is_refused(shifter, tmp_path):
         quantize(shifter, tmp_path / "small.onnx")
 
 
+def test_a_file_that_would_not_be_smaller_is_refused(tmp_path, write):
+    nodes, names = [], ["x"]
+    for i in range(60):
+        nodes.append(helper.make_node("MatMul", [names[-1], "w"], [f"y{i}"]))
+        names.append(f"y{i}")
+    manifest = Manifest(
+        name="deep",
+        task="predict",
+        inputs=(TensorSpec("x", "float32", ("batch", 32)),),
+        outputs=(TensorSpec(names[-1], "float32", ("batch", 32)),),
+        operators={},
+        opset=18,
+    )
+    path = write(tmp_path / "deep.onnx", nodes, [numpy_helper.from_array(np.eye(32, dtype="f"), "w")], manifest)
+    with pytest.raises(ExportError, match="would not be smaller"):
+        quantize(path, tmp_path / "small.onnx")
+
+
 @pytest.mark.parametrize("to", ["int8", "float16"])
 def test_the_steps_are_told(classifier, tmp_path, to):
     told: list[str] = []

@@ -189,6 +189,35 @@ def test_recurrent_operators_stay_standard_and_their_weights_are_stored_in_int8(
     assert_allclose(run(model, x=x), expected, atol=0.05)
 
 
+def test_large_biases_and_other_constants_stay_in_float32():
+    position = RANDOM.normal(size=(32, 32)).astype("float32")
+    bias = RANDOM.normal(size=(2, 6 * 256)).astype("float32")
+    constants = {
+        "p": position,
+        "w": WEIGHT[:, :32],
+        "gru_w": RANDOM.normal(size=(2, 768, 32)).astype("float32"),
+        "gru_r": RANDOM.normal(size=(2, 768, 256)).astype("float32"),
+        "gru_b": bias,
+    }
+    gru = ["gru_w", "gru_r", "gru_b"]
+    model = model_of(
+        [
+            helper.make_node("Add", ["x", "p"], ["a"]),
+            helper.make_node("MatMul", ["a", "w"], ["b"]),
+            helper.make_node("Add", ["b", "w"], ["c"]),
+            helper.make_node(
+                "GRU", ["c", "gru_w", "gru_r", "gru_b"], ["y"], hidden_size=256, direction="bidirectional"
+            ),
+        ],
+        constants,
+        {"x": ["time", 32, 32]},
+        {"y": ["time", 2, 32, 256]},
+    )
+    weights = to_int8(model)
+    assert (weights.multiplied, weights.kept) == (32 * 32, position.size + bias.size)
+    run(model, x=RANDOM.normal(size=(4, 32, 32)).astype("float32"))
+
+
 def test_contrib_lets_lstms_compute_in_int8():
     model = lstm()
     x = RANDOM.normal(size=(6, 3, 8)).astype("float32")

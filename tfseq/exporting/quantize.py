@@ -90,7 +90,8 @@ def quantize(
     manifest = dataclasses.replace(original.manifest, operators=count_operators(graph.graph))
     try:
         with atomic_write(output) as temporary:
-            _save(graph, temporary, manifest)
+            if _save(graph, temporary, manifest) >= path.stat().st_size:
+                raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
             smaller = _open(temporary, path, to)
             say(f"comparing on {data.what}")
             scores = compare(original.run, smaller.run, data, metric if callable(metric) else None)

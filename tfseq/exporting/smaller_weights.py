@@ -197,17 +197,14 @@ class _Int8Weights(_WorthwhileWeights):
         return self._in_lstm[name]
 
     def dequantize_others(self) -> None:
-        """Gives what still reads a weight by its name the float32 form, computed from the int8 one."""
+        """Gives what still reads a weight by its name the float32 form, computed from the int8 one.
+
+        Biases, and other constants that are not multiplied with, stay as they are.
+        """
         used = {name for g in all_graphs(self.graph) for node in g.node for name in node.input}
         for name, values in list(self.items()):
-            if name in used:
-                operators = self._uses.get(name, set())
-                if operators <= {"LSTM", "GRU", "RNN"}:
-                    axes: tuple[int, ...] = (2,)
-                elif operators <= {"Conv"}:
-                    axes = tuple(range(1, values.ndim))
-                else:
-                    axes = (values.ndim - 2,)
+            axes = _summed_axes(values, self._uses.get(name, set()))
+            if name in used and (axes or name in self._scales):
                 integers, scale = self._quantized(name, axes, STORED_LEVELS, keepdims=True)
                 numbers = f"{name}/numbers"
                 self.before += [
@@ -251,6 +248,17 @@ class _Products:
         if bias:
             nodes.append(helper.make_node("Add", [product, bias[0]], [output]))
         return nodes
+
+
+def _summed_axes(values: np.ndarray, operators: set[str]) -> tuple[int, ...]:
+    """The axes over which the operators that read a weight sum; () if one of them does not multiply with it."""
+    if operators <= {"LSTM", "GRU", "RNN"} and values.ndim == 3:  # not the biases
+        return (2,)
+    if operators <= {"Conv"}:
+        return tuple(range(1, values.ndim))
+    if operators <= {"MatMul", "Gemm", "Gather", "Einsum", "ConvTranspose", "Transpose", "Reshape"}:
+        return (values.ndim - 2,)
+    return ()
 
 
 _PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
