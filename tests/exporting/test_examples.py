@@ -22,7 +22,8 @@ def export(example: Example, path):
     keras.utils.set_random_seed(1)
     model = example.build()
     train(model)
-    return example, model, tfseq.export(model, path), path
+    samples = [example.draw(2, 6)] if example.given == "arguments" else []
+    return example, model, tfseq.export(model, path, samples=samples), path
 
 
 def train(model):

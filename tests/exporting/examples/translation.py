@@ -188,7 +188,7 @@ class SinusoidalEmbedding(layers.Layer):
         super().__init__()
         self.width = width
         self.embedding = layers.Embedding(vocabulary, width, mask_zero=True)
-        self.encoding = sinusoids(128, width)
+        self.encoding = tf.constant(sinusoids(128, width))
 
     def compute_mask(self, *args, **kwargs):
         return self.embedding.compute_mask(*args, **kwargs)
