@@ -199,7 +199,6 @@ def test_large_biases_and_other_constants_stay_in_float32():
         "gru_r": RANDOM.normal(size=(2, 768, 256)).astype("float32"),
         "gru_b": bias,
     }
-    gru = ["gru_w", "gru_r", "gru_b"]
     model = model_of(
         [
             helper.make_node("Add", ["x", "p"], ["a"]),
