@@ -25,7 +25,7 @@ def fuse_layer_normalization(model: onnx.ModelProto) -> None:
     """(x - mean) / sqrt(variance + epsilon) * scale + shift, in either order of computation, as one operator."""
     values = Values(model)
     for graph in all_graphs(model.graph):
-        for node in graph.node:
+        for node in reversed(graph.node):  # a scaled one before the plain one in it
             for found, scale, shift in _layer_normalizations(values, node):
                 if _put(values, node, "LayerNormalization", found, scale, shift):
                     break
@@ -35,7 +35,7 @@ def fuse_rms_normalization(model: onnx.ModelProto) -> None:
     """x / sqrt(mean of squares + epsilon) * scale as one operator."""
     values = Values(model)
     for graph in all_graphs(model.graph):
-        for node in graph.node:
+        for node in reversed(graph.node):  # a scaled one before the plain one in it
             for found, scale in _rms_normalizations(values, node):
                 if _put(values, node, "RMSNormalization", found, scale, ""):
                     break
