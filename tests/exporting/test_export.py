@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -181,6 +182,20 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         export(language_model(), tmp_path / "saved")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_write_that_breaks_off_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"what stood here before")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, unlimited[1]))  # bytes; as a full disk does
+    try:
+        with pytest.raises(ExportError, match=r"Can't write .*model\.onnx: File too large"):
+            export(language_model(), path, verify=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert path.read_bytes() == b"what stood here before"
+    assert os.listdir(tmp_path) == ["model.onnx"]
 
 
 def test_tracing_beside_a_gpu_leaves_cudnn_out(tmp_path, monkeypatch):
