@@ -111,10 +111,10 @@ def test_errors_are_relative_where_values_are_large():
 def test_an_element_near_zero_is_judged_by_the_size_of_the_others():
     spectrum = np.array([0.001, 400.0, 500.0, 600.0])
     worst = WorstError(1e-4)
-    worst.add(spectrum + [0.005, 0, 0, 0], spectrum, "case", "y")
+    worst.add(spectrum + np.array([0.005, 0, 0, 0]), spectrum, "case", "y")
     assert worst.check("y", "onnx", "keras").passed
     scores = np.array([0.001, 2.0, 3.0, -1e9])  # one step is masked
-    worst.add(scores + [0.005, 0, 0, 0], scores, "case", "y")
+    worst.add(scores + np.array([0.005, 0, 0, 0]), scores, "case", "y")
     assert not worst.check("y", "onnx", "keras").passed
 
 

@@ -90,10 +90,11 @@ def test_dictionaries_name_inputs_and_lists_number_them(keys):
     assert inputs(model) == [f"{name} float32 (batch, {name}_time, 3)" for name in names]
 
 
-def test_a_model_that_was_never_called_is_called_on_a_sample(tmp_path):
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_model_that_was_never_called_is_called_on_a_sample(tmp_path, by_name):
     words = np.arange(12).reshape(2, 6) % 9
     model = Tagger()
-    manifest = export(model, tmp_path / "model.onnx", samples=words)
+    manifest = export(model, tmp_path / "model.onnx", samples=[{"words": words}] if by_name else words)
     assert manifest.parity["checks"][0]["cases"] == 10
     assert [str(spec) for spec in manifest.inputs] == ["words int32 (batch, time)"]
     assert np.allclose(load(tmp_path / "model.onnx").predict(words), model(words), atol=1e-5)

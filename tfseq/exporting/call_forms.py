@@ -131,8 +131,9 @@ def _parameters(model) -> list[inspect.Parameter]:
 def _from_sample(model, sample):
     parameters = _parameters(model)
     required = [p.name for p in parameters if p.default is p.empty]
-    if isinstance(sample, dict) and len(required) > 1:
-        unknown = sample.keys() - {p.name for p in parameters}
+    names = {p.name for p in parameters}
+    if isinstance(sample, dict) and (len(required) > 1 or sample.keys() <= names):
+        unknown = sample.keys() - names
         missing = set(required) - sample.keys()
         if unknown or missing:
             raise ExportError(
