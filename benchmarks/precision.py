@@ -11,11 +11,12 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
-def train(precision: str, seed: int) -> dict[str, float]:
+def train(precision: Literal["float32", "mixed_bfloat16"], seed: int) -> dict[str, float]:
     """Validation loss in nats and the seconds of training."""
     from pipelines.char_lm import EVALUATION_STREAMS, QUICK, build
     from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
