@@ -230,6 +230,22 @@ def test_a_file_without_weights_is_refused(shifter, tmp_path):
         quantize(shifter, tmp_path / "small.onnx")
 
 
+def test_a_file_that_random_inputs_do_not_suit_asks_for_samples(tmp_path, write):
+    manifest = Manifest(
+        name="picky",
+        task="predict",
+        inputs=(TensorSpec("x", "float32", ("batch", "time")),),
+        outputs=(TensorSpec("y", "float32", ("batch", 64)),),
+        operators={},
+        opset=18,
+    )
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]  # which takes a time of 64 and no other
+    path = write(tmp_path / "picky.onnx", nodes, [numpy_helper.from_array(TABLE, "w")], manifest)
+    with pytest.raises(InputError, match=r"Random inputs don't suit .*picky.onnx; give samples"):
+        quantize(path, tmp_path / "small.onnx")
+    assert quantize(path, tmp_path / "small.onnx", samples={"x": np.ones((2, 64))})
+
+
 def test_a_file_that_would_not_be_smaller_is_refused(tmp_path, write):
     nodes, names = [], ["x"]
     for i in range(60):

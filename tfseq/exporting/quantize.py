@@ -94,7 +94,12 @@ def quantize(
                 raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
             smaller = _open(temporary, path, to)
             say(f"comparing on {data.what}")
-            scores = compare(original.run, smaller.run, data, metric if callable(metric) else None)
+            try:
+                scores = compare(original.run, smaller.run, data, metric if callable(metric) else None)
+            except InputError as error:
+                if samples is None:
+                    raise InputError(f"Random inputs don't suit {path}; give samples. {error}") from None
+                raise
             gate = _gate(scores, metric)
             tolerance = TOLERANCES[to][gate.metric] if tolerance is None else tolerance
             if not gate.loss <= tolerance:
