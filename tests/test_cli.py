@@ -209,6 +209,7 @@ def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(s
 
 def test_steps_are_shown_with_their_times_on_a_terminal(exporter, saved_forward_model, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "300")  # a narrow one shortens long paths
     main(["export", str(saved_forward_model), "model.onnx"])
     err = capsys.readouterr().err
     assert re.search(r"loading .*dense.keras: \d+\.\d s", err.replace("\n", ""))
