@@ -4,7 +4,7 @@ import pytest
 from keras import layers, ops
 
 from tfseq.errors import ExportError
-from tfseq.exporting import export
+from tfseq.exporting import export, verify
 from tfseq.exporting.signature import forward_signature
 from tfseq.runtime import load
 
@@ -123,6 +123,16 @@ def test_a_model_of_several_arguments_takes_samples_by_name_or_in_order(form, tm
     assert [str(spec) for spec in manifest.inputs] == ["picture float32 (batch, 5)", "words int32 (batch, time)"]
     assert [spec.name for spec in manifest.outputs] == ["scores"]
     assert manifest.parity["passed"]
+
+
+def test_a_file_tells_what_its_model_is_called_with(tmp_path):
+    sample = {"picture": np.ones((2, 5), "float32"), "words": np.array([[1, 8, 3], [0, 0, 2]])}
+    model, loaded = Scorer(), Scorer()
+    export(model, tmp_path / "model.onnx", samples=[sample])
+    for one in (loaded, model):
+        one(*sample.values())
+    loaded.set_weights(model.get_weights())
+    assert verify(tmp_path / "model.onnx", loaded).passed
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import json
 
 from tfseq.runtime import Manifest, load
 from tfseq.runtime.description import describe, describe_parity
+from tfseq.runtime.manifest import StateSpec
 
 
 def test_an_artefact_is_described_as_an_aligned_table(shifter):
@@ -80,4 +81,14 @@ def test_a_smaller_version_shows_what_that_cost_and_gained(shifter):
         "            accuracy:       characters right 0.55 -> 0.549",
         "            measured:       on 1,000 characters of text",
         "parity      passed, by the float32 original",
+    ]
+
+
+def test_states_show_what_to_carry_from_chunk_to_chunk(shifter):
+    states = (StateSpec("lstm_h", "lstm_h_next", 0), StateSpec("start", "start_next", [0.5, 1.0]))
+    lines = describe(dataclasses.replace(load(shifter).manifest, states=states)).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("states"))
+    assert lines[start : start + 2] == [
+        "states      lstm_h_next  ->  lstm_h  from 0",
+        "            start_next   ->  start   from learned values",
     ]

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tfseq.exporting.samples import feeds as as_feeds
 from tfseq.exporting.saved_model import load_signatures
 from tfseq.exporting.signature import forward_signature, generation_signature
 from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
 
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
@@ -56,7 +56,9 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
         ExportError: the model can't be run.
     """
     model = as_float32(model)
-    of, runs = _opened(path)
+    of, runs, inputs = _opened(path)
+    if inputs and not samples:
+        _call_if_need_be(model, inputs)
     if "generate" in runs and not isinstance(model, Generator):
         raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
     checks: list[NumberCheck | TokenCheck] = []
@@ -74,14 +76,26 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
     return ParityReport(tuple(checks))
 
 
-def _opened(path: str | os.PathLike[str]) -> tuple[str, dict[str, Run]]:
+def _opened(path: str | os.PathLike[str]) -> tuple[str, dict[str, Run], list[TensorSpec]]:
+    """What the file is, its functions, and the inputs of a forward graph where they are known."""
     if Path(path).is_dir():
-        return "saved model", load_signatures(path)
+        return "saved model", load_signatures(path), []
     session = Session(path)
     manifest = Manifest.from_metadata(session.metadata)
-    if manifest.states:
-        return "onnx", {"stream": session.run}
-    return "onnx", {"serve" if manifest.task == "predict" else "generate": session.run}
+    if manifest.task == "generate":
+        return "onnx", {"generate": session.run}, []
+    states = {state.input for state in manifest.states}
+    inputs = [spec for spec in manifest.inputs if spec.name not in states]
+    return "onnx", {"stream" if states else "serve": session.run}, inputs
+
+
+def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
+    """Of a model that was loaded and not called, Keras does not know all inputs; the file does."""
+    try:
+        forward_signature(model)
+    except ExportError:
+        shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
+        forward_signature(model, [{spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}])
 
 
 def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.manifest import Manifest, StateSpec, TensorSpec
 
 Rows = list[Sequence[str]]
 _TASKS = {"predict": "predict: arrays in, arrays out", "generate": "generate: a prompt in, its continuation out"}
@@ -21,6 +21,7 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
         ("task", [[_TASKS[manifest.task]]]),
         ("inputs", _signature(manifest.inputs)),
         ("outputs", _signature(manifest.outputs)),
+        ("states", [_carried(state) for state in manifest.states]),
         ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
         ("decoding", [[_decoding(manifest.decoding)]]),
         ("operators", _operators(manifest.operators, manifest.opset)),
@@ -112,6 +113,11 @@ def _fails(check: Mapping[str, Any]) -> bool:
     if "sequences" in check:
         return check.get("identical", 0) + check.get("ties", 0) < check["sequences"]
     return not check.get("worst_relative", 0) <= check.get("tolerance", float("inf"))
+
+
+def _carried(state: StateSpec) -> list[str]:
+    start = "from learned values" if isinstance(state.initial, list) else f"from {state.initial}"
+    return [state.output, "->", state.input, start]
 
 
 def _signature(specs: Iterable[TensorSpec]) -> Rows:
