@@ -1,6 +1,8 @@
 """Small models in the manner of public Keras example code: what users will bring to `tfseq.export`."""
 
 from tests.exporting.examples import (
+    attention_variants,
+    dense_prediction,
     generative,
     language,
     recurrent,
@@ -16,6 +18,8 @@ from tests.exporting.examples.registry import EXAMPLES, Example
 __all__ = [
     "EXAMPLES",
     "Example",
+    "attention_variants",
+    "dense_prediction",
     "generative",
     "language",
     "recurrent",

@@ -125,6 +125,9 @@ def _fuse(values: Values, node: NodeProto, scores: _Scores) -> bool:
     ranks = {values.rank(name) for name in (query, scores.transposed_key, value)}
     if ranks not in ({3}, {4}) or (scores.mask and values.rank(scores.mask) is None):
         return False
+    batches = {values.shapes[name][0] for name in (query, scores.transposed_key, value)}
+    if 1 in batches and len(batches) > 1:  # products spread one query, such as a learned one, over a batch of keys
+        return False
     heads = 1 if ranks == {3} else None
     mask = scores.mask
     if mask and not _mask_fits(values, mask, 3 if heads else 4):
