@@ -101,7 +101,7 @@ def _export_stock(model, path):
 def _export_ours(model, path):
     import tfseq
 
-    tfseq.export(model, path)
+    tfseq.export(model, path, verify=False)  # the error here is measured independently
 
 
 def _attempt(export, model, path, cases, expected):
@@ -176,9 +176,13 @@ def _run_keras(model, arrays):
 
 
 def _difference(got, expected):
+    """Relative where Keras gives more than 1, and to what is usual where most that it gives is (a spectrum)."""
     if [a.shape for a in got] != [b.shape for b in expected]:
         return np.inf
-    return max(float((np.abs(a.astype("float64") - b) / np.maximum(1, np.abs(b))).max()) for a, b in zip(got, expected))
+    return max(
+        float((np.abs(a.astype("float64") - b) / np.maximum(np.abs(b), max(1, np.quantile(np.abs(b), 0.25)))).max())
+        for a, b in zip(got, expected)
+    )
 
 
 def _count(graph) -> Counter[str]:
