@@ -149,3 +149,13 @@ def test_a_report_is_a_table_and_json():
         "at tokens (3, 17)",
         "            tokens:  onnx = keras  99 of 100 sequences identical, 1 part at a tie",
     ]
+
+
+def test_the_worst_absolute_error_is_kept_where_another_case_is_relatively_worse():
+    worst = WorstError(1e-4)
+    worst.add(np.array([1.0002]), np.array([1.0]), "case 1", "y")
+    worst.add(np.array([1000.01]), np.array([1000.0]), "case 2", "y")
+    check = worst.check("y", "onnx", "keras")
+    assert check.worst_absolute == pytest.approx(0.01)
+    assert check.worst_relative == pytest.approx(2e-4, rel=1e-3)
+    assert check.where.startswith("case 1")

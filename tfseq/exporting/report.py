@@ -97,9 +97,9 @@ class WorstError:
         self.cases += case != self._seen
         self._seen = case
         absolute, relative, place = _errors(got, expected)
+        self.absolute = max(self.absolute, absolute)
         if relative > self.relative or self.where == "none":
-            self.absolute, self.relative = max(self.absolute, absolute), relative
-            self.where = f"{case}: {output}{list(place)}"
+            self.relative, self.where = relative, f"{case}: {output}{list(place)}"
 
     def check(self, name: str, of: str, against: str) -> NumberCheck:
         return NumberCheck(name, of, against, self.cases, self.absolute, self.relative, self.tolerance, self.where)
