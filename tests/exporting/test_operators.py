@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
@@ -12,6 +13,7 @@ from keras import layers, ops
 import tfseq
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion import to_onnx
+from tfseq.exporting.passes import count_operators
 from tfseq.runtime import TensorSpec, load
 
 TOLERANCE = 1e-4  # what `tfseq.export` verifies, too
@@ -219,6 +221,14 @@ def test_layers_equal_keras(tmp_path, layer, shape):
     manifest = tfseq.export(model_of(layer(), shape), tmp_path / "model.onnx")
     assert manifest.parity["passed"]
     assert manifest.parity["checks"][0]["worst_relative"] <= TOLERANCE
+
+
+def test_a_convolutional_lstm_convolves_its_inputs_before_the_loop(tmp_path):
+    layer = layers.ConvLSTM2D(2, 3, padding="same", return_sequences=True)
+    manifest = tfseq.export(model_of(layer, (None, 5, 5, 2)), tmp_path / "model.onnx")
+    assert manifest.operators["Conv"] == 2
+    (loop,) = [n for n in onnx.load(tmp_path / "model.onnx").graph.node if n.op_type == "Loop"]
+    assert count_operators(loop.attribute[0].g)["Conv"] == 1
 
 
 def test_a_function_marked_for_xla_is_inlined(tmp_path):

@@ -11,6 +11,8 @@ import tensorflow as tf
 from keras import layers, ops
 from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.backend.tensorflow import numpy as keras_numpy
+from keras.src.backend.tensorflow import rnn as keras_rnn
+from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
 
 @contextlib.contextmanager
@@ -18,6 +20,7 @@ def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
     with (
         mock.patch.object(layers.TimeDistributed, "call", _time_distributed_call),
+        mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
         mock.patch.object(tf, "tensordot", _tensordot),
         mock.patch.object(tf.nn, "gelu", _gelu),
@@ -50,6 +53,41 @@ def _time_distributed_call(self: Any, inputs: Any, training: bool | None = None,
 def _steps_as_rows(x: Any) -> Any:
     """(batch, time, ...) to (batch * time, ...)"""
     return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+
+def _conv_lstm_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+    """With one convolution of all inputs before the loop and one of the state in each step, where Keras has eight."""
+    cell = self.cell
+    if training or type(cell).call is not ConvLSTMCell.call:
+        return _INNER_LOOP(self, sequences, initial_state, mask, training)
+    last = cell.data_format == "channels_last"
+    x = cell.input_conv(_steps_as_rows(sequences), cell.kernel, padding=cell.padding)  # (batch * time, ..)
+    if cell.use_bias:
+        x = x + (cell.bias if last else ops.reshape(cell.bias, (-1, *[1] * cell.rank)))
+    x = ops.reshape(x, (-1, ops.shape(sequences)[1], *ops.shape(x)[1:]))
+
+    def step(x: Any, states: Any) -> Any:
+        h, c = states
+        gates = x + cell.recurrent_conv(h, cell.recurrent_kernel)
+        i, f, z, o = ops.split(gates, 4, axis=-1 if last else 1)
+        c = cell.recurrent_activation(f) * c + cell.recurrent_activation(i) * cell.activation(z)
+        h = cell.recurrent_activation(o) * cell.activation(c)
+        return h, [h, c]
+
+    return keras_rnn(
+        step,
+        x,
+        initial_state,
+        go_backwards=self.go_backwards,
+        mask=mask,
+        unroll=self.unroll,
+        input_length=x.shape[1],
+        zero_output_for_mask=self.zero_output_for_mask,
+        return_all_outputs=self.return_sequences,
+    )
+
+
+_INNER_LOOP = ConvLSTM.inner_loop
 
 
 def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
