@@ -8,6 +8,7 @@ pytest.importorskip("tf2onnx")
 
 import tfseq
 from tests.exporting.examples import EXAMPLES, Example
+from tests.exporting.examples.recurrent import stateful_meter
 
 SIZES = ((1, 1), (1, 9), (3, 13))  # batch and time
 
@@ -68,6 +69,17 @@ def test_keeps_names_and_names_axes(exported):
 def test_has_no_loop_it_does_not_need(exported):
     example, _, manifest, _ = exported
     assert ("Loop" in manifest.operators) == bool(example.loop)
+
+
+def test_a_stateful_model_reads_on_where_it_stopped(tmp_path):
+    model = stateful_meter()
+    train(model)
+    manifest = tfseq.export(model, tmp_path / "model.onnx")
+    assert len(manifest.states) == 3
+    stream = tfseq.runtime.load(tmp_path / "model.onnx").stream()
+    readings = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
+    for chunk in np.split(readings, [1, 6, 8], axis=1):
+        np.testing.assert_allclose(stream.predict(chunk), model(chunk), atol=1e-5)
 
 
 def _output_names(model):

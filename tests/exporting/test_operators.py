@@ -231,6 +231,19 @@ def test_a_convolutional_lstm_convolves_its_inputs_before_the_loop(tmp_path):
     assert count_operators(loop.attribute[0].g)["Conv"] == 1
 
 
+@pytest.mark.parametrize("blank", [0, 2, -1])
+def test_greedy_decoding_of_ctc(tmp_path, blank):
+    def decode(x):
+        lengths = ops.shape(x)[1] * ops.ones((ops.shape(x)[0],), "int32")
+        return ops.ctc_decode(x, lengths, mask_index=blank)[0][0]
+
+    x = normal(4, 12, 5)
+    output, _ = run(tmp_path, decode, x, shape=("free", 5))
+    for row, best in zip(output.tolist(), x.argmax(-1).tolist()):
+        kept = [a for a, b in zip(best, [None, *best]) if a != b and a != blank % 5]
+        assert row == kept + [-1] * (12 - len(kept))
+
+
 def test_a_function_marked_for_xla_is_inlined(tmp_path):
     double = tf.function(lambda x: 2 * x, jit_compile=True)
     x = normal(2, 8)

@@ -193,3 +193,15 @@ def ticket_routing():
         {"title": title, "body": body, "tags": tags},
         {"priority": layers.Dense(1)(x), "department": layers.Dense(4)(x)},
     )
+
+
+def stateful_meter():
+    """Keeps its states from call to call; for `test_a_stateful_model_reads_on_where_it_stopped` alone."""
+    return keras.Sequential(
+        [
+            keras.Input(batch_shape=(2, None, 3), name="readings"),
+            layers.LSTM(6, return_sequences=True, stateful=True),
+            layers.GRU(5, return_sequences=True, stateful=True),
+            layers.Dense(1, name="total"),
+        ]
+    )
