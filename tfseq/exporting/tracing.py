@@ -24,6 +24,7 @@ def convertible() -> Iterator[None]:
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
         mock.patch.object(tf, "tensordot", _tensordot),
         mock.patch.object(tf.nn, "gelu", _gelu),
+        mock.patch.object(tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
         mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
         mock.patch.object(keras_nn, "_dot_product_attention_xla", _dot_product_attention),
         mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
@@ -118,6 +119,32 @@ def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> 
 
 
 _GELU = tf.nn.gelu
+
+
+def _ctc_greedy_decoder(
+    inputs: Any, sequence_length: Any, merge_repeated: bool = True, blank_index: int | None = None
+) -> Any:
+    """By the definition: the best class of each step, once for each run of it, blanks left out. The converter's own
+    takes no other blank than the last class. inputs: (time, batch, classes)"""
+    logits = tf.transpose(tf.convert_to_tensor(inputs), (1, 0, 2))
+    classes = tf.shape(logits)[2]
+    best = tf.argmax(logits, -1, output_type=tf.int32)  # (batch, time)
+    blank = classes - 1 if blank_index is None else blank_index if blank_index >= 0 else classes + blank_index
+    inside = tf.range(tf.shape(best)[1]) < tf.cast(sequence_length, tf.int32)[:, None]
+    kept = tf.logical_and(inside, best != blank)
+    if merge_repeated:
+        before = tf.concat([-tf.ones_like(best[:, :1]), best[:, :-1]], 1)
+        kept = tf.logical_and(kept, best != before)
+    counts = tf.cumsum(tf.cast(kept, tf.int32), 1)  # (batch, time)
+    places = tf.where(kept)  # (kept, 2): row and step
+    columns = tf.cast(tf.gather_nd(counts, places), tf.int64) - 1
+    indices = tf.stack([places[:, 0], columns], 1)
+    shape = tf.stack([tf.shape(best)[0], tf.reduce_max(counts)])
+    decoded = tf.SparseTensor(
+        indices, tf.cast(tf.gather_nd(best, places), tf.int64), tf.ensure_shape(tf.cast(shape, tf.int64), (2,))
+    )
+    scores = tf.reduce_sum(tf.where(inside, tf.reduce_max(logits, -1), 0), 1, keepdims=True)
+    return [decoded], -scores
 
 
 def _dot_product_attention(query: Any, key: Any, value: Any, bias: Any, mask: Any, is_causal: bool, scale: Any) -> Any:
