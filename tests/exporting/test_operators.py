@@ -62,6 +62,7 @@ def test_gelu_is_exact(tmp_path):
         (lambda x: ops.erf(ops.erfinv(ops.tanh(x))), np.tanh),
         (lambda x: ops.digitize(x, [-0.5, 0.0, 1.0]), lambda x: np.digitize(x, [-0.5, 0.0, 1.0])),
         (lambda x: ops.argmax(x, -1), lambda x: np.argmax(x, -1)),
+        (lambda x: ops.cumprod(x, -1), lambda x: np.cumprod(x, -1)),
     ],
 )
 def test_functions_that_onnx_lacks(tmp_path, function, expected):

@@ -75,4 +75,17 @@ def _erfinv(graph: Any, node: Any, name: str, args: Any) -> None:
     op.finish(op("Where", op("Less", op("Abs", x), one), inside, at_end))
 
 
-HANDLERS = {"Erfc": _erfc, "Expm1": _expm1, "Log1p": _log1p, "Erfinv": _erfinv}
+def _cumulative_product(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Of magnitudes by their logarithms (a 0 is -inf, which stays); the sign by counting the negative factors."""
+    op = Builder(graph, node)
+    x, axis = node.input
+    options = {key: int(node.get_attr_value(key) or 0) for key in ("exclusive", "reverse")}
+    size = op("Exp", op("CumSum", op("Log", op("Abs", x)), axis, **options))
+    negative = op("Cast", op("Less", x, op.like(0, x)), to=graph.get_dtype(x))
+    count = op("CumSum", negative, axis, **options)
+    halves = op("Mul", count, op.like(0.5, x))
+    odd = op("Greater", halves, op("Floor", halves))
+    op.finish(op("Where", odd, op("Neg", size), size))
+
+
+HANDLERS = {"Cumprod": _cumulative_product, "Erfc": _erfc, "Expm1": _expm1, "Log1p": _log1p, "Erfinv": _erfinv}
