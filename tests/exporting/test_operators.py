@@ -160,6 +160,16 @@ def test_tensordot_inside_a_loop(tmp_path):
     assert np.allclose(output, x @ weights @ weights @ weights, atol=1e-4)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scans(tmp_path, reverse):
+    def function(x):
+        steps = ops.transpose(x, (1, 0, 2))
+        return ops.scan(lambda c, a: (0.5 * c + a, c * a), ops.zeros_like(x[:, 0]), steps, reverse=reverse)[1]
+
+    output, _ = run(tmp_path, function, normal(2, 4, 3), shape=("free", 3))
+    assert output.shape == (4, 2, 3)  # parity with Keras is what the export verifies
+
+
 WRAPPED = {
     "convolution": lambda: layers.Conv2D(3, 3),
     "pooling": lambda: layers.MaxPooling2D(2),

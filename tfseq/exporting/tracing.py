@@ -8,7 +8,8 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers, ops, tree
+from keras.src.backend.tensorflow import core as keras_core
 from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
@@ -21,6 +22,7 @@ def convertible() -> Iterator[None]:
     with (
         mock.patch.object(layers.TimeDistributed, "call", _time_distributed_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
+        mock.patch.object(keras_core, "scan", _scan),
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
         mock.patch.object(tf, "tensordot", _tensordot),
         mock.patch.object(tf.nn, "gelu", _gelu),
@@ -89,6 +91,28 @@ def _conv_lstm_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, tr
 
 
 _INNER_LOOP = ConvLSTM.inner_loop
+
+
+def _scan(f: Any, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1) -> Any:
+    """With the carry handed from step to step, where Keras writes it to an array of one element."""
+    inputs = [tf.convert_to_tensor(x) for x in tree.flatten(xs)] if xs is not None else []
+    carry = [tf.convert_to_tensor(x) for x in tree.flatten(init)]
+    steps = tf.shape(inputs[0])[0] if length is None else int(length)
+    order = (lambda x: tf.reverse(x, [0])) if reverse else (lambda x: x)
+    sources = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(order(x)) for x in inputs]
+    results = [tf.TensorArray(x.dtype, steps, element_shape=x.shape) for x in carry]
+
+    def step(i: Any, carry: list[Any], results: list[Any]) -> Any:
+        x = tree.pack_sequence_as(xs, [source.read(i) for source in sources]) if sources else None
+        new, outputs = f(tree.pack_sequence_as(init, carry), x)
+        written = (
+            [array.write(i, y) for array, y in zip(results, tree.flatten(outputs))] if outputs is not None else results
+        )
+        return i + 1, tree.flatten(new) if new is not None else carry, written
+
+    _, carry, results = tf.while_loop(lambda i, *_: i < steps, step, (0, carry, results))
+    outputs = [order(array.stack()) for array in results]
+    return tree.pack_sequence_as(init, carry), tree.pack_sequence_as(init, outputs)
 
 
 def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
