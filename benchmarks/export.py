@@ -68,7 +68,7 @@ class Outcome:
             return [self.problem, "", ""]
         wrong = "wrong shape" if np.isinf(self.error) else f"wrong: {self.error:.2g}"
         error = f"{self.error:.0e}" if self.works else f"**{wrong}**"
-        return [error, _operators(self.operators or {}), f"{self.milliseconds:.3f}"]
+        return [error, _operators(self.operators or {}), f"{self.milliseconds:.3f}" if self.works else ""]
 
 
 def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
@@ -92,7 +92,7 @@ def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
         stock, stock_session = _attempt(_export_stock, model, Path(folder) / "stock.onnx", cases, expected)
         ours, our_session = _attempt(_export_ours, model, Path(folder) / "ours.onnx", cases, expected)
     ratio = _take_turns(((stock, stock_session), (ours, our_session)), cases[0], seconds)
-    return stock, ours, ratio
+    return stock, ours, ratio if stock.works and ours.works else float("nan")
 
 
 def _export_stock(model, path):
@@ -220,6 +220,8 @@ def _reason(error: Exception) -> str:
         (r"No Op registered for (\w+)", r"invalid graph: no operator \1"),
         (r"Op \(?(\w+)\)? .*(?:ShapeInference|shape inference)", r"invalid graph: \1 fails shape inference"),
         (r"while running (\w+) node", r"ONNX Runtime fails in \1"),
+        (r"Required inputs .* are missing", "the file asks for inputs that the model has not"),
+        (r"Input 0 of node \S+ was passed \w+ from \S+ incompatible", "conversion fails: a variable of another type"),
         (r"has never (?:been )?called", r"refused: never called"),
     ):
         found = re.search(pattern, text)
