@@ -82,9 +82,9 @@ def remove_unused(graph: GraphProto) -> None:
             removed |= len(kept) < len(g.node)
             del g.node[:]
             g.node.extend(kept)
-            constants = [t for t in g.initializer if t.name in used]
-            del g.initializer[:]
-            g.initializer.extend(constants)
+            for i in reversed(range(len(g.initializer))):  # in place: weights are big
+                if g.initializer[i].name not in used:
+                    del g.initializer[i]
         if not removed:
             return
 
