@@ -275,7 +275,7 @@ def summary(results: Mapping[str, tuple[Outcome, Outcome, float]]) -> list[str]:
         f"- Works: Keras {sum(stock.works for stock, _, _ in results.values())} of {count}, "
         f"tfseq {sum(ours.works for _, ours, _ in results.values())} of {count}; worst error of tfseq "
         f"{max(errors, default=float('nan')):.1e}.",
-        f"- A Loop in the file: Keras {_loops(stock for stock, _, _ in results.values())}, "
+        f"- A Loop or Scan in the file: Keras {_loops(stock for stock, _, _ in results.values())}, "
         f"tfseq {_loops(ours for _, ours, _ in results.values())}.",
     ]
     if both:
