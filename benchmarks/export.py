@@ -75,7 +75,7 @@ def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
     """Exports a model both ways and runs the files in turn.
 
     Returns:
-        Keras' outcome, ours, and Keras' time by ours.
+        Keras' outcome, ours, and the median of (Keras' time / ours), turn by turn.
     """
     import keras
 
@@ -136,9 +136,10 @@ def _session(file: bytes):
 
 
 def _take_turns(contestants, case, seconds):
-    """Opens the files anew a few times, since a session keeps its luck with memory and cores; the best one counts."""
+    """Opens the files anew a few times, since a session keeps its luck with memory and cores."""
     running = [(outcome, file) for outcome, file in contestants if file]
     medians: list[list[float]] = [[] for _ in running]
+    ratios = []
     for _ in range(OPENINGS if running else 0):
         sessions = [_session(file) for _, file in running]
         slow = any(_best(session, case, 2) > SLOW for session in sessions)
@@ -149,9 +150,11 @@ def _take_turns(contestants, case, seconds):
                 own.append(_best(session, case, 1 if slow else BURST))
         for own, median in zip(times, medians):
             median.append(statistics.median(own))
+        if len(times) == 2:
+            ratios.append(statistics.median(a / b for a, b in zip(*times)))
     for (outcome, _), own in zip(running, medians):
         outcome.milliseconds = min(own) * 1e3
-    return min(medians[0]) / min(medians[1]) if len(running) == 2 else float("nan")
+    return statistics.median(ratios) if ratios else float("nan")
 
 
 def _best(session, case, runs: int) -> float:
