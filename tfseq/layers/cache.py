@@ -1,0 +1,183 @@
+"""The keys and values of past steps, which self-attention keeps so that a step reads one symbol and not all of them.
+
+Beams share a cache. When a search drops a beam and doubles another, nothing is moved: every beam's entries stay where
+they were written, and a mask, `ancestors`, says which of them are a beam's own past. A step writes `width` entries.
+
+On TensorFlow a cache grows by one concatenation per step, which becomes ONNX's `Attention` with `past_key`. Backends
+whose shapes are fixed when a loop is compiled (JAX) write into caches of a `capacity`. Models see no difference.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops, tree
+
+from tfseq.layers.attention import dot_product_attention
+
+_CAPACITY: ContextVar[int | None] = ContextVar("capacity", default=None)
+
+
+class CachedState(NamedTuple):
+    """What self-attention remembers.
+
+    Attributes:
+        caches: of each layer keys and values, (batch, heads, entries, head_dim) each.
+        ancestors: True where an entry is a beam's past, (batch, width, entries); () where there is one beam and all
+            entries are its past.
+        position: steps read so far, () int32.
+    """
+
+    caches: tuple[tuple[Any, Any], ...]
+    ancestors: Any
+    position: Any
+
+
+def empty_cached_state(layers: int, batch_size: Any, heads: int, head_dim: int, dtype: str = "float32") -> CachedState:
+    """The state before the first step, of one beam."""
+    steps = _fixed_steps()
+    entries = steps or 0
+    caches = tuple(
+        (
+            ops.zeros((batch_size, heads, entries, head_dim), dtype),
+            ops.zeros((batch_size, heads, entries, head_dim), dtype),
+        )
+        for _ in range(layers)
+    )
+    ancestors = ops.zeros((batch_size, 1, steps), "bool") if steps else ()
+    return CachedState(caches, ancestors, ops.convert_to_tensor(0, "int32"))
+
+
+@contextmanager
+def capacity(steps: int) -> Iterator[None]:
+    """Caches that are made and used in this context have room for so many steps. TensorFlow's grow as they must.
+
+    Raises:
+        ValueError: there is no room for one step.
+    """
+    if steps < 1:
+        raise ValueError(f"capacity is {steps}; expected at least 1 step.")
+    token = _CAPACITY.set(steps)
+    try:
+        yield
+    finally:
+        _CAPACITY.reset(token)
+
+
+def advance(state: CachedState) -> CachedState:
+    """Makes this step's entries part of the past: once per step, before the layers `attend`."""
+    if _is_nothing(state.ancestors):
+        return state._replace(position=state.position + 1)
+    batch, width = ops.shape(state.ancestors)[0], state.ancestors.shape[1]
+    new = ops.broadcast_to(ops.eye(width, dtype="bool"), (batch, width, width))  # a beam sees its own entry
+    return state._replace(ancestors=_written(state.ancestors, new, 2, state), position=state.position + 1)
+
+
+def attend(query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState) -> tuple[Any, tuple[Any, Any]]:
+    """Attention of a step over its past and itself.
+
+    Args:
+        query, key, value: (rows, heads * head_dim), rows = batch * width.
+        cache: the layer's, as the last step left it.
+        state: as `advance` returned it in this step.
+
+    Returns:
+        (rows, heads * head_dim), and the cache with this step's entries.
+    """
+    width = 1 if _is_nothing(state.ancestors) else state.ancestors.shape[1]
+    heads, head_dim = cache[0].shape[1], cache[0].shape[3]
+    query, key, value = (split_heads(x, heads, width) for x in (query, key, value))  # (batch, heads, width, head_dim)
+    before = state._replace(position=state.position - 1)
+    keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
+    mask = None if _is_nothing(state.ancestors) else ops.expand_dims(state.ancestors, 1)  # (batch, 1, width, entries)
+    output, _ = dot_product_attention(query, keys, values, mask)
+    return merge_heads(output, heads * head_dim), (keys, values)
+
+
+def split_heads(x: Any, heads: int, width: int) -> Any:
+    """(batch * width, heads * head_dim) -> (batch, heads, width, head_dim)"""
+    head_dim = x.shape[-1] // heads
+    if width == 1:
+        return ops.reshape(x, (-1, heads, 1, head_dim))
+    return ops.transpose(ops.reshape(x, (-1, width, heads, head_dim)), (0, 2, 1, 3))
+
+
+def merge_heads(x: Any, units: int) -> Any:
+    """(batch, heads, width, head_dim) -> (batch * width, units)"""
+    if x.shape[2] != 1:
+        x = ops.transpose(x, (0, 2, 1, 3))
+    return ops.reshape(x, (-1, units))
+
+
+def widen(state: Any, width: int) -> Any:
+    """A state (or memory) of one beam per row as one of `width` beams per row, which all have the same past.
+
+    Args:
+        state: pytree; the leaves outside of a `CachedState` are (batch, ...).
+
+    Returns:
+        the same, leaves (batch * width, ...), in the order of rows: all beams of the first, all of the second, ...
+    """
+    if width == 1:
+        return state
+    return _map(state, lambda leaf: ops.repeat(leaf, width, axis=0), lambda cached: _widen_cached(cached, width))
+
+
+def _widen_cached(state: CachedState, width: int) -> CachedState:
+    if _fixed_steps() is None:
+        batch, entries = (ops.shape(state.caches[0][0])[i] for i in (0, 2))
+        return state._replace(ancestors=ops.ones((batch, width, entries), "bool"))
+    caches = tuple(
+        (ops.repeat(keys, width, axis=2), ops.repeat(values, width, axis=2)) for keys, values in state.caches
+    )
+    entries = caches[0][0].shape[2]
+    own = ops.tile(ops.eye(width, dtype="bool"), (1, entries // width))  # (width, entries)
+    return state._replace(caches=caches, ancestors=ops.logical_and(ops.repeat(state.ancestors, width, axis=2), own))
+
+
+def reorder(state: Any, parents: Any) -> Any:
+    """Lets each beam go on from where another one is.
+
+    Args:
+        state: pytree; the leaves outside of a `CachedState` are (batch * width, ...).
+        parents: index of that other beam within its row, (batch, width) int32.
+    """
+    batch, width = ops.shape(parents)[0], parents.shape[1]
+    rows = ops.reshape(parents + ops.expand_dims(ops.arange(batch, dtype="int32") * width, 1), (-1,))
+    return _map(state, lambda leaf: ops.take(leaf, rows, axis=0), lambda cached: _reorder_cached(cached, parents))
+
+
+def _reorder_cached(state: CachedState, parents: Any) -> CachedState:
+    if _is_nothing(state.ancestors):
+        return state
+    chosen = ops.one_hot(parents, parents.shape[1])  # (batch, width, width)
+    ancestors = ops.matmul(chosen, ops.cast(state.ancestors, chosen.dtype))  # row w: those of the parent of w
+    return state._replace(ancestors=ancestors > 0.5)
+
+
+def _map(state: Any, on_leaf: Callable, on_cached: Callable) -> Any:
+    def visit(part: Any) -> Any:
+        if isinstance(part, CachedState):
+            return on_cached(part)
+        return None if tree.is_nested(part) else on_leaf(part)
+
+    return tree.traverse(visit, state)
+
+
+def _fixed_steps() -> int | None:
+    return None if keras.backend.backend() == "tensorflow" else _CAPACITY.get()
+
+
+def _written(old: Any, new: Any, axis: int, state: CachedState) -> Any:
+    """`old` with the entries of the step at `state.position`, `width` of them."""
+    if _fixed_steps() is None:
+        return ops.concatenate([old, new], axis=axis)
+    start = [0] * len(old.shape)
+    start[axis] = state.position * new.shape[axis]
+    return ops.slice_update(old, start, new)
+
+
+def _is_nothing(ancestors: Any) -> bool:
+    return isinstance(ancestors, tuple)
