@@ -12,6 +12,7 @@ _HOME = {
     "verify": "tfseq.exporting",
     "quantize": "tfseq.exporting",
     "ParityReport": "tfseq.exporting",
+    "Greedy": "tfseq.decoding",
     "Sample": "tfseq.decoding",
     "generate": "tfseq.decoding",
 }

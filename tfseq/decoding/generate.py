@@ -1,144 +1,155 @@
-"""The generation loop: one copy of the model's `step`, for every row and every symbol, read or written."""
+"""Generation in Python: checks what arrives, and runs the loop compiled."""
 
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
-from tfseq.decoding.sample import Sample
+from tfseq.decoding.greedy import Greedy
+from tfseq.decoding.loop import decode as decode_in_graph
+from tfseq.decoding.strategy import Strategy, require_integer
 from tfseq.errors import InputError
 from tfseq.layers import loops
 from tfseq.models.generator import Generator
 
 
+class Generated(NamedTuple):
+    """What `generate` returns.
+
+    Attributes:
+        tokens: the new symbols, (batch, new_time) int32: without the end, 0 after it; as long as the longest row.
+        lengths: new symbols of each row before its end, (batch,) int32.
+        scores: log-probability of each row's new symbols and of its end, (batch,) float32, under the model after the
+            strategy's rules and before temperature and cuts; for `Beam` divided by its length penalty.
+        attention: where each step looked, (batch, new_time, source_time) float32; None unless asked for.
+    """
+
+    tokens: Any
+    lengths: Any
+    scores: Any
+    attention: Any = None
+
+
 def generate(
     model: Generator,
-    prompt,
-    prompt_length=None,
+    prompt: Any = None,
+    prompt_length: Any = None,
     *,
-    new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
-    memory=(),
-):
-    """Continues each prompt with symbols that the model draws.
+    source: Any = None,
+    decode: Strategy | None = None,
+    max_length: int,
+    return_attention: bool = False,
+    **settings: Any,
+) -> Generated:
+    """Continues prompts with a language model, or turns sources into sequences with an encoder-decoder.
 
     Args:
         model: a `tfseq.models.Generator`.
-        prompt: (batch, time) integers, each row padded on the right; or one prompt, (time,).
+        prompt: of a language model: (batch, time) integers, each row padded on the right; or one prompt, (time,).
         prompt_length: symbols of each row that are prompt, (batch,); all of them if None.
-        new_tokens: symbols to generate.
-        temperature, top_k, seed: see `Sample`.
-        memory: what `model.encode` returned.
+        source: of an encoder-decoder: what it encodes, (batch, ...); a dictionary by name where it reads several.
+        decode: the strategy: `Greedy`, `Sample` or `Beam`; greedy if None.
+        max_length: symbols to generate, the end among them, at most.
+        return_attention: also return where each step looked.
+        settings: fields of the strategy, in place of those it has.
 
     Returns:
-        the new symbols, (batch, new_tokens) int32. A row depends on the seed, its index and its own prompt, never on
-        padding or on other rows; a prompt continued in two goes gives the same symbols as in one.
+        tokens, lengths, scores and attention; see `Generated`. A row depends on the seed, its index and its own prompt
+        or source, never on padding or on other rows; a prompt continued in two goes gives the same symbols as in one.
 
     Raises:
-        InputError: prompts, lengths or settings that can't be.
+        InputError: prompts, sources, lengths or settings that can't be.
+
+    Example:
+        >>> generate(model, [[3, 1, 4]], decode=Sample(temperature=0.8), max_length=20, seed=7).tokens.shape
+        TensorShape([1, 20])
     """
-    strategy = Sample(temperature, top_k, seed)
-    prompt, prompt_length = _checked_prompts(prompt, prompt_length, model.vocabulary_size)
-    if isinstance(new_tokens, bool) or not isinstance(new_tokens, int | np.integer) or new_tokens < 0:
-        raise InputError(f"new_tokens is {new_tokens!r}; expected an integer of at least 0.")
-    if not new_tokens:
-        return ops.zeros((len(prompt), 0), "int32")
-    settings = {name: np.asarray(value, strategy.DTYPES[name]) for name, value in strategy.settings.items()}
+    strategy = _strategy(Greedy() if decode is None else decode, settings, model)
+    require_integer("max_length", max_length, 0)
+    if return_attention and type(model).step_with_attention is Generator.step_with_attention:
+        raise InputError(f"{type(model).__name__} has no attention to return: it does not define step_with_attention.")
+    if model.start is None:
+        if source is not None:
+            raise InputError(f"{type(model).__name__} is a language model and reads no source; give a prompt.")
+        inputs = _checked_prompts(prompt, prompt_length, model.vocabulary_size)
+    else:
+        if prompt is not None or prompt_length is not None:
+            raise InputError(f"{type(model).__name__} is an encoder-decoder and takes no prompt; give a source.")
+        inputs = _checked_sources(source, model)
     if not model.built:
-        model(prompt[:1, :1])
+        _build(model, inputs)
+    nothing = not max_length
+    inputs["max_length"] = np.int32(max(max_length, 1))
+    for name, dtype in strategy.dtypes(model).items():
+        inputs[name] = np.asarray(strategy.settings[name], dtype)
     if keras.backend.backend() == "tensorflow":
-        prompt, prompt_length, new_tokens, settings = keras.tree.map_structure(
-            ops.convert_to_tensor, (prompt, prompt_length, np.int32(new_tokens), settings)
+        inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
+    generated = Generated(**_compiled_loop(model, strategy, return_attention)(inputs))
+    return _cut_to_nothing(generated) if nothing else generated
+
+
+def _cut_to_nothing(generated):
+    tokens, lengths, scores, attention = generated
+    zeros = keras.ops.zeros_like
+    return Generated(tokens[:, :0], zeros(lengths), zeros(scores), None if attention is None else attention[:, :0])
+
+
+def _strategy(strategy, settings, model):
+    if not isinstance(strategy, Strategy):
+        raise InputError(f"decode is {strategy!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+    names = [field.name for field in fields(strategy)]
+    for name in settings:
+        if name not in names:
+            raise InputError(f"{type(strategy).__name__} has no setting {name!r}; it has {', '.join(names)}.")
+    strategy = replace(strategy, **settings)
+    vocabulary, end = model.vocabulary_size, model.end
+    if strategy.min_length and end is None:
+        raise InputError(
+            f"min_length is {strategy.min_length}, but no symbol ends {type(model).__name__}'s sequences: they all get "
+            "max_length symbols. Leave min_length at 0."
         )
-    return _compiled_loop(model)(prompt, prompt_length, new_tokens, settings, memory)
+    if strategy.forbidden and strategy.forbidden[-1] >= vocabulary:
+        raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected symbols from 0 to {vocabulary - 1}.")
+    if len({*strategy.forbidden, *([] if end is None else [end])}) == vocabulary:
+        raise InputError(f"forbidden holds {len(strategy.forbidden)} symbols, which leaves none of {vocabulary}.")
+    return strategy
 
 
-def decode(
-    model: Generator,
-    strategy: Sample | type[Sample],
-    prompt,
-    prompt_length,
-    new_tokens,
-    settings: Mapping[str, Any],
-    memory=(),
-    return_logits: bool = False,
-):
-    """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in, tensor out, nothing checked.
-
-    A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
-    equal lengths nor a second copy of `step`.
-
-    Args:
-        model: a `tfseq.models.Generator`, built.
-        strategy: what chooses: `Sample` (the class or an instance).
-        prompt: (batch, time) int32, padded on the right.
-        prompt_length: (batch,) int32, at least 1.
-        new_tokens: () int32, at least 1.
-        settings: name -> scalar tensor, as the strategy's `DTYPES`.
-        memory: what `model.encode` returned.
-        return_logits: also return what the model said before each choice.
-
-    Returns:
-        tokens (batch, new_tokens) int32, and with `return_logits` also logits (batch, new_tokens, vocabulary) float32.
-    """
-    batch_size, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
-    times = ops.arange(_last(prompt_length) + new_tokens - 1, dtype="int32")  # of the symbol read
-    column = ops.expand_dims(times, 1)  # (time, 1)
-    given = ops.take(ops.transpose(prompt), ops.minimum(times, width - 1), axis=0)
-    given = ops.where(column < prompt_length, given, -1)  # (time, batch); -1 where the row reads its own choice
-    prepared = strategy.prepare(settings, batch_size, times + 1)
-
-    def step(carry, x):
-        chosen, state = carry
-        given, prepared = x
-        tokens = ops.where(given < 0, chosen, given)
-        logits, state = model.step(tokens, state, memory)
-        chosen = strategy.choose(logits, prepared, settings)
-        return (chosen, state), (chosen, logits) if return_logits else chosen
-
-    start = (ops.zeros_like(prompt_length), model.initial_state(memory, batch_size))
-    dtypes = ("int32", "float32") if return_logits else "int32"
-    _, outputs = loops.scan(step, start, (given, prepared), dtypes)  # (time, batch, ...)
-    first = ops.expand_dims(prompt_length - 1, 1)  # the step that read the prompt's last symbol chose the first new one
-    steps = first + ops.arange(new_tokens, dtype="int32")  # (batch, new_tokens)
-    rows = ops.expand_dims(ops.arange(batch_size, dtype="int32"), 1)
-    where = steps * batch_size + rows  # in time and batch made one axis
-    if return_logits:
-        choices, logits = outputs
-        logits = ops.reshape(logits, (-1, model.vocabulary_size))
-        return ops.take(ops.reshape(choices, (-1,)), where, axis=0), ops.take(logits, where, axis=0)
-    return ops.take(ops.reshape(outputs, (-1,)), where, axis=0)
+_COMPILED: "weakref.WeakKeyDictionary[Generator, dict]" = weakref.WeakKeyDictionary()
 
 
-def _last(prompt_length):
-    if keras.backend.backend() == "tensorflow":
-        return ops.max(prompt_length)
-    return int(ops.max(prompt_length))  # elsewhere a loop's length has to be known when it is built
-
-
-_COMPILED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def _compiled_loop(model):
-    """The model's loop, traced once: variables are read when it runs, so it stays right as training goes on."""
-    if model not in _COMPILED:
+def _compiled_loop(model, strategy, return_attention):
+    """The model's loop, traced once for what is fixed in its graph: variables are read when it runs, so it stays right
+    as training goes on."""
+    loops_of_model = _COMPILED.setdefault(model, {})
+    fixed = (strategy.fixed, return_attention, model.start, model.end)
+    if fixed not in loops_of_model:
         model_reference = weakref.ref(model)  # a strong one would keep the model alive for ever
 
-        def run(prompt, prompt_length, new_tokens, settings, memory):
+        def run(inputs):
             model = model_reference()
             assert model is not None  # whoever calls this holds it
-            return decode(model, Sample, prompt, prompt_length, new_tokens, settings, memory)
+            return decode_in_graph(model, strategy, inputs, return_attention)
 
-        _COMPILED[model] = loops.compiled(run)
-    return _COMPILED[model]
+        loops_of_model[fixed] = loops.compiled(run)
+    return loops_of_model[fixed]
+
+
+def _build(model, inputs):
+    """Calls the model once on as little as possible, which makes its weights."""
+    if model.start is None:
+        model(inputs["prompt"][:1, :1])
+        return
+    sources = {spec.name: inputs[spec.name][:1] for spec in model.sources}
+    model({**sources, "target": np.full((1, 1), model.start, "int32")})
 
 
 def _checked_prompts(prompt, prompt_length, vocabulary_size):
+    if prompt is None:
+        raise InputError("There is no prompt; expected integers (batch, time), one symbol at least.")
     try:
         prompt = np.atleast_2d(np.asarray(prompt))
     except ValueError:
@@ -162,4 +173,46 @@ def _checked_prompts(prompt, prompt_length, vocabulary_size):
         raise InputError(
             f"prompt holds symbols from {real.min()} to {real.max()}; expected 0 to {vocabulary_size - 1}."
         )
-    return prompt.astype("int32"), prompt_length.astype("int32")
+    return {"prompt": prompt.astype("int32"), "prompt_length": prompt_length.astype("int32")}
+
+
+def _checked_sources(source: Any, model: Generator) -> dict[str, np.ndarray]:
+    specs = {spec.name: spec for spec in model.sources}
+    if not isinstance(source, Mapping):
+        if len(specs) > 1 or source is None:
+            raise InputError(
+                f"{'There is no source' if source is None else 'source is one array'}; {_expected(specs)}."
+            )
+        source = {next(iter(specs)): source}
+    if source.keys() != specs.keys():
+        raise InputError(f"source holds {', '.join(map(str, source)) or 'nothing'}; {_expected(specs)}.")
+    arrays = {name: _checked_source(name, source[name], spec) for name, spec in specs.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise InputError(f"The sources differ in their number of rows: {shapes}.")
+    return arrays
+
+
+def _checked_source(name, value, spec):
+    expected = f"expected {spec.dtype} {_shape(spec)}"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} is ragged; pad its rows on the right with 0.") from None
+    if array.ndim == len(spec.shape) - 1:
+        array = array[None]
+    kinds = "iu" if np.issubdtype(spec.dtype, np.integer) else "iuf"
+    fits = array.ndim == len(spec.shape) and all(
+        size == wanted for size, wanted in zip(array.shape, spec.shape) if wanted is not None
+    )
+    if not fits or array.dtype.kind not in kinds or not array.size:
+        raise InputError(f"{name} is {array.dtype} of shape {array.shape}; {expected}, nothing of it empty.")
+    return array.astype(spec.dtype)
+
+
+def _expected(specs):
+    return "expected " + ", ".join(f"{name}: {spec.dtype} {_shape(spec)}" for name, spec in specs.items())
+
+
+def _shape(spec):
+    return "(" + ", ".join(["batch", *("any" if size is None else str(size) for size in spec.shape[1:])]) + ")"

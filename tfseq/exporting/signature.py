@@ -10,7 +10,7 @@ from unittest import mock
 import keras
 import numpy as np
 
-from tfseq.decoding.generate import decode
+from tfseq.decoding.loop import decode
 from tfseq.errors import ExportError
 from tfseq.exporting.call_forms import call_form
 from tfseq.exporting.symbols import symbol_counts

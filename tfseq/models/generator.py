@@ -6,17 +6,35 @@ import keras
 class Generator(keras.Model):
     """A model that is trained with `call` and generates with `step`.
 
-    Decoding, export and streaming know these three methods and nothing else. `call` and `step` agree: the same tokens
-    fed both ways give the same logits at every position.
+    Decoding, export and streaming know these methods and nothing else. `call` and `step` agree: the same tokens fed
+    both ways give the same logits at every position.
+
+    A language model has no source and continues a prompt: `call(tokens)` takes (batch, time) int32. An encoder-decoder
+    reads its sources with `encode` and begins with the symbol `start`: `call({"source": ..., "target": ...})` takes its
+    sources by name and the target, (batch, time) int32, which begins with `start`. Both return the logits of the symbol
+    after each position, (batch, time, vocabulary) float32. Sources of symbols are padded on the right with 0.
 
     Attributes:
         vocabulary_size: number of symbols that `step` scores.
+        start: the symbol that decoding begins with; None for a language model, which continues a prompt.
+        end: the symbol that ends a sequence; None where only the maximum length ends it.
+        sources: what `encode` reads: one `keras.InputSpec` each, with name, dtype and shape (batch, ...).
+        shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
+            r // width; False has decoding repeat the memory for each of the `width` beams.
     """
 
     vocabulary_size: int
+    start: int | None = None
+    end: int | None = None
+    sources: tuple[keras.InputSpec, ...] = ()
+    shares_memory: bool = False
 
     def encode(self, inputs=None):
-        """Reads the source once. Returns the memory, a pytree that stays fixed: () for a language model."""
+        """Reads the source once: one tensor, or a dictionary by name where there are several.
+
+        Returns:
+            the memory, a pytree of tensors (batch, ...) that stays fixed: () for a language model.
+        """
         return ()
 
     def initial_state(self, memory, batch_size):
@@ -32,9 +50,13 @@ class Generator(keras.Model):
             memory: as `encode` returned it.
 
         Returns:
-            logits of the next symbol, (batch, vocabulary), and the new state.
+            logits of the next symbol, (batch, vocabulary) float32, and the new state.
         """
         raise self._incomplete("step")
+
+    def step_with_attention(self, tokens, state, memory=()):
+        """`step` that also returns where it looked: weights (batch, source_time) float32. Optional."""
+        raise TypeError(f"{type(self).__name__} does not define `step_with_attention`: it has no attention to return.")
 
     def _incomplete(self, method):
         return TypeError(

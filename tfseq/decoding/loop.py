@@ -1,0 +1,195 @@
+"""The generation loop: one copy of the model's `step`, for every row and every symbol, read or written."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfseq.decoding.strategy import Strategy
+from tfseq.layers import loops
+from tfseq.layers.cache import capacity
+from tfseq.models.generator import Generator
+
+
+def decode(
+    model: Generator, strategy: Strategy, inputs: Mapping[str, Any], return_attention: bool = False
+) -> dict[str, Any]:
+    """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in and out, nothing checked.
+
+    A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
+    equal lengths nor a second copy of `step`.
+
+    Args:
+        model: a `tfseq.models.Generator`, built.
+        strategy: what chooses.
+        inputs: by name the model's sources, or for a language model `prompt` (batch, time) int32, padded on the right,
+            and `prompt_length` (batch,) int32 of at least 1; then `max_length` () int32 of at least 1, and the settings
+            that `strategy.dtypes(model)` names, () each.
+        return_attention: also return where each step looked.
+
+    Returns:
+        `tokens` (batch, new_time) int32, without the end and 0 after it, new_time the longest row's; `lengths` (batch,)
+        int32; `scores` (batch,) float32, the log-probability of each row's new symbols and its end, under the model
+        after the strategy's rules; with `return_attention` also `attention` (batch, new_time, source_time) float32.
+    """
+    task = _task(model, strategy, inputs, return_attention)
+    with capacity(task.steps) if isinstance(task.steps, int) else contextlib.nullcontext():
+        return _follow(task, strategy)
+
+
+def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
+    """One step of `decode`, for who keeps the loop outside of the graph.
+
+    Args:
+        tokens: symbols just read, (batch,) int32.
+        position: theirs in the sequence, from 0, () int32.
+        index: new symbols so far, () int32; negative before the step that reads a prompt's last symbol.
+        rules_state: `strategy.first_rules_state`, or what the last step returned.
+        state, memory: as the model's `step` takes them.
+        settings: name -> scalar tensor, those that `strategy.dtypes(model)` names.
+
+    Returns:
+        the next symbols (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
+    """
+    positions = ops.reshape(position + 1, (1,))
+    choose = strategy.chooser(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
+    logits, state = model.step(tokens, state, memory)
+    logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
+    chosen, log_prob = choose(0, logits)
+    return chosen, log_prob, rules_state, state
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be decoded.
+
+    Attributes:
+        model: what is decoded.
+        memory: what it encoded.
+        settings: name -> scalar tensor.
+        batch: number of rows, () int32.
+        given: symbols to read, (steps, batch) int32, -1 where a row reads its own choice; None if that is always so.
+        first: the step that chooses a row's first new symbol, (batch,) int32; None where it is step 0.
+        steps: at most, () int32.
+        max_length: new symbols of a row, at most, () int32.
+        return_attention: whether to keep where each step looked.
+    """
+
+    model: Generator
+    memory: Any
+    settings: Mapping[str, Any]
+    batch: Any
+    given: Any
+    first: Any
+    steps: Any
+    max_length: Any
+    return_attention: bool
+
+    def first_symbols(self, rows):
+        """What rows would read at step 0 if nothing is given, (rows,) int32."""
+        return ops.full((rows,), self.model.start or 0, "int32")
+
+    def read(self, step, chosen):
+        """The symbols that rows read at a step, after they chose `chosen` (rows,) int32."""
+        if self.given is None:
+            return chosen
+        given = loops.take_rows(self.given, step)
+        return ops.where(given < 0, chosen, given)
+
+    def index(self, step):
+        """New symbols before a step, () or (batch,) int32; negative while a row reads its prompt."""
+        return step if self.first is None else step - self.first
+
+    def step(self, tokens, state):
+        """Logits, state and attention weights (() if not wanted) after `tokens`."""
+        if self.return_attention:
+            return self.model.step_with_attention(tokens, state, self.memory)
+        return *self.model.step(tokens, state, self.memory), ()
+
+
+def _task(model, strategy, inputs, return_attention):
+    settings = {name: inputs[name] for name in strategy.dtypes(model)}
+    max_length = inputs["max_length"]
+    if model.start is not None:
+        sources = {spec.name: inputs[spec.name] for spec in model.sources}
+        batch = ops.shape(next(iter(sources.values())))[0]
+        memory = model.encode(sources if len(sources) > 1 else next(iter(sources.values())))
+        steps = _number(max_length)
+        return Task(model, memory, settings, batch, None, None, steps, max_length, return_attention)
+    prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
+    batch, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
+    steps = _number(ops.max(prompt_length) + max_length - 1)
+    times = ops.arange(steps, dtype="int32")
+    given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
+    given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
+    return Task(model, model.encode(), settings, batch, given, prompt_length - 1, steps, max_length, return_attention)
+
+
+def _number(tensor):
+    """A loop's length: elsewhere than on TensorFlow it has to be known when the loop is built."""
+    return tensor if keras.backend.backend() == "tensorflow" else int(tensor)
+
+
+def _follow(task: Task, strategy: Strategy) -> dict[str, Any]:
+    """One path per row."""
+    model, settings, end = task.model, task.settings, task.model.end
+    positions = ops.arange(1, task.steps + 1, dtype="int32")
+    choose = strategy.chooser(settings, task.batch, model.vocabulary_size, positions)
+
+    def body(step, carry):
+        chosen, alive, rules_state, state = carry
+        tokens, index = task.read(step, chosen), task.index(step)
+        logits, state, weights = task.step(tokens, state)
+        logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
+        chosen, log_prob = choose(step, logits)
+        if end is not None:
+            ends = ops.equal(chosen, end)
+            if task.first is not None:
+                ends = ops.logical_or(ops.logical_and(ends, index >= 0), index >= task.max_length - 1)
+            alive = ops.where(ends, 0, alive)
+        return (chosen, alive, rules_state, state), (chosen, log_prob, weights)
+
+    def some_go_on(carry):
+        return True if end is None else ops.max(carry[1]) > 0
+
+    carry = (
+        task.first_symbols(task.batch),
+        () if end is None else ops.ones((task.batch,), "int32"),
+        strategy.first_rules_state(model, task.batch),
+        model.initial_state(task.memory, task.batch),
+    )
+    dtypes = ("int32", "float32", "float32" if task.return_attention else ())
+    _, (chosen, log_probs, weights) = loops.while_loop(some_go_on, body, carry, task.steps, dtypes)
+    return _finished(task, chosen, log_probs, weights)
+
+
+def _finished(task, chosen, log_probs, weights):
+    """Cuts rows at their ends. Arguments are (steps, batch, ...)."""
+    new = task.max_length if task.model.end is None else ops.minimum(task.max_length, ops.shape(chosen)[0])
+    column = ops.arange(new, dtype="int32")
+    rows = ops.expand_dims(ops.arange(task.batch, dtype="int32"), 1)
+    steps = column if task.first is None else ops.expand_dims(task.first, 1) + column
+    where = ops.minimum(steps, ops.shape(chosen)[0] - 1) * task.batch + rows  # (batch, new) in steps * batch
+
+    def of_rows(x):
+        return loops.take_rows(ops.reshape(x, (-1,)), where)  # (batch, new)
+
+    chosen, log_probs = of_rows(chosen), of_rows(log_probs)
+    if task.model.end is None:
+        lengths = ops.zeros_like(rows[:, 0]) + new
+        tokens = chosen
+    else:
+        lengths = ops.min(ops.where(ops.equal(chosen, task.model.end), column, new), axis=1)
+        log_probs = ops.where(column <= ops.expand_dims(lengths, 1), log_probs, 0.0)
+        longest = ops.max(lengths)
+        column, chosen = column[:longest], chosen[:, :longest]
+        tokens = ops.where(column < ops.expand_dims(lengths, 1), chosen, 0)
+    outputs = {"tokens": tokens, "lengths": lengths, "scores": ops.sum(log_probs, axis=1)}
+    if task.return_attention:
+        inside = ops.expand_dims(column < ops.expand_dims(lengths, 1), 2)  # (batch, new, 1)
+        weights = loops.take_rows(ops.reshape(weights, (-1, ops.shape(weights)[2])), where[:, : ops.shape(tokens)[1]])
+        outputs["attention"] = ops.where(inside, weights, 0.0)
+    return outputs
