@@ -12,6 +12,7 @@ _HOME = {
     "verify": "tfseq.exporting",
     "quantize": "tfseq.exporting",
     "ParityReport": "tfseq.exporting",
+    "Beam": "tfseq.decoding",
     "Greedy": "tfseq.decoding",
     "Sample": "tfseq.decoding",
     "generate": "tfseq.decoding",

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import ops
 
+from tfseq.decoding.beam import Beam, search
 from tfseq.decoding.strategy import Strategy
+from tfseq.decoding.task import Task, task_of
 from tfseq.layers import loops
 from tfseq.layers.cache import capacity
 from tfseq.models.generator import Generator
@@ -35,9 +35,9 @@ def decode(
         int32; `scores` (batch,) float32, the log-probability of each row's new symbols and its end, under the model
         after the strategy's rules; with `return_attention` also `attention` (batch, new_time, source_time) float32.
     """
-    task = _task(model, strategy, inputs, return_attention)
+    task = task_of(model, strategy, inputs, return_attention)
     with capacity(task.steps) if isinstance(task.steps, int) else contextlib.nullcontext():
-        return _follow(task, strategy)
+        return search(task, strategy) if isinstance(strategy, Beam) else follow(task, strategy)
 
 
 def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
@@ -62,78 +62,7 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
     return chosen, log_prob, rules_state, state
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is to be decoded.
-
-    Attributes:
-        model: what is decoded.
-        memory: what it encoded.
-        settings: name -> scalar tensor.
-        batch: number of rows, () int32.
-        given: symbols to read, (steps, batch) int32, -1 where a row reads its own choice; None if that is always so.
-        first: the step that chooses a row's first new symbol, (batch,) int32; None where it is step 0.
-        steps: at most, () int32.
-        max_length: new symbols of a row, at most, () int32.
-        return_attention: whether to keep where each step looked.
-    """
-
-    model: Generator
-    memory: Any
-    settings: Mapping[str, Any]
-    batch: Any
-    given: Any
-    first: Any
-    steps: Any
-    max_length: Any
-    return_attention: bool
-
-    def first_symbols(self, rows):
-        """What rows would read at step 0 if nothing is given, (rows,) int32."""
-        return ops.full((rows,), self.model.start or 0, "int32")
-
-    def read(self, step, chosen):
-        """The symbols that rows read at a step, after they chose `chosen` (rows,) int32."""
-        if self.given is None:
-            return chosen
-        given = loops.take_rows(self.given, step)
-        return ops.where(given < 0, chosen, given)
-
-    def index(self, step):
-        """New symbols before a step, () or (batch,) int32; negative while a row reads its prompt."""
-        return step if self.first is None else step - self.first
-
-    def step(self, tokens, state):
-        """Logits, state and attention weights (() if not wanted) after `tokens`."""
-        if self.return_attention:
-            return self.model.step_with_attention(tokens, state, self.memory)
-        return *self.model.step(tokens, state, self.memory), ()
-
-
-def _task(model, strategy, inputs, return_attention):
-    settings = {name: inputs[name] for name in strategy.dtypes(model)}
-    max_length = inputs["max_length"]
-    if model.start is not None:
-        sources = {spec.name: inputs[spec.name] for spec in model.sources}
-        batch = ops.shape(next(iter(sources.values())))[0]
-        memory = model.encode(sources if len(sources) > 1 else next(iter(sources.values())))
-        steps = _number(max_length)
-        return Task(model, memory, settings, batch, None, None, steps, max_length, return_attention)
-    prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
-    batch, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
-    steps = _number(ops.max(prompt_length) + max_length - 1)
-    times = ops.arange(steps, dtype="int32")
-    given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
-    given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
-    return Task(model, model.encode(), settings, batch, given, prompt_length - 1, steps, max_length, return_attention)
-
-
-def _number(tensor):
-    """A loop's length: elsewhere than on TensorFlow it has to be known when the loop is built."""
-    return tensor if keras.backend.backend() == "tensorflow" else int(tensor)
-
-
-def _follow(task: Task, strategy: Strategy) -> dict[str, Any]:
+def follow(task: Task, strategy: Strategy) -> dict[str, Any]:
     """One path per row."""
     model, settings, end = task.model, task.settings, task.model.end
     positions = ops.arange(1, task.steps + 1, dtype="int32")

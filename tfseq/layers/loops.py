@@ -120,6 +120,11 @@ def _jax_while(condition, body, carry, max_steps):
     return carry, tree.map_structure(lambda buffer: buffer[: int(steps)], buffers)
 
 
+def number(steps):
+    """A loop's length, () int32, as `while_loop` takes it."""
+    return steps if keras.backend.backend() == "tensorflow" else int(steps)
+
+
 def take_rows(x, indices):
     """`x[indices]`. `keras.ops.take` also counts from the end, which on TensorFlow costs three operators more."""
     if keras.backend.backend() != "tensorflow":

@@ -1,0 +1,177 @@
+"""Beam search: several paths per row, of which the likeliest are kept."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from tfseq.decoding.strategy import Strategy, is_number, require_integer
+from tfseq.decoding.task import Task
+from tfseq.errors import InputError
+from tfseq.layers import loops
+from tfseq.layers.cache import reorder, widen
+
+
+@dataclass(frozen=True)
+class Beam(Strategy):
+    """Looks for the likeliest sequence: at each step the `width` likeliest beginnings go on.
+
+    A sequence of n symbols, its end among them, scores its log-probability divided by ((5 + n) / 6) ** length_penalty
+    (Wu et al., 2016, "Google's neural machine translation system", eq. 14). Of the 2 * width likeliest continuations
+    of a step, those that end compete for the result, and the best `width` others go on. A row is done when no beam of
+    its can get a better score than its best ended sequence has. Between equals the lower beam and symbol win.
+
+    Args:
+        width: beams per row. It is fixed in an exported graph.
+        length_penalty: 0 compares log-probabilities, which favours short sequences; 1 is close to the mean per symbol.
+        min_length, repetition_penalty, forbidden: see `Strategy`.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    width: int = 4
+    length_penalty: float = 1.0
+
+    NAME: ClassVar[str] = "beam"
+    OWN_DTYPES: ClassVar[dict[str, str]] = {"length_penalty": "float32"}
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_integer("width", self.width, 1)
+        if not is_number(self.length_penalty) or not math.isfinite(self.length_penalty):
+            raise InputError(f"length_penalty is {self.length_penalty!r}; expected a number (0: none).")
+
+    @property
+    def fixed(self):
+        return *super().fixed, self.width
+
+
+def search(task: Task, beam: Beam) -> dict[str, Any]:
+    """Each row by its best beam; returns what `decode` does. The loop has batch * width rows, batch-major."""
+    model, width, vocabulary = task.model, beam.width, task.model.vocabulary_size
+    wide = _widened(task, width)
+    candidates = width if model.end is None else min(2 * width, width * vocabulary)
+    first_in_row = ops.expand_dims(ops.arange(task.batch, dtype="int32") * candidates, 1)  # (batch, 1)
+    one_beam = np.where(np.arange(width) == 0, 0, -np.inf).astype("float32")  # all beams are the same before they part
+    penalty = _penalty(task.settings["length_penalty"])
+
+    def body(step, carry):
+        chosen, alive, best, rules_state, state = carry
+        tokens, index = wide.read(step, chosen), wide.index(step)
+        logits, state, weights = wide.step(tokens, state)
+        logits, rules_state = beam.apply_rules(model, logits, tokens, index, rules_state, task.settings)
+        total = ops.log_softmax(logits) + ops.reshape(alive, (-1, 1))
+        scores, picks = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), candidates)  # (batch, candidates)
+
+        index = _column(task.index(step))  # () or (batch, 1)
+        ends = index >= task.max_length - 1
+        if model.end is not None:
+            ends = ops.logical_or(ends, ops.equal(picks % vocabulary, model.end))
+        if task.first is not None:
+            ends, index = ops.logical_and(ends, index >= 0), ops.maximum(index, 0)
+        best = _better(best, step, scores, picks, ends, penalty(index + 1), first_in_row)
+
+        scores, kept = ops.top_k(ops.where(ends, -math.inf, scores), width)
+        picks = loops.take_rows(ops.reshape(picks, (-1,)), first_in_row + kept)  # (batch, width)
+        reachable = scores[:, :1] / penalty(index + 1, task.max_length)
+        alive = ops.where(best[0] >= reachable, -math.inf, scores)
+        if task.first is not None:
+            alive = ops.where(_column(task.index(step)) < 0, one_beam, alive)
+        if width > 1:
+            rules_state, state = reorder((rules_state, state), picks // vocabulary)
+        return (ops.reshape(picks % vocabulary, (-1,)), alive, best, rules_state, state), (picks, weights)
+
+    zeros = ops.zeros((task.batch, 1), "int32")
+    carry = (
+        wide.first_symbols(wide.batch),
+        one_beam + ops.zeros((task.batch, 1)),
+        (ops.full((task.batch, 1), -math.inf), zeros, zeros),
+        beam.first_rules_state(model, wide.batch),
+        widen(model.initial_state(task.memory, task.batch), width),
+    )
+    dtypes = ("int32", "float32" if task.return_attention else ())
+    carry, (picks, weights) = loops.while_loop(
+        lambda carry: ops.max(carry[1]) > -math.inf, body, carry, task.steps, dtypes
+    )
+    return _traced_back(task, width, carry[2], picks, weights)
+
+
+def _widened(task, width):
+    def repeated(x, axis):
+        return None if x is None else ops.repeat(x, width, axis=axis)
+
+    return replace(
+        task,
+        memory=task.memory if task.model.shares_memory else widen(task.memory, width),
+        batch=task.batch * width,
+        given=repeated(task.given, 1),
+        first=repeated(task.first, 0),
+    )
+
+
+def _column(index):
+    return ops.expand_dims(index, 1) if len(index.shape) else index
+
+
+def _penalty(exponent: Any) -> Callable:
+    """What scores of n symbols are divided by; with `most`, the least for what goes on after n, up to `most`."""
+
+    def penalty(n, most=None):
+        if most is not None:
+            n = ops.where(exponent < 0, n, most)
+        return ((5.0 + ops.cast(n, "float32")) / 6.0) ** exponent
+
+    return penalty
+
+
+def _better(best, step, scores, picks, ends, penalty, first_in_row):
+    """The best ended sequence so far, or of this step: its score, its last pick and step, (batch, 1) each."""
+    score, which = ops.top_k(ops.where(ends, scores, -math.inf), 1)
+    score = score / penalty
+    better = score > best[0]
+    pick = loops.take_rows(ops.reshape(picks, (-1,)), first_in_row + which)
+    return ops.where(better, score, best[0]), ops.where(better, pick, best[1]), ops.where(better, step, best[2])
+
+
+def _traced_back(task, width, best, picks, weights):
+    """The symbols that led to the best sequences.
+
+    Args:
+        best: score, pick and step of the last symbol, (batch, 1) each; a pick is beam * vocabulary + symbol.
+        picks: (steps, batch, width); each beam's symbol, and the beam of the step before that it goes on from.
+        weights: (steps, batch * width, source_time), or () if not wanted.
+    """
+    vocabulary = task.model.vocabulary_size
+    score, last_pick, last_step = best
+    rows = task.batch * width
+    row = ops.expand_dims(ops.arange(task.batch, dtype="int32") * width, 1)  # (batch, 1), of a row's first beam
+    step = ops.reshape(ops.arange(ops.shape(picks)[0], dtype="int32"), (-1, 1, 1))
+    read = ops.reshape(step * rows + row + picks // vocabulary, (-1,))  # which of all rows read at a step led to a pick
+    before = ops.maximum(read - rows, 0)  # the pick that this row read: one step earlier
+    last_read = last_step * rows + row + last_pick // vocabulary
+
+    n = last_step + 1 - (0 if task.first is None else ops.expand_dims(task.first, 1))  # (batch, 1) symbols, end and all
+    pointer = ops.maximum(last_read - rows, 0)
+    steps = loops.number(ops.maximum(ops.max(n) - 1, 1))
+    _, trail = loops.while_loop(
+        lambda _: True, lambda _, pointer: (loops.take_rows(before, pointer), pointer), pointer, steps, "int32"
+    )  # (steps, batch, 1): the last pick but one, the one before, ...
+
+    last_symbol = last_pick % vocabulary
+    lengths = n if task.model.end is None else n - ops.cast(ops.equal(last_symbol, task.model.end), "int32")
+    column = ops.arange(ops.max(lengths), dtype="int32")
+    back = ops.clip(n - 2 - column, 0, steps - 1)  # (batch, new_time)
+    trail = loops.take_rows(ops.reshape(trail, (-1,)), back * task.batch + row // width)
+    symbols = loops.take_rows(ops.reshape(picks % vocabulary, (-1,)), trail)
+    is_last = ops.equal(column, n - 1)
+    tokens = ops.where(column < lengths, ops.where(is_last, last_symbol, symbols), 0)
+    outputs = {"tokens": tokens, "lengths": lengths[:, 0], "scores": score[:, 0]}
+    if task.return_attention:
+        looked = ops.where(is_last, last_read, loops.take_rows(read, trail))
+        weights = loops.take_rows(ops.reshape(weights, (-1, ops.shape(weights)[2])), looked)
+        outputs["attention"] = ops.where(ops.expand_dims(column < lengths, 2), weights, 0.0)
+    return outputs
