@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
-from tfseq.layers.attention import dot_product_attention
+from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
 
 _CAPACITY: ContextVar[int | None] = ContextVar("capacity", default=None)
 
@@ -33,6 +33,16 @@ class CachedState(NamedTuple):
     caches: tuple[tuple[Any, Any], ...]
     ancestors: Any
     position: Any
+
+    @property
+    def width(self) -> int:
+        """Number of beams."""
+        return 1 if isinstance(self.ancestors, tuple) else self.ancestors.shape[1]
+
+    @property
+    def mask(self) -> Any:
+        """Where each beam may look, (batch, 1, width, entries); None for everywhere."""
+        return None if isinstance(self.ancestors, tuple) else ops.expand_dims(self.ancestors, 1)
 
 
 def empty_cached_state(layers: int, batch_size: Any, heads: int, head_dim: int, dtype: str = "float32") -> CachedState:
@@ -68,9 +78,9 @@ def capacity(steps: int) -> Iterator[None]:
 
 def advance(state: CachedState) -> CachedState:
     """Makes this step's entries part of the past: once per step, before the layers `attend`."""
-    if _is_nothing(state.ancestors):
+    if isinstance(state.ancestors, tuple):
         return state._replace(position=state.position + 1)
-    batch, width = ops.shape(state.ancestors)[0], state.ancestors.shape[1]
+    batch, width = ops.shape(state.ancestors)[0], state.width
     new = ops.broadcast_to(ops.eye(width, dtype="bool"), (batch, width, width))  # a beam sees its own entry
     return state._replace(ancestors=_written(state.ancestors, new, 2, state), position=state.position + 1)
 
@@ -86,29 +96,14 @@ def attend(query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: Cach
     Returns:
         (rows, heads * head_dim), and the cache with this step's entries.
     """
-    width = 1 if _is_nothing(state.ancestors) else state.ancestors.shape[1]
     heads, head_dim = cache[0].shape[1], cache[0].shape[3]
-    query, key, value = (split_heads(x, heads, width) for x in (query, key, value))  # (batch, heads, width, head_dim)
+    query, key, value = (
+        split_heads(x, heads, state.width) for x in (query, key, value)
+    )  # (batch, heads, width, head_dim)
     before = state._replace(position=state.position - 1)
     keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
-    mask = None if _is_nothing(state.ancestors) else ops.expand_dims(state.ancestors, 1)  # (batch, 1, width, entries)
-    output, _ = dot_product_attention(query, keys, values, mask)
-    return merge_heads(output, heads * head_dim), (keys, values)
-
-
-def split_heads(x: Any, heads: int, width: int) -> Any:
-    """(batch * width, heads * head_dim) -> (batch, heads, width, head_dim)"""
-    head_dim = x.shape[-1] // heads
-    if width == 1:
-        return ops.reshape(x, (-1, heads, 1, head_dim))
-    return ops.transpose(ops.reshape(x, (-1, width, heads, head_dim)), (0, 2, 1, 3))
-
-
-def merge_heads(x: Any, units: int) -> Any:
-    """(batch, heads, width, head_dim) -> (batch * width, units)"""
-    if x.shape[2] != 1:
-        x = ops.transpose(x, (0, 2, 1, 3))
-    return ops.reshape(x, (-1, units))
+    output, _ = dot_product_attention(query, keys, values, state.mask)
+    return merge_heads(output, -1, heads * head_dim), (keys, values)
 
 
 def widen(state: Any, width: int) -> Any:
@@ -150,7 +145,7 @@ def reorder(state: Any, parents: Any) -> Any:
 
 
 def _reorder_cached(state: CachedState, parents: Any) -> CachedState:
-    if _is_nothing(state.ancestors):
+    if isinstance(state.ancestors, tuple):
         return state
     chosen = ops.one_hot(parents, parents.shape[1])  # (batch, width, width)
     ancestors = ops.matmul(chosen, ops.cast(state.ancestors, chosen.dtype))  # row w: those of the parent of w
@@ -177,7 +172,3 @@ def _written(old: Any, new: Any, axis: int, state: CachedState) -> Any:
     start = [0] * len(old.shape)
     start[axis] = state.position * new.shape[axis]
     return ops.slice_update(old, start, new)
-
-
-def _is_nothing(ancestors: Any) -> bool:
-    return isinstance(ancestors, tuple)

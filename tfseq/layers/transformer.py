@@ -1,0 +1,347 @@
+"""The blocks of Transformers (Vaswani et al., 2017), each read in parallel by `call` and step by step by `step`."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
+from tfseq.layers.cache import attend
+
+NORMS = ("pre", "post")
+POSITIONS = ("sinusoidal", "learned")
+
+
+def sinusoidal_positions(positions, units):
+    """sin and cos of p / 10000^(2i / units), i < units / 2 (Vaswani et al., 2017, section 3.5).
+
+    Args:
+        positions: (...) integers.
+        units: width, even.
+
+    Returns:
+        (..., units) float32: all sines, then all cosines, an order that a first product undoes as well as any.
+    """
+    frequencies = (10000.0 ** (-np.arange(0, units, 2) / units)).astype("float32")
+    angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * frequencies  # (..., units / 2)
+    return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+
+
+def causal_mask(time):
+    """True where a position (row) may look: at itself and before, (1, 1, time, time)."""
+    steps = ops.arange(time)
+    return (ops.expand_dims(steps, 0) <= ops.expand_dims(steps, 1))[None, None]
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class PositionedEmbedding(keras.layers.Layer):
+    """sqrt(units) E[symbol] + position, and back from a state to logits (Vaswani et al., 2017, sections 3.4 and 3.5).
+
+    Args:
+        vocabulary_size: number of symbols.
+        units: width.
+        positions: "sinusoidal", of any length, or "learned", of up to `max_positions`.
+        max_positions: rows of the table of learned positions.
+        tied: whether `logits` uses E again (Press and Wolf, 2017).
+        dropout: rate on the sum.
+
+    Call arguments:
+        tokens: (batch, time), from position 0 on; or one step's, (rows,).
+        position: of the step, () integer.
+
+    Raises:
+        ValueError: `positions` is neither, units can't be halved into sines and cosines, or a sequence has more than
+            `max_positions`.
+    """
+
+    def __init__(
+        self, vocabulary_size, units, positions="sinusoidal", max_positions=512, tied=True, dropout=0.0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if positions not in POSITIONS:
+            raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}.")
+        if positions == "sinusoidal" and units % 2:
+            raise ValueError(f"units is {units}; expected an even number: sines and cosines take half each.")
+        self.vocabulary_size, self.units = vocabulary_size, units
+        self.positions, self.max_positions = positions, max_positions
+        self.tied, self.rate = tied, dropout
+        initial = keras.initializers.RandomNormal(stddev=units**-0.5)
+        self.symbols = keras.layers.ReversibleEmbedding(
+            vocabulary_size, units, tied, embeddings_initializer=initial, dtype=self.dtype_policy, name="symbols"
+        )
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, shape=None):
+        self.symbols.build()
+        if self.positions == "learned":
+            initial = keras.initializers.RandomNormal(stddev=self.units**-0.5)
+            self.table = self.add_weight((self.max_positions, self.units), initial, name="positions")
+
+    def call(self, tokens, position=None, training=False):
+        x = self.symbols(tokens) * self.units**0.5  # (batch, time, units) or (rows, units)
+        time = tokens.shape[1] if position is None else None
+        if self.positions == "learned" and time is not None and time > self.max_positions:
+            raise ValueError(f"The sequence has {time} symbols; expected at most max_positions, {self.max_positions}.")
+        positions = ops.arange(ops.shape(tokens)[1], dtype="int32") if position is None else position
+        if self.positions == "learned":
+            added = ops.take(self.table, positions, axis=0)
+        else:
+            added = sinusoidal_positions(positions, self.units)
+        return self.dropout(x + ops.cast(added, x.dtype), training=training)
+
+    def logits(self, x):
+        """(..., units) -> (..., vocabulary) float32"""
+        return ops.cast(self.symbols(x, reverse=True), "float32")
+
+    def get_config(self):
+        return super().get_config() | {
+            "vocabulary_size": self.vocabulary_size,
+            "units": self.units,
+            "positions": self.positions,
+            "max_positions": self.max_positions,
+            "tied": self.tied,
+            "dropout": self.rate,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head attention of a sequence over itself; queries, keys and values come from one product.
+
+    Args:
+        units: width of input and output.
+        heads: number of heads, each units / heads wide.
+
+    Call arguments:
+        x: (batch, time, units).
+        mask: True where a position may look, broadcastable to (batch, heads, time, time).
+
+    Raises:
+        ValueError: `units` is not a multiple of `heads`.
+    """
+
+    def __init__(self, units, heads, **kwargs):
+        super().__init__(**kwargs)
+        check_heads(units, heads)
+        self.units, self.heads = units, heads
+        self.qkv = keras.layers.Dense(3 * units, dtype=self.dtype_policy, name="qkv")
+        self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
+
+    def build(self, shape):
+        self.qkv.build(shape)
+        self.out.build(shape)
+
+    def call(self, x, mask=None):
+        time = ops.shape(x)[1]
+        qkv = (split_heads(part, self.heads, time) for part in ops.split(self.qkv(x), 3, axis=-1))
+        output, _ = dot_product_attention(*qkv, mask)  # (batch, heads, time, head_dim)
+        return self.out(merge_heads(output, -1, time, self.units))
+
+    def step(self, x, cache, state):
+        """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
+        output, cache = attend(*ops.split(self.qkv(x), 3, axis=-1), cache, state)
+        return self.out(output), cache
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class CrossAttention(keras.layers.Layer):
+    """Multi-head attention over a memory, whose keys and values are computed once.
+
+    Args:
+        units, heads: as in `SelfAttention`.
+
+    Call arguments:
+        x: (batch, time, units); or one step of `queries` rows each, (batch * queries, units).
+        keys_values: what `project` made of the memory.
+        mask: True where memory is real, broadcastable to (batch, heads, queries, source_time).
+        queries: rows per memory, if x is one step.
+
+    Returns:
+        output, shaped as x, and weights (batch, heads, queries, source_time) float32.
+    """
+
+    def __init__(self, units, heads, **kwargs):
+        super().__init__(**kwargs)
+        check_heads(units, heads)
+        self.units, self.heads = units, heads
+        self.query = keras.layers.Dense(units, dtype=self.dtype_policy, name="query")
+        self.key_value = keras.layers.Dense(2 * units, dtype=self.dtype_policy, name="key_value")
+        self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
+
+    def build(self, shape):
+        for layer in (self.query, self.key_value, self.out):
+            layer.build(shape)
+
+    def project(self, memory):
+        """(batch, source_time, units) -> keys and values, (batch, heads, source_time, head_dim) each."""
+        time = ops.shape(memory)[1]
+        return tuple(split_heads(part, self.heads, time) for part in ops.split(self.key_value(memory), 2, axis=-1))
+
+    def call(self, x, keys_values, mask=None, queries=None):
+        shape = (-1, self.units) if queries else (-1, ops.shape(x)[1], self.units)
+        query = split_heads(self.query(x), self.heads, queries or shape[1])
+        output, weights = dot_product_attention(query, *keys_values, mask)
+        return self.out(merge_heads(output, *shape)), weights
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class FeedForward(keras.layers.Layer):
+    """W_2 act(W_1 x + b_1) + b_2 at each position (Vaswani et al., 2017, eq. 2).
+
+    Args:
+        units: width of input and output.
+        hidden: width in between.
+        activation: of Keras, such as "relu" or "gelu".
+    """
+
+    def __init__(self, units, hidden, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.hidden, self.activation = units, hidden, activation
+        self.widen = keras.layers.Dense(hidden, activation, dtype=self.dtype_policy, name="widen")
+        self.narrow = keras.layers.Dense(units, dtype=self.dtype_policy, name="narrow")
+
+    def build(self, shape):
+        self.widen.build(shape)
+        self.narrow.build((*shape[:-1], self.hidden))
+
+    def call(self, x):
+        return self.narrow(self.widen(x))
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "hidden": self.hidden, "activation": self.activation}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class Residual(keras.layers.Layer):
+    """The way around a layer f: x + f(norm(x)) ("pre", Xiong et al., 2020) or norm(x + f(x)) ("post", as in 2017).
+
+    Used as `x = residual.join(x, f(residual.enter(x)))`.
+
+    Args:
+        norm: "pre" or "post".
+        dropout: rate on what f returns.
+        epsilon: of the layer normalization.
+
+    Raises:
+        ValueError: `norm` is neither.
+    """
+
+    def __init__(self, norm="pre", dropout=0.0, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        if norm not in NORMS:
+            raise ValueError(f"norm is {norm!r}; expected one of {', '.join(NORMS)}.")
+        self.norm, self.rate, self.epsilon = norm, dropout, epsilon
+        self.normalize = keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name="normalize")
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, shape):
+        self.normalize.build(shape)
+
+    def enter(self, x):
+        return self.normalize(x) if self.norm == "pre" else x
+
+    def join(self, x, y, training=False):
+        x = x + self.dropout(y, training=training)
+        return x if self.norm == "pre" else self.normalize(x)
+
+    def get_config(self):
+        return super().get_config() | {"norm": self.norm, "dropout": self.rate, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class TransformerBlock(keras.layers.Layer):
+    """Self-attention, then a feed-forward network, each with a way around: of an encoder, or of a language model.
+
+    Args:
+        units: width of the sequence.
+        heads: of the attention.
+        hidden: width of the feed-forward network.
+        dropout: rate on what each of the two adds.
+        norm: "pre" or "post", see `Residual`.
+        activation: of the feed-forward network.
+
+    Call arguments:
+        x: (batch, time, units).
+        mask: True where a position may look, broadcastable to (batch, heads, time, time).
+    """
+
+    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
+        self.settings |= {"activation": activation}
+        policy = self.dtype_policy
+        self.attention = SelfAttention(units, heads, dtype=policy, name="attention")
+        self.feed_forward = FeedForward(units, hidden, activation, dtype=policy, name="feed_forward")
+        self.around_attention = Residual(norm, dropout, dtype=policy, name="around_attention")
+        self.around_feed_forward = Residual(norm, dropout, dtype=policy, name="around_feed_forward")
+
+    def build(self, shape):
+        for layer in (self.attention, self.feed_forward, self.around_attention, self.around_feed_forward):
+            layer.build(shape)
+
+    def call(self, x, mask=None, training=False):
+        y = self.attention(self.around_attention.enter(x), mask)
+        x = self.around_attention.join(x, y, training)
+        return self.feed(x, training)
+
+    def step(self, x, cache, state):
+        """One step: x (rows, units), this block's cache, and the `CachedState` of this step."""
+        y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
+        return self.feed(self.around_attention.join(x, y)), cache
+
+    def feed(self, x, training=False):
+        y = self.feed_forward(self.around_feed_forward.enter(x))
+        return self.around_feed_forward.join(x, y, training)
+
+    def get_config(self):
+        return super().get_config() | self.settings
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class DecoderBlock(TransformerBlock):
+    """A `TransformerBlock` with attention over a memory between its two parts.
+
+    Call arguments:
+        x: (batch, time, units).
+        keys_values: what `cross_attention.project` made of the memory.
+        mask: as in `TransformerBlock`.
+        memory_mask: True where memory is real, broadcastable to (batch, heads, time, source_time).
+
+    Returns:
+        output (batch, time, units), and weights over the memory, (batch, heads, time, source_time) float32.
+    """
+
+    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
+        super().__init__(units, heads, hidden, dropout, norm, activation, **kwargs)
+        policy = self.dtype_policy
+        self.cross_attention = CrossAttention(units, heads, dtype=policy, name="cross_attention")
+        self.around_cross_attention = Residual(norm, dropout, dtype=policy, name="around_cross_attention")
+
+    def build(self, shape):
+        super().build(shape)
+        self.cross_attention.build(shape)
+        self.around_cross_attention.build(shape)
+
+    def call(self, x, keys_values, mask=None, memory_mask=None, training=False):
+        y = self.attention(self.around_attention.enter(x), mask)
+        x = self.around_attention.join(x, y, training)
+        y, weights = self.cross_attention(self.around_cross_attention.enter(x), keys_values, memory_mask)
+        x = self.around_cross_attention.join(x, y, training)
+        return self.feed(x, training), weights
+
+    def step(self, x, cache, state, keys_values, memory_mask=None):
+        y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
+        x = self.around_attention.join(x, y)
+        y = self.around_cross_attention.enter(x)
+        y, weights = self.cross_attention(y, keys_values, memory_mask, queries=state.width)
+        return self.feed(self.around_cross_attention.join(x, y)), cache, weights
+
+
+def check_heads(units, heads):
+    if heads < 1 or units % heads:
+        raise ValueError(f"units is {units} and heads {heads}; expected a multiple of heads.")

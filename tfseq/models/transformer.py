@@ -1,0 +1,157 @@
+"""The Transformer encoder-decoder."""
+
+import keras
+from keras import ops
+
+from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.transformer import DecoderBlock, PositionedEmbedding, TransformerBlock, causal_mask
+from tfseq.models.generator import Generator
+from tfseq.models.sizes import check_sizes
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class Transformer(Generator):
+    """Attention Is All You Need (Vaswani et al., 2017); the defaults are its base model, with norms before the layers.
+
+    Args:
+        vocabulary_size: symbols of the target.
+        source_vocabulary_size: symbols of the source; None where source and target share symbols and embeddings.
+        units: width of the model, a multiple of `heads`.
+        heads: of each attention.
+        hidden: width of the feed-forward networks.
+        depth: blocks of the encoder.
+        decoder_depth: blocks of the decoder; None for as many. Few make decoding quick (Kasai et al., 2021).
+        dropout: rate on embeddings and on what each layer adds.
+        positions: "sinusoidal" or "learned", the latter of up to `max_positions`.
+        norm: "pre" or "post", see `tfseq.layers.transformer.Residual`.
+        activation: of the feed-forward networks.
+        tied: whether the target's embeddings also make the logits.
+        start, end: symbols that a target begins and ends with.
+
+    Call arguments:
+        inputs: {"source": (batch, source_time), "target": (batch, time)} int32, padded on the right with 0.
+
+    Returns:
+        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+
+    Raises:
+        ValueError: hyper-parameters that can't be.
+
+    Example:
+        >>> model = Transformer(vocabulary_size=8000, units=256, heads=4, hidden=1024, depth=3)
+        >>> model({"source": keras.ops.ones((2, 7), "int32"), "target": keras.ops.ones((2, 5), "int32")}).shape
+        TensorShape([2, 5, 8000])
+    """
+
+    shares_memory = True
+    sources = (keras.InputSpec(dtype="int32", shape=(None, None), name="source"),)
+
+    def __init__(
+        self,
+        vocabulary_size,
+        source_vocabulary_size=None,
+        units=512,
+        heads=8,
+        hidden=2048,
+        depth=6,
+        decoder_depth=None,
+        dropout=0.1,
+        positions="sinusoidal",
+        max_positions=512,
+        norm="pre",
+        activation="relu",
+        tied=True,
+        start=1,
+        end=2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        decoder_depth = depth if decoder_depth is None else decoder_depth
+        check_sizes(vocabulary_size=vocabulary_size, units=units, heads=heads, hidden=hidden)
+        check_sizes(depth=depth, decoder_depth=decoder_depth)
+        self.vocabulary_size, self.start, self.end = vocabulary_size, start, end
+        self.units, self.heads, self.norm = units, heads, norm
+        self.settings = {
+            "vocabulary_size": vocabulary_size,
+            "source_vocabulary_size": source_vocabulary_size,
+            "units": units,
+            "heads": heads,
+            "hidden": hidden,
+            "depth": depth,
+            "decoder_depth": decoder_depth,
+            "dropout": dropout,
+            "positions": positions,
+            "max_positions": max_positions,
+            "norm": norm,
+            "activation": activation,
+            "tied": tied,
+            "start": start,
+            "end": end,
+        }
+        policy = {"dtype": self.dtype_policy}
+        embedding = {"positions": positions, "max_positions": max_positions, "dropout": dropout} | policy
+        self.target_embedding = PositionedEmbedding(vocabulary_size, units, tied=tied, name="target", **embedding)
+        self.source_embedding = self.target_embedding
+        if source_vocabulary_size is not None:
+            check_sizes(source_vocabulary_size=source_vocabulary_size)
+            self.source_embedding = PositionedEmbedding(source_vocabulary_size, units, name="source", **embedding)
+        block = (units, heads, hidden, dropout, norm, activation)
+        self.encoder = [TransformerBlock(*block, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
+        self.decoder = [DecoderBlock(*block, name=f"decoder_{i + 1}", **policy) for i in range(decoder_depth)]
+        if norm == "pre":  # whose last sum is not normalized yet
+            self.encoder_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="encoder_norm", **policy)
+            self.decoder_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="decoder_norm", **policy)
+
+    def build(self, input_shape=None):
+        shape = (None, None, self.units)
+        embeddings = {id(layer): layer for layer in (self.source_embedding, self.target_embedding)}
+        norms = [self.encoder_norm, self.decoder_norm] if self.norm == "pre" else []
+        for layer in (*embeddings.values(), *self.encoder, *self.decoder, *norms):
+            layer.build(shape)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        memory = self.encode(inputs["source"], training=training)
+        x = self.target_embedding(inputs["target"], training=training)  # (batch, time, units)
+        mask = causal_mask(ops.shape(x)[1])
+        for block, keys_values in zip(self.decoder, memory["keys_values"]):
+            x, _ = block(x, keys_values, mask, memory["mask"], training=training)
+        return self._logits(x)
+
+    def encode(self, inputs=None, training=False):
+        """What each block of the decoder attends to, (batch, heads, source_time, head_dim), and where it is padding."""
+        mask = (inputs != 0)[:, None, None]  # (batch, 1, 1, source_time)
+        x = self.source_embedding(inputs, training=training)  # (batch, source_time, units)
+        for block in self.encoder:
+            x = block(x, mask, training=training)
+        x = self.encoder_norm(x) if self.norm == "pre" else x
+        return {"keys_values": tuple(block.cross_attention.project(x) for block in self.decoder), "mask": mask}
+
+    def initial_state(self, memory, batch_size):
+        head_dim = self.units // self.heads
+        return empty_cached_state(len(self.decoder), batch_size, self.heads, head_dim, self.compute_dtype)
+
+    def step(self, tokens, state, memory=()):
+        logits, state, _ = self._step(tokens, state, memory)
+        return logits, state
+
+    def step_with_attention(self, tokens, state, memory=()):
+        """`step`, and where the last block looked: the mean of its heads."""
+        logits, state, weights = self._step(tokens, state, memory)  # (batch, heads, width, source_time)
+        weights = ops.mean(weights, axis=1)
+        return logits, state, ops.reshape(weights, (-1, ops.shape(weights)[-1]))
+
+    def _step(self, tokens, state, memory):
+        state = advance(state)
+        x = self.target_embedding(tokens, state.position - 1)  # (rows, units)
+        caches = []
+        for block, cache, keys_values in zip(self.decoder, state.caches, memory["keys_values"]):
+            x, cache, weights = block.step(x, cache, state, keys_values, memory["mask"])
+            caches.append(cache)
+        return self._logits(x), state._replace(caches=tuple(caches)), weights
+
+    def _logits(self, x):
+        return self.target_embedding.logits(self.decoder_norm(x) if self.norm == "pre" else x)
+
+    def get_config(self):
+        return super().get_config() | self.settings

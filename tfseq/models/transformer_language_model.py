@@ -1,0 +1,105 @@
+"""A language model of Transformer blocks."""
+
+import keras
+from keras import ops
+
+from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.transformer import PositionedEmbedding, TransformerBlock, causal_mask
+from tfseq.models.generator import Generator
+from tfseq.models.sizes import check_sizes
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class TransformerLanguageModel(Generator):
+    """P(x_t | x_<t) by masked self-attention over x_<t: the decoder of GPT (Radford et al., 2018 and 2019).
+
+    Args:
+        vocabulary_size: number of symbols.
+        units: width of the model, a multiple of `heads`.
+        heads: of each attention.
+        hidden: width of the feed-forward networks; None for 4 units.
+        depth: number of blocks.
+        dropout: rate on embeddings and on what each layer adds.
+        positions: "learned", of up to `max_positions`, or "sinusoidal".
+        activation: of the feed-forward networks.
+        tied: whether the embeddings also make the logits.
+        end: symbol that ends a text; None where only the maximum length ends it.
+
+    Call arguments:
+        tokens: (batch, time) int32.
+
+    Returns:
+        logits of the symbol after each position, (batch, time, vocabulary) float32.
+
+    Raises:
+        ValueError: hyper-parameters that can't be.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        units=256,
+        heads=4,
+        hidden=None,
+        depth=4,
+        dropout=0.0,
+        positions="learned",
+        max_positions=512,
+        activation="gelu",
+        tied=True,
+        end=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        hidden = 4 * units if hidden is None else hidden
+        check_sizes(vocabulary_size=vocabulary_size, units=units, heads=heads, hidden=hidden, depth=depth)
+        self.vocabulary_size, self.end = vocabulary_size, end
+        self.units, self.heads = units, heads
+        self.settings = {
+            "vocabulary_size": vocabulary_size,
+            "units": units,
+            "heads": heads,
+            "hidden": hidden,
+            "depth": depth,
+            "dropout": dropout,
+            "positions": positions,
+            "max_positions": max_positions,
+            "activation": activation,
+            "tied": tied,
+            "end": end,
+        }
+        policy = {"dtype": self.dtype_policy}
+        self.embedding = PositionedEmbedding(
+            vocabulary_size, units, positions, max_positions, tied, dropout, name="embedding", **policy
+        )
+        block = {"dropout": dropout, "norm": "pre", "activation": activation} | policy
+        self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+
+    def build(self, input_shape=None):
+        for layer in (self.embedding, *self.blocks, self.norm):
+            layer.build((None, None, self.units))
+        self.built = True
+
+    def call(self, tokens, training=False):
+        x = self.embedding(tokens, training=training)  # (batch, time, units)
+        mask = causal_mask(ops.shape(x)[1])
+        for block in self.blocks:
+            x = block(x, mask, training=training)
+        return self.embedding.logits(self.norm(x))
+
+    def initial_state(self, memory, batch_size):
+        head_dim = self.units // self.heads
+        return empty_cached_state(len(self.blocks), batch_size, self.heads, head_dim, self.compute_dtype)
+
+    def step(self, tokens, state, memory=()):
+        state = advance(state)
+        x = self.embedding(tokens, state.position - 1)  # (rows, units)
+        caches = []
+        for block, cache in zip(self.blocks, state.caches):
+            x, cache = block.step(x, cache, state)
+            caches.append(cache)
+        return self.embedding.logits(self.norm(x)), state._replace(caches=tuple(caches))
+
+    def get_config(self):
+        return super().get_config() | self.settings
