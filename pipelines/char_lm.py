@@ -119,7 +119,7 @@ def main(settings: CharLM) -> None:
     print(f"verified against Keras:\n{describe_parity(manifest.parity)}")
 
     file = tfseq.runtime.load(exported / "model.onnx")  # no TensorFlow from here on
-    sample = settings.prompt + file.generate(settings.prompt, length=settings.length)
+    sample = settings.prompt + file.generate(settings.prompt, max_length=settings.length)
     print(f"\n{exported / 'model.onnx'}, run by ONNX Runtime, continues {settings.prompt!r}:\n\n{sample}\n")
     shutil.copy(run / "learning_curve.png", exported)
     Card(

@@ -4,14 +4,16 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
+from tfseq.runtime.manifest import StateSpec
 
 ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
 
@@ -20,22 +22,44 @@ ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
 def counter(tmp_path) -> Path:
     """A file that generates: token j is (last token of the prompt + 1 + j + 10 * temperature + top_k + seed) mod 11.
 
-    Its alphabet is a to j, its default temperature 0: it continues "ab" with "cdefghij", then the unknown symbol.
+    Its alphabet is a to j, its default temperature 0: it continues "ab" with "cdefghij", then the unknown symbol. The
+    score of a row is -max_length.
     """
+    return write_counter(tmp_path / "counter.onnx", "max_length")
+
+
+@pytest.fixture
+def old_counter(tmp_path) -> Path:
+    """`counter` as the first tfseq wrote it: `max_length` is called `new_tokens`, and the only output is `tokens`."""
+    return write_counter(tmp_path / "old_counter.onnx", "new_tokens")
+
+
+def write_counter(path: Path, length: str) -> Path:
     nodes = [
         helper.make_node("Sub", ["prompt_length", "one"], ["last_position"]),
         helper.make_node("Unsqueeze", ["last_position", "axis_1"], ["last_index"]),
         helper.make_node("GatherElements", ["prompt", "last_index"], ["last"], axis=1),  # (batch, 1)
-        helper.make_node("Add", ["new_tokens", "one"], ["end"]),
+        helper.make_node("Add", [length, "one"], ["end"]),
         helper.make_node("Range", ["one", "end", "one"], ["steps"]),  # (new_tokens,)
         helper.make_node("Mul", ["temperature", "ten"], ["warmth"]),
         helper.make_node("Cast", ["warmth"], ["whole_warmth"], to=TensorProto.INT32),
+    ]
+    integers = {"last_f": "last", "steps_f": "steps", "warmth_f": "whole_warmth", "top_k_f": "top_k", "seed_f": "seed"}
+    nodes += [helper.make_node("Cast", [x], [y], to=TensorProto.FLOAT) for y, x in integers.items()]
+    nodes += [
         helper.make_node("Sum", ["last_f", "steps_f", "warmth_f", "top_k_f", "seed_f"], ["sum_f"]),
         helper.make_node("Cast", ["sum_f"], ["sum"], to=TensorProto.INT32),
         helper.make_node("Mod", ["sum", "vocabulary"], ["tokens"]),
     ]
-    integers = {"last_f": "last", "steps_f": "steps", "warmth_f": "whole_warmth", "top_k_f": "top_k", "seed_f": "seed"}
-    casts = [helper.make_node("Cast", [x], [y], to=TensorProto.FLOAT) for y, x in integers.items()]
+    outputs = [TensorSpec("tokens", "int32", ("batch", "new_time"))]
+    if length == "max_length":
+        nodes += [
+            helper.make_node("Shape", ["prompt_length"], ["rows"]),
+            helper.make_node("Expand", [length, "rows"], ["lengths"]),
+            helper.make_node("Cast", ["lengths"], ["lengths_f"], to=TensorProto.FLOAT),
+            helper.make_node("Neg", ["lengths_f"], ["scores"]),
+        ]
+        outputs += [TensorSpec("lengths", "int32", ("batch",)), TensorSpec("scores", "float32", ("batch",))]
     constants = [
         helper.make_tensor("one", TensorProto.INT32, [], [1]),
         helper.make_tensor("axis_1", TensorProto.INT64, [1], [1]),
@@ -48,18 +72,148 @@ def counter(tmp_path) -> Path:
         inputs=(
             TensorSpec("prompt", "int32", ("batch", "time")),
             TensorSpec("prompt_length", "int32", ("batch",)),
-            TensorSpec("new_tokens", "int32", ()),
+            TensorSpec(length, "int32", ()),
             TensorSpec("temperature", "float32", ()),
             TensorSpec("top_k", "int32", ()),
             TensorSpec("seed", "int32", ()),
         ),
-        outputs=(TensorSpec("tokens", "int32", ("batch", "new_tokens")),),
+        outputs=tuple(outputs),
         operators={"Add": 1, "Mod": 1},
         opset=18,
         tokenizer=ALPHABET.to_json(),
         decoding={"strategy": "sample", "temperature": 0.0, "top_k": 0, "seed": 0},
     )
-    return write_artefact(tmp_path / "counter.onnx", nodes[:7] + casts + nodes[7:], constants, manifest)
+    return write_artefact(path, nodes, constants, manifest)
+
+
+@pytest.fixture
+def copier(tmp_path) -> Path:
+    """An encoder-decoder that writes its source again, up to max_length, each token with attention 1 to itself.
+
+    Its alphabet is a to j; the score of a row is its length times the length penalty.
+    """
+    return write_copier(tmp_path / "copier.onnx", ALPHABET.to_json())
+
+
+def write_copier(path: Path, tokenizer: Mapping[str, Any], source: str = "source") -> Path:
+    nodes = [
+        helper.make_node("Cast", ["max_length"], ["max_length_i"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["max_length_i", "one"], ["end"]),
+        helper.make_node("Slice", [source, "zero", "end", "one"], ["tokens"]),
+        helper.make_node("Cast", [source], ["is_real"], to=TensorProto.BOOL),
+        helper.make_node("Cast", ["is_real"], ["real"], to=TensorProto.INT32),  # (batch, source_time)
+        helper.make_node("ReduceSum", ["real", "one"], ["source_lengths"], keepdims=0),
+        helper.make_node("Min", ["source_lengths", "max_length"], ["lengths"]),
+        helper.make_node("Cast", ["lengths"], ["lengths_f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["lengths_f", "length_penalty"], ["scores"]),
+        helper.make_node("Unsqueeze", ["real", "one"], ["wide"]),  # (batch, 1, source_time)
+        helper.make_node("Cast", ["wide"], ["wide_f"], to=TensorProto.FLOAT),
+        helper.make_node("Shape", [source], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["time"]),
+        helper.make_node("Concat", ["time", "time"], ["square"], axis=0),
+        helper.make_node("ConstantOfShape", ["square"], ["nothing"]),
+        helper.make_node("EyeLike", ["nothing"], ["eye"]),
+        helper.make_node("Slice", ["eye", "zero", "end", "zero"], ["rows"]),
+        helper.make_node("Mul", ["rows", "wide_f"], ["attention"]),  # (batch, new_time, source_time)
+    ]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [1], [i]) for i, name in enumerate(("zero", "one"))]
+    manifest = Manifest(
+        name="copier",
+        task="generate",
+        inputs=(
+            TensorSpec(source, "int32", ("batch", "source_time")),
+            TensorSpec("max_length", "int32", ()),
+            TensorSpec("length_penalty", "float32", ()),
+        ),
+        outputs=(
+            TensorSpec("tokens", "int32", ("batch", "new_time")),
+            TensorSpec("lengths", "int32", ("batch",)),
+            TensorSpec("scores", "float32", ("batch",)),
+            TensorSpec("attention", "float32", ("batch", "new_time", "source_time")),
+        ),
+        operators={"Slice": 2},
+        opset=18,
+        tokenizer=tokenizer,
+        decoding={"strategy": "beam", "width": 4, "length_penalty": 0.5, "max_length": 9, "start": 1, "end": 2},
+    )
+    return write_artefact(path, nodes, constants, manifest)
+
+
+@pytest.fixture
+def summer(tmp_path) -> Path:
+    """A step file: the next token is (sum of all tokens read + position + index + seed) mod 11, 0 ends the text.
+
+    Its alphabet is a to j. What it has read is a state that grows; the log-probability of a token is -1.
+    """
+    nodes = [
+        helper.make_node("Unsqueeze", ["tokens", "axis_1"], ["column"]),
+        helper.make_node("Concat", ["history", "column"], ["history_next"], axis=1),
+        helper.make_node("ReduceSum", ["history_next", "axis_1"], ["total"], keepdims=0),
+        helper.make_node("Add", ["total", "position"], ["with_position"]),
+        helper.make_node("Add", ["with_position", "index"], ["with_index"]),
+        helper.make_node("Add", ["with_index", "seed"], ["with_seed"]),
+        helper.make_node("Mod", ["with_seed", "vocabulary"], ["chosen"]),
+        helper.make_node("Cast", ["tokens"], ["tokens_f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["tokens_f", "zero_f"], ["zeros"]),
+        helper.make_node("Sub", ["zeros", "one_f"], ["log_probability"]),
+    ]
+    constants = [
+        helper.make_tensor("axis_1", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("vocabulary", TensorProto.INT32, [], [11]),
+        helper.make_tensor("zero_f", TensorProto.FLOAT, [], [0.0]),
+        helper.make_tensor("one_f", TensorProto.FLOAT, [], [1.0]),
+    ]
+    inputs = (TensorSpec("seed", "int32", ()), TensorSpec("history", "int32", ("batch", "entries")))
+    outputs = (TensorSpec("history_next", "int32", ("batch", "entries_next")),)
+    states = (StateSpec("history", "history_next", 0),)
+    decoding = {"strategy": "sample", "seed": 0, "start": None, "end": 0}
+    manifest = step_manifest("summer", inputs, outputs, states, ALPHABET.to_json(), decoding)
+    return write_artefact(tmp_path / "summer.onnx", nodes, constants, manifest)
+
+
+def write_reciter(path: Path, script: list[int], tokenizer: Mapping[str, Any] | None, end: int | None = None) -> Path:
+    """A step file that writes the tokens of a script, whatever it reads; where it is, a state without axes counts."""
+    nodes = [
+        helper.make_node("Add", ["count", "one"], ["count_next"]),
+        helper.make_node("Max", ["index", "zero"], ["line"]),
+        helper.make_node("Reshape", ["line", "flat"], ["lines"]),
+        helper.make_node("Gather", ["script", "lines"], ["chosen"]),
+        helper.make_node("Cast", ["tokens"], ["log_probability"], to=TensorProto.FLOAT),
+    ]
+    constants = [
+        helper.make_tensor("script", TensorProto.INT32, [len(script)], script),
+        helper.make_tensor("flat", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("zero", TensorProto.INT32, [], [0]),
+        helper.make_tensor("one", TensorProto.INT32, [], [1]),
+    ]
+    count, count_next = TensorSpec("count", "int32", ()), TensorSpec("count_next", "int32", ())
+    decoding = {"strategy": "greedy", "start": None, "end": end}
+    states = (StateSpec("count", "count_next", 0),)
+    manifest = step_manifest("reciter", (count,), (count_next,), states, tokenizer, decoding)
+    return write_artefact(path, nodes, constants, manifest)
+
+
+def step_manifest(name, inputs, outputs, states, tokenizer, decoding) -> Manifest:
+    return Manifest(
+        name=name,
+        task="stream_generate",
+        inputs=(
+            TensorSpec("tokens", "int32", ("batch",)),
+            TensorSpec("position", "int32", ()),
+            TensorSpec("index", "int32", ()),
+            *inputs,
+        ),
+        outputs=(
+            TensorSpec("chosen", "int32", ("batch",)),
+            TensorSpec("log_probability", "float32", ("batch",)),
+            *outputs,
+        ),
+        operators={"Add": 1},
+        opset=18,
+        tokenizer=tokenizer,
+        decoding=decoding,
+        states=states,
+    )
 
 
 @pytest.fixture
@@ -98,6 +252,18 @@ def shifter(tmp_path) -> Path:
         },
     )
     return write_artefact(tmp_path / "shifter.onnx", nodes, constants, manifest)
+
+
+@pytest.fixture
+def reciter(tmp_path) -> Callable[..., Path]:
+    """Writes a step file that recites a script; see `write_reciter`."""
+    return lambda *arguments, **named: write_reciter(tmp_path / "reciter.onnx", *arguments, **named)
+
+
+@pytest.fixture
+def copier_of(tmp_path) -> Callable[..., Path]:
+    """Writes a `copier` with another tokenizer, or another name of its source."""
+    return lambda *arguments, **named: write_copier(tmp_path / "copier.onnx", *arguments, **named)
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from tfseq.runtime import CharacterTokenizer
 
 
 def test_generate_prints_the_prompt_and_its_continuation(counter, capsys):
-    main(["generate", str(counter), "ab", "--length", "4"])
+    main(["generate", str(counter), "ab", "--max-length", "4"])
     assert capsys.readouterr() == ("abcdef\n", "")
 
 
 def test_generate_passes_its_settings_on(counter, capsys):
-    main(["generate", str(counter), "a", "--length", "1", "--temperature", "0.1", "--top-k", "2", "--seed", "3"])
+    main(["generate", str(counter), "a", "--max-length", "1", "--temperature", "0.1", "--top-k", "2", "--seed", "3"])
     assert capsys.readouterr().out == "ah\n"  # b, moved on by 1 + 2 + 3
 
 
@@ -33,7 +33,7 @@ def test_inspect_prints_a_table(shifter, capsys):
 
 
 def test_unknown_characters_are_one_line_on_stderr(counter, capsys):
-    main(["generate", str(counter), "a?", "--length", "1"])
+    main(["generate", str(counter), "a?", "--max-length", "1"])
     out, err = capsys.readouterr()
     assert out == "a?a\n"
     assert err == "tfseq: warning: The model never saw '?' and reads each as its unknown symbol.\n"
@@ -43,7 +43,7 @@ def test_unknown_characters_are_one_line_on_stderr(counter, capsys):
     ("command", "message"),
     [
         (["generate", "COUNTER", ""], "empty"),
-        (["generate", "COUNTER", "a", "--length", "-1"], "length is -1"),
+        (["generate", "COUNTER", "a", "--max-length", "-1"], "max_length is -1"),
         (["generate", "COUNTER", "a", "--seed", "4294967296"], "seed is 4294967296"),
         (["generate", "SHIFTER", "a"], "does not generate"),
         (["generate", "missing.onnx", "a"], "missing.onnx: No such file"),
@@ -62,7 +62,7 @@ def test_errors_are_one_line_and_exit_code_2(command, message, counter, shifter,
         [],
         ["fly"],
         ["generate"],
-        ["generate", "m.onnx", "a", "--length", "many"],
+        ["generate", "m.onnx", "a", "--max-length", "many"],
         ["export", "a.keras", "--decode", "x"],
     ],
 )
@@ -197,7 +197,7 @@ def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(s
     main(["export", str(saved_generator), onnx_file])
     main(["verify", onnx_file, "--against", str(saved_generator)])
     capsys.readouterr()
-    main(["generate", onnx_file, "he", "--length", "6", "--temperature", "0"])
+    main(["generate", onnx_file, "he", "--max-length", "6", "--temperature", "0"])
 
     model = keras.saving.load_model(saved_generator)
     tokens = tokenizer.encode("he")

@@ -23,7 +23,7 @@ def without_trailing_space(text):
 
 @pytest.mark.parametrize("folder", CHAR_LMS, ids=lambda folder: folder.name)
 def test_it_still_writes_the_sample_on_its_card(folder):
-    text = "The " + runtime.load(folder / "model.onnx").generate("The ", length=400)
+    text = "The " + runtime.load(folder / "model.onnx").generate("The ", max_length=400)
     assert without_trailing_space(text) == without_trailing_space(sample_in_card(folder))
 
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from tfseq.errors import ArtefactError, ExportError, ParityError, TfseqError
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError, TfseqError
 
 app = SubcommandApp()
 KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
@@ -59,11 +59,11 @@ def export(
     """
     exporting = _import_exporting()
     from tfseq.runtime.description import describe_parity
-    from tfseq.runtime.tokenizers import CharacterTokenizer
+    from tfseq.runtime.tokenizers import read_tokenizer
 
     if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
-    symbols = None if tokenizer is None else CharacterTokenizer.load(tokenizer)
+    symbols = None if tokenizer is None else read_tokenizer(tokenizer)
     with steps() as progress:
         progress(f"loading {model}")
         keras_model = _load_keras_model(model, custom, unsafe)
@@ -177,25 +177,64 @@ def inspect(model: Positional[OnnxFile]) -> None:
 @app.command
 def generate(
     model: Positional[OnnxFile],
-    prompt: Positional[Annotated[str, arg(metavar="PROMPT")]],
-    length: int = 200,
+    prompt: Positional[Annotated[str | None, arg(metavar="[TEXT]")]] = None,
+    max_length: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
+    top_p: float | None = None,
     seed: int | None = None,
+    min_length: int | None = None,
+    repetition_penalty: float | None = None,
+    length_penalty: float | None = None,
+    stream: bool = False,
+    threads: int | None = None,
 ) -> None:
-    """Continue a text, and print it with its continuation. None takes the file's default.
+    """Continue a text, and print it with its continuation; or print what a source becomes, such as its translation.
+
+    None takes the file's default; a file has only the settings that its strategy has.
 
     Args:
         model: The exported file.
-        prompt: The beginning of the text.
-        length: Number of tokens to add.
+        prompt: The beginning of the text, or the source; without it every line of the standard input is one.
+        max_length: Number of tokens to write, at most.
         temperature: 0 takes the likeliest token, 1 samples from the model's distribution, more is wilder.
         top_k: Sample among the likeliest tokens only; 0 among all.
+        top_p: Sample among the likeliest tokens that together have this probability; 1 among all.
         seed: The same seed gives the same text.
+        min_length: Tokens before the text may end.
+        repetition_penalty: Above 1 avoids tokens that came before.
+        length_penalty: Of a beam: 0 likes short texts, 1 or more longer ones.
+        stream: Print the text as it is written; for files exported with streaming.
+        threads: Threads to compute with; by default as many as suit the file.
     """
     from tfseq.runtime import load
 
-    print(prompt + load(model).generate(prompt, length=length, temperature=temperature, top_k=top_k, seed=seed))
+    settings: dict[str, Any] = {
+        **{"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "min_length": min_length},
+        **{"repetition_penalty": repetition_penalty, "length_penalty": length_penalty},
+    }
+    file = load(model, threads=threads)
+    for text in _lines() if prompt is None else [prompt]:
+        if not text and prompt is None:
+            print()  # so that lines out are lines in
+            continue
+        beginning = text if file.continues_prompts else ""
+        if stream or file.manifest.task == "stream_generate":
+            pieces = file.stream_text(text, max_length, **settings)
+            print(beginning, end="", flush=True)
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
+        else:
+            print(beginning + file.generate(text, max_length, **settings))
+
+
+def _lines() -> Iterator[str]:
+    if sys.stdin.isatty():
+        raise InputError("There is no text; give one, or lines of them on the standard input.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return (line.removesuffix("\n") for line in sys.stdin)
 
 
 @app.command

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfseq.data import character_tokenizer
+from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.errors import DataError
 
 
@@ -30,3 +30,47 @@ def test_characters_it_has_not_seen_are_unknown():
 def test_an_empty_text_is_refused():
     with pytest.raises(DataError, match="text is empty"):
         character_tokenizer("")
+
+
+def test_start_and_end_come_before_the_characters():
+    tokenizer = character_tokenizer("ba", start_and_end=True)
+    assert (tokenizer.symbols, tokenizer.start, tokenizer.end) == (["<unk>", "<start>", "<end>", "a", "b"], 1, 2)
+
+
+WORDS = ["Two men are outside.", "Two men, two dogs (and 12 cats): naïve!", "men\n"]
+
+
+def test_the_most_frequent_words_are_kept_with_the_space_before_them():
+    tokenizer = word_tokenizer(WORDS, 6)
+    assert (tokenizer.start, tokenizer.end, tokenizer.append, tokenizer.vocabulary_size) == (2, 3, (), 6)
+    assert sorted(tokenizer.encode("Two men").tolist()) == [4, 5]
+    assert tokenizer.encode("men Two").tolist() == [1, 1]
+    assert tokenizer.unknown("Two cats men cats") == ["cats"]
+
+
+@pytest.mark.parametrize("text", [*WORDS, "", "Two (and 12): men.", "Two  men", "dogs, outside!\n\n are"])
+def test_known_words_come_back_with_their_spaces(text):
+    tokenizer = word_tokenizer([*WORDS, "dogs  outside\n\n are"], 100)
+    assert not tokenizer.unknown(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_an_unknown_word_is_one_replacement_character():
+    tokenizer = word_tokenizer(WORDS, 100)
+    assert tokenizer.decode(tokenizer.encode("Two naïve elephants, outside.")) == "Two naïve \ufffd, outside."
+
+
+def test_subwords_have_every_byte_and_the_frequent_pieces():
+    tokenizer = subword_tokenizer(["abab abab"] * 3, 262, append_end=True)
+    assert (tokenizer.start, tokenizer.end, tokenizer.append, tokenizer.vocabulary_size) == (1, 2, (2,), 262)
+    assert len(tokenizer.encode("abab")) == 1
+    assert len(tokenizer.encode("é")) == 2
+
+
+@pytest.mark.parametrize("make", [word_tokenizer, subword_tokenizer])
+def test_a_vocabulary_needs_text_and_room(make):
+    for texts in ([], [""], iter(())):
+        with pytest.raises(DataError, match="no text"):
+            make(texts, 300)
+    with pytest.raises(DataError, match="size is 3"):
+        make(["a"], 3)

@@ -16,12 +16,12 @@ sys.meta_path.insert(0, Blocked())
 
 
 def test_text_is_generated_from_python(counter):
-    program = f"from tfseq import runtime; print(runtime.load({str(counter)!r}).generate('ab', length=3))"
+    program = f"from tfseq import runtime; print(runtime.load({str(counter)!r}).generate('ab', max_length=3))"
     assert run(program).stdout == "cde\n"
 
 
 def test_text_is_generated_from_the_command_line(counter):
-    program = f"from tfseq.cli import main; main(['generate', {str(counter)!r}, 'ab', '--length', '3'])"
+    program = f"from tfseq.cli import main; main(['generate', {str(counter)!r}, 'ab', '--max-length', '3'])"
     assert run(program).stdout == "abcde\n"
 
 

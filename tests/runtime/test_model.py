@@ -10,15 +10,15 @@ from tfseq.runtime import Model, UnknownCharacterWarning, load
 
 
 def test_a_prompt_is_continued_without_being_repeated(counter):
-    assert load(counter).generate("ab", length=3) == "cde"
+    assert load(counter).generate("ab", max_length=3) == "cde"
 
 
 def test_each_of_several_prompts_is_continued_from_its_own_end(counter):
-    assert load(counter).generate(["a", "abcde", "ab"], length=2) == ["bc", "fg", "cd"]
+    assert load(counter).generate(["a", "abcde", "ab"], max_length=2) == ["bc", "fg", "cd"]
 
 
 def test_a_list_of_one_prompt_gives_a_list(counter):
-    assert load(counter).generate(["a"], length=1) == ["b"]
+    assert load(counter).generate(["a"], max_length=1) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -26,67 +26,71 @@ def test_a_list_of_one_prompt_gives_a_list(counter):
     [({}, "b"), ({"temperature": 0.5}, "g"), ({"top_k": 2}, "d"), ({"seed": 3}, "e"), ({"seed": -11}, "b")],
 )
 def test_settings_reach_the_graph(counter, settings, letter):
-    assert load(counter).generate("a", length=1, **settings) == letter
+    assert load(counter).generate("a", max_length=1, **settings) == letter
 
 
 def test_settings_left_out_are_those_of_the_manifest(counter):
     edit_metadata(counter, '"seed": 0', '"seed": 2')
-    assert load(counter).generate("a", length=1) == "d"
-    assert load(counter).generate("a", length=1, seed=0) == "b"
+    assert load(counter).generate("a", max_length=1) == "d"
+    assert load(counter).generate("a", max_length=1, seed=0) == "b"
 
 
 def test_length_zero_adds_nothing(counter):
-    assert load(counter).generate("a", length=0) == ""
-    assert load(counter).generate(["a", "b"], length=0) == ["", ""]
+    assert load(counter).generate("a", max_length=0) == ""
+    assert load(counter).generate(["a", "b"], max_length=0) == ["", ""]
 
 
 def test_unknown_characters_are_named_in_one_warning(counter):
     with pytest.warns(UnknownCharacterWarning, match=r"'z', '!'") as caught:
-        assert load(counter).generate(["az!z", "!"], length=2) == ["ab", "ab"]  # the unknown symbol is token 0
+        assert load(counter).generate(["az!z", "!"], max_length=2) == ["ab", "ab"]  # the unknown symbol is token 0
     assert len(caught) == 1
 
 
 def test_known_characters_bring_no_warning(counter):
     with warnings.catch_warnings(action="error"):
-        load(counter).generate("abc", length=1)
+        load(counter).generate("abc", max_length=1)
 
 
 def test_an_unknown_token_is_generated_as_the_replacement_character(counter):
-    assert load(counter).generate("i", length=3) == "j\ufffda"
+    assert load(counter).generate("i", max_length=3) == "j\ufffda"
+
+
+@pytest.mark.parametrize("text", ["", [], ["a", ""], 7, b"a", ["a", 7], None])
+def test_what_is_no_prompt_is_said(counter, text):
+    with pytest.raises(InputError, match=r"(?i)prompt"):
+        load(counter).generate(text)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"prompt": ""},
-        {"prompt": []},
-        {"prompt": ["a", ""]},
-        {"prompt": 7},
-        {"prompt": b"a"},
-        {"prompt": ["a", 7]},
-        {"length": -1},
-        {"length": 1.5},
-        {"length": 2**31},
+        {"max_length": -1},
+        {"max_length": 1.5},
+        {"max_length": 2**31},
         {"temperature": -0.1},
         {"temperature": float("nan")},
         {"temperature": float("inf")},
         {"temperature": 1e39},
         {"temperature": "hot"},
+        {"temperature": "1"},
         {"top_k": -1},
         {"top_k": 2.5},
         {"seed": 2**31},
         {"seed": -(2**31) - 1},
         {"seed": "x"},
+        {"top_p": 0.5},
+        {"width": 4},
+        {"length": 10},
     ],
 )
 def test_arguments_out_of_range_are_named(counter, arguments):
-    with pytest.raises(InputError, match=f"(?i){next(iter(arguments))}"):
-        load(counter).generate(**{"prompt": "a"} | arguments)
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        load(counter).generate("a", **arguments)
 
 
 def test_the_widest_seeds_are_taken(counter):
     for seed in (-(2**31), 2**31 - 1):
-        assert len(load(counter).generate("a", length=2, seed=seed)) == 2
+        assert len(load(counter).generate("a", max_length=2, seed=seed)) == 2
 
 
 def test_a_file_that_predicts_does_not_generate(shifter):
@@ -99,8 +103,8 @@ def test_a_file_without_a_tokenizer_generates_token_ids_by_predict(counter):
     text = model.metadata_props[0].value
     model.metadata_props[0].value = text.replace(text[text.index('{"kind"') : text.index(', "decoding"')], "null")
     onnx.save(model, counter)
-    inputs = {"prompt_length": [2], "new_tokens": 3, "temperature": 0.0, "top_k": 0, "seed": 0}
-    assert load(counter).predict(prompt=[[1, 2]], **inputs).tolist() == [[3, 4, 5]]
+    inputs = {"prompt_length": [2], "max_length": 3, "temperature": 0.0, "top_k": 0, "seed": 0}
+    assert load(counter).predict(prompt=[[1, 2]], **inputs)["tokens"].tolist() == [[3, 4, 5]]
     with pytest.raises(InputError, match="predict"):
         load(counter).generate("a")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime.tokenizers import CharacterTokenizer, load_tokenizer
+from tfseq.runtime.tokenizers import CharacterTokenizer, CodePointTokenizer, load_tokenizer, read_tokenizer
 
 HELLO = CharacterTokenizer(["<unk>", "e", "h", "l", "o"])
 
@@ -21,8 +21,8 @@ def test_each_character_becomes_its_index_in_the_symbols():
 def test_characters_never_seen_become_token_0_and_come_back_as_the_replacement_character():
     assert HELLO.encode("hé\0lo😀").tolist() == [2, 0, 0, 3, 4, 0]
     assert HELLO.decode([2, 0, 4]) == "h\ufffdo"
-    assert HELLO.unknown_characters("zehaz") == ["z", "a"]
-    assert HELLO.unknown_characters("hello") == []
+    assert HELLO.unknown("zehaz") == ["z", "a"]
+    assert HELLO.unknown("hello") == []
 
 
 def test_the_empty_text_has_no_tokens():
@@ -58,7 +58,43 @@ def test_the_kind_chooses_the_class():
         load_tokenizer({"kind": "subwords"})
 
 
-@pytest.mark.parametrize("symbols", [[], ["a"], ["<unk>", "ab"], ["<unk>", ""], ["<unk>", "a", "a"], ["<unk>", 7]])
+def test_start_and_end_are_tokens_that_no_text_has():
+    tokenizer = CharacterTokenizer(["<unk>", "<start>", "<end>", *"<>adenrst"])
+    assert (tokenizer.start, tokenizer.end) == (1, 2)
+    assert (HELLO.start, HELLO.end) == (None, None)
+    ids = tokenizer.encode("<start>e<end>")
+    assert ids.min() > 2
+    assert tokenizer.decode([1, *ids, 2]) == "<start>e<end>"
+
+
+@given(st.text(st.characters()))
+def test_code_points_are_those_of_python_lone_surrogates_included(text):
+    ids = CodePointTokenizer([]).encode(text)
+    assert (ids.dtype, ids.tolist()) == (np.int32, [ord(character) for character in text])
+    assert CodePointTokenizer([]).decode(ids) == text
+
+
+def test_code_points_that_the_graph_does_not_know_are_named():
+    assert CodePointTokenizer(["<unk>", "a", "\ud800"]).unknown("ab\ud800\udc00b") == ["b", "\udc00"]
+
+
+def test_what_no_code_point_is_refused():
+    for ids in ([0x110000], [-1], [1.0], [[97]]):
+        with pytest.raises(InputError):
+            CodePointTokenizer([]).decode(ids)
+
+
+@pytest.mark.parametrize("tokenizer", [HELLO, CodePointTokenizer(["<unk>", "a"])])
+def test_a_file_is_read_as_the_kind_that_it_names(tmp_path, tokenizer):
+    tokenizer.save(tmp_path / "tokenizer.json")
+    read = read_tokenizer(tmp_path / "tokenizer.json")
+    assert type(read) is type(tokenizer)
+    assert read.to_json() == tokenizer.to_json()
+
+
+@pytest.mark.parametrize(
+    "symbols", [[], ["a"], ["<unk>", "ab"], ["<unk>", ""], ["<unk>", "a", "a"], ["<unk>", 7], ["<unk>", "<x>"]]
+)
 def test_symbols_that_are_no_vocabulary_are_refused(symbols):
     with pytest.raises(InputError):
         CharacterTokenizer(symbols)
@@ -77,6 +113,8 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(ArtefactError):
         CharacterTokenizer.load(tmp_path / "tokenizer.json")
+    with pytest.raises(ArtefactError):
+        read_tokenizer(tmp_path / "tokenizer.json")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from tfseq.data.corpus import Corpus, load_corpus
-from tfseq.data.vocabulary import character_tokenizer
+from tfseq.data.vocabulary import character_tokenizer, subword_tokenizer, word_tokenizer
 
 _STREAMS = ("contiguous_streams", "evaluation_stream", "steps_per_epoch")
 
@@ -15,6 +15,8 @@ __all__ = [
     "evaluation_stream",
     "load_corpus",
     "steps_per_epoch",
+    "subword_tokenizer",
+    "word_tokenizer",
 ]
 
 

@@ -1,18 +1,91 @@
 """The vocabulary of a text, made into a tokenizer."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from tfseq.errors import DataError
-from tfseq.runtime.tokenizers import UNKNOWN, CharacterTokenizer
+from tfseq.runtime.tokenizers import END, START, UNKNOWN, CharacterTokenizer, SubwordTokenizer
+
+PADDING = "<pad>"
 
 
-def character_tokenizer(text: str) -> CharacterTokenizer:
+def character_tokenizer(text: str, start_and_end: bool = False) -> CharacterTokenizer:
     """A tokenizer of the characters in `text`, in code point order, behind the unknown symbol.
 
     Args:
         text: the text to learn from. Characters that only the validation text has are to stay unknown.
+        start_and_end: also have the tokens that encoder-decoders begin and end with: `start` (1) and `end` (2).
 
     Raises:
         DataError: `text` is empty.
     """
     if not text:
         raise DataError("The text is empty; a vocabulary needs at least one character.")
-    return CharacterTokenizer([UNKNOWN, *sorted(set(text))])
+    return CharacterTokenizer([UNKNOWN, *((START, END) if start_and_end else ()), *sorted(set(text))])
+
+
+def word_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
+    """A tokenizer of the most frequent words, numbers and punctuation marks, each with the space before it.
+
+    Tokens: 0 pads, 1 is any other word (it reads as U+FFFD), 2 is `start`, 3 is `end`. Text whose words are all known
+    comes back as it was, spaces included.
+
+    Args:
+        texts: to count in.
+        size: tokens at most.
+        append_end: end every source of an encoder-decoder with `end`.
+
+    Raises:
+        DataError: there is no text, or `size` leaves no room for a word.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    special = [PADDING, UNKNOWN, START, END]
+    library = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    library.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "isolated")
+    library.decoder = decoders.Sequence([decoders.Replace(UNKNOWN, " \N{REPLACEMENT CHARACTER}"), decoders.Fuse()])
+    trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    return _trained(library, trainer, texts, size, special, append_end)
+
+
+# a word, a number or a mark, with one space before it; what spaces are left belong to no word
+_WORDS = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]|\s"
+
+
+def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
+    """A tokenizer of frequent pieces of words: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
+
+    Tokens: 0 pads, 1 is `start`, 2 is `end`, then 256 bytes and their merges; any text comes back as it was.
+
+    Args:
+        texts: to learn the merges from.
+        size: tokens at most; 259 or more.
+        append_end: end every source of an encoder-decoder with `end`.
+
+    Raises:
+        DataError: there is no text, or `size` is less than 259.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    special = [PADDING, START, END]
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    return _trained(library, trainer, texts, size, [*special, *alphabet], append_end)
+
+
+def _trained(
+    library: Any, trainer: Any, texts: Iterable[str], size: int, fixed: Sequence[str], append_end: bool
+) -> SubwordTokenizer:
+    if size < len(fixed):
+        raise DataError(f"size is {size}; {len(fixed)} tokens are needed before the first word.")
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if not any(texts):
+        raise DataError("There is no text; a vocabulary needs some.")
+    library.train_from_iterator(texts, trainer)
+    start, end = library.token_to_id(START), library.token_to_id(END)
+    return SubwordTokenizer(library.to_str(), start, end, (end,) if append_end else ())

@@ -1,7 +1,30 @@
 """Loads and runs exported files with NumPy and ONNX Runtime; nothing here ever loads TensorFlow or Keras."""
 
+from tfseq.runtime.generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.manifest import Manifest, TensorSpec
-from tfseq.runtime.model import Model, UnknownCharacterWarning, load
-from tfseq.runtime.tokenizers import CharacterTokenizer, load_tokenizer
+from tfseq.runtime.model import Model, load
+from tfseq.runtime.text_stream import TextStream
+from tfseq.runtime.tokenizers import (
+    CharacterTokenizer,
+    CodePointTokenizer,
+    SubwordTokenizer,
+    Tokenizer,
+    load_tokenizer,
+    read_tokenizer,
+)
 
-__all__ = ["CharacterTokenizer", "Manifest", "Model", "TensorSpec", "UnknownCharacterWarning", "load", "load_tokenizer"]
+__all__ = [
+    "CharacterTokenizer",
+    "CodePointTokenizer",
+    "Generation",
+    "Manifest",
+    "Model",
+    "SubwordTokenizer",
+    "TensorSpec",
+    "TextStream",
+    "Tokenizer",
+    "UnknownCharacterWarning",
+    "load",
+    "load_tokenizer",
+    "read_tokenizer",
+]

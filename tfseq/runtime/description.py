@@ -1,12 +1,18 @@
 """A manifest as a table for people."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tfseq.runtime.generation import continues_prompts
 from tfseq.runtime.manifest import Manifest, StateSpec, TensorSpec
 
 Rows = list[Sequence[str]]
-_TASKS = {"predict": "predict: arrays in, arrays out", "generate": "generate: a prompt in, its continuation out"}
+_TASKS = {
+    "predict": "predict: arrays in, arrays out",
+    "generate": "generate: {} out",
+    "stream_generate": "stream_generate: {} out, token by token",
+}
 
 
 def describe(manifest: Manifest, size: int | None = None) -> str:
@@ -18,7 +24,7 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
     """
     sections: list[tuple[str, Rows]] = [
         ("name", [[manifest.name]]),
-        ("task", [[_TASKS[manifest.task]]]),
+        ("task", [[_task(manifest)]]),
         ("inputs", _signature(manifest.inputs)),
         ("outputs", _signature(manifest.outputs)),
         ("states", [_carried(state) for state in manifest.states]),
@@ -32,6 +38,11 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
         ("provenance", _flatten(manifest.provenance)),
     ]
     return "\n".join(_lines(sections))
+
+
+def _task(manifest: Manifest) -> str:
+    writes = manifest.task != "predict" and continues_prompts(manifest)
+    return _TASKS[manifest.task].format("a prompt in, its continuation" if writes else "a source in, its answer")
 
 
 def describe_parity(parity: Mapping[str, Any] | None) -> str:
@@ -128,13 +139,19 @@ def _tokenizer(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "none"
     symbols = value.get("symbols")
-    return str(value.get("kind")) + (f", {len(symbols)} symbols" if isinstance(symbols, Sequence) else "")
+    if isinstance(symbols, Sequence):
+        return f"{value.get('kind')}, {len(symbols)} symbols"
+    try:
+        model = json.loads(value["json"])["model"]
+        return f"{value.get('kind')}, {model['type']} of {len(model['vocab']):,} tokens"
+    except (KeyError, TypeError, ValueError):
+        return str(value.get("kind"))
 
 
 def _decoding(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "none"
-    settings = [f"{name} {setting}" for name, setting in value.items() if name != "strategy"]
+    settings = [f"{name} {setting}" for name, setting in value.items() if name != "strategy" and setting is not None]
     return ", ".join([str(value.get("strategy")), *settings])
 
 

@@ -12,7 +12,7 @@ from tfseq.errors import ArtefactError
 METADATA_KEY = "tfseq"
 SAVED_MODEL_FILE = Path("assets.extra", "tfseq.json")  # in the folder that TensorFlow leaves to others
 FORMAT = 1
-TASKS = ("predict", "generate")
+TASKS = ("predict", "generate", "stream_generate")
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,14 @@ class Manifest:
 
     Attributes:
         name: what its maker called it.
-        task: "predict" (arrays to arrays) or "generate" (prompt to continuation, the loop inside the graph).
+        task: "predict" (arrays to arrays), "generate" (a prompt to its continuation or a source to what it becomes, the
+            loop inside the graph) or "stream_generate" (one token of that, states in and out).
         inputs, outputs: the graph's signature, in order.
         operators: how often each operator occurs, subgraphs included.
         opset: version of the ai.onnx operators.
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
-        decoding: strategy, and the defaults of the run-time inputs (temperature, top_k, seed); None for "predict".
+        decoding: strategy, the defaults of the run-time settings (temperature, top_k, seed and so on), and the symbols
+            that decoding starts with and ends at, or None; None for "predict".
         provenance: versions, model class, parameters, hash of the weights, data, date.
         states: of a model that reads sequences in chunks: what to carry from one chunk to the next; else empty.
         notes: sentences about what could have come out better, such as a layer without a native operator.
@@ -143,7 +145,7 @@ class Manifest:
         if missing:
             raise ArtefactError(f"The manifest is damaged: missing or malformed {', '.join(missing)}.")
         if value["task"] not in TASKS:
-            raise ArtefactError(f"The manifest's task is {value['task']!r}; this tfseq runs {' and '.join(TASKS)}.")
+            raise ArtefactError(f"The manifest's task is {value['task']!r}; this tfseq runs {', '.join(TASKS)}.")
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         for side in ("inputs", "outputs"):
             known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])

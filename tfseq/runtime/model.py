@@ -1,26 +1,21 @@
 """An exported file, ready to run."""
 
-import operator
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.arguments import bind
+from tfseq.runtime.generation import Generation, continues_prompts, read, written
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
+from tfseq.runtime.settings import checked_length, checked_settings, length_name
 from tfseq.runtime.stream import Stream
-from tfseq.runtime.tokenizers import CharacterTokenizer, load_tokenizer
-
-INT32 = np.iinfo(np.int32)
-
-
-class UnknownCharacterWarning(UserWarning):
-    """A prompt has characters that the model never saw; it reads them as its unknown symbol."""
+from tfseq.runtime.text_stream import TextStream
+from tfseq.runtime.tokenizers import Tokenizer, load_tokenizer
 
 
 class Model:
@@ -32,13 +27,13 @@ class Model:
         tokenizer: text to token ids and back; None if the model reads no text.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
         self.path = Path(path)
-        self._session = Session(path)
+        self._session = Session(path, threads)
         try:
             self.manifest = Manifest.from_metadata(self._session.metadata)
             description = self.manifest.tokenizer
-            self.tokenizer: CharacterTokenizer | None = None if description is None else load_tokenizer(description)
+            self.tokenizer: Tokenizer | None = None if description is None else load_tokenizer(description)
             _check_signature(self.manifest.inputs, self._session.input_names)
         except ArtefactError as error:
             raise ArtefactError(f"{path} can't be used: {error}") from None
@@ -46,6 +41,11 @@ class Model:
     def __repr__(self) -> str:
         signature = ", ".join(map(str, self.manifest.inputs))
         return f"<tfseq.runtime.Model {self.manifest.name!r}: {self.manifest.task}({signature})>"
+
+    @property
+    def continues_prompts(self) -> bool:
+        """Whether the file continues what it is given; otherwise it writes something else."""
+        return self.manifest.task != "predict" and continues_prompts(self.manifest)
 
     def predict(self, *arrays: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Runs the graph on its inputs, by position or by name.
@@ -75,6 +75,8 @@ class Model:
         """
         if not self.manifest.states:
             raise InputError(f"{self.path.name} has no states to keep; export the model with streaming=True.")
+        if self.manifest.task == "stream_generate":
+            raise InputError(f"{self.path.name} generates step by step; call stream_text.")
         return Stream(self.manifest, self._session.run)
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -82,102 +84,121 @@ class Model:
 
     @overload
     def generate(
-        self,
-        prompt: str,
-        length: int = ...,
-        temperature: float | None = ...,
-        top_k: int | None = ...,
-        seed: int | None = ...,
+        self, text: str, max_length: int | None = ..., *, details: Literal[False] = ..., **settings: float | None
     ) -> str: ...
 
     @overload
     def generate(
-        self,
-        prompt: list[str] | tuple[str, ...],
-        length: int = ...,
-        temperature: float | None = ...,
-        top_k: int | None = ...,
-        seed: int | None = ...,
+        self, text: str, max_length: int | None = ..., *, details: Literal[True], **settings: float | None
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self, text: Any, max_length: int | None = ..., *, details: Literal[False] = ..., **settings: float | None
     ) -> list[str]: ...
 
+    @overload
     def generate(
-        self,
-        prompt: str | list[str] | tuple[str, ...],
-        length: int = 200,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        seed: int | None = None,
-    ) -> str | list[str]:
-        """Continues a text, or each of several.
+        self, text: Any, max_length: int | None = ..., *, details: Literal[True], **settings: float | None
+    ) -> list[Generation]: ...
+
+    def generate(
+        self, text: Any, max_length: int | None = None, *, details: bool = False, **settings: float | None
+    ) -> str | list[str] | Generation | list[Generation]:
+        """Continues a text, or each of several; or writes what each source becomes, such as its translation.
 
         Args:
-            prompt: the beginning, at least one character; or a list of them.
-            length: number of tokens to add.
-            temperature: 0 takes the likeliest token, 1 samples from the model's distribution, more is wilder.
-            top_k: samples among the likeliest `top_k` tokens; 0, or more than there are, among all.
-            seed: the same seed gives the same text. A row depends on the seed, its place in the list and its prompt.
+            text: the prompt of a language model, or the source of an encoder-decoder: a text, or a list of texts, at
+                least one character each. For a model that reads no text an array of several, (batch, ...), or a
+                dictionary of arrays by name.
+            max_length: tokens to write, at most.
+            details: also return scores, tokens and, where the file has it, attention.
+            settings: those that the file has, by name; None is the same as leaving one out:
+                temperature: 0 takes the likeliest token, 1 samples from the model's distribution, more is wilder.
+                top_k: samples among the likeliest `top_k` tokens; 0, or more than there are, among all.
+                top_p: samples among the likeliest tokens that together have this probability; 1 among all.
+                seed: the same seed gives the same text. A row depends on the seed, its place and its prompt.
+                min_length: tokens before the text may end.
+                length_penalty: of a beam; 0 likes short texts, 1 or more longer ones.
+                repetition_penalty: above 1 avoids tokens that the row has read or written.
 
-        None takes the file's default (`manifest.decoding`).
+        What is left out takes the file's default (`manifest.decoding`).
 
         Returns:
-            The continuation without the prompt; a list of them for a list of prompts.
+            A text: the continuation without the prompt, or what the source became. A list of them for a list of texts
+            or an array. With `details` a `Generation` in place of each text.
 
         Raises:
-            InputError: the file does not generate text, the prompt is empty, or a number is out of range.
+            InputError: the file does not generate text, a text is empty, or the file has no such setting; a number is
+                out of range.
 
         Warns:
-            UnknownCharacterWarning: a prompt has characters that the model never saw.
+            UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
-        if self.manifest.task != "generate":
-            raise InputError(
-                f"{self.path.name} predicts and does not generate; export the model with decode=tfseq.Sample()."
-            )
-        if self.tokenizer is None:
-            raise InputError(f"{self.path.name} has no tokenizer to read text with; call predict with token ids.")
-        prompts = _check_prompts(prompt)
-        length = _integer("length", length, 0, INT32.max)
-        settings = self._settings(temperature, top_k, seed)
-        unknown = self.tokenizer.unknown_characters("".join(prompts))
-        if unknown:
-            warnings.warn(
-                f"The model never saw {', '.join(map(repr, unknown))} and reads each as its unknown symbol.",
-                UnknownCharacterWarning,
-                stacklevel=2,
-            )
-        texts = self._continue(self.tokenizer, prompts, length, settings)
-        return texts[0] if isinstance(prompt, str) else texts
-
-    def _settings(self, temperature: float | None, top_k: int | None, seed: int | None) -> dict[str, Any]:
-        given = {"temperature": temperature, "top_k": top_k, "seed": seed}
-        default = {"temperature": 1.0, "top_k": 0, "seed": 0} | dict(self.manifest.decoding or {})
-        chosen = {name: default[name] if value is None else value for name, value in given.items()}
-        return {
-            "temperature": _temperature(chosen["temperature"]),
-            "top_k": _integer("top_k", chosen["top_k"], 0, INT32.max),
-            "seed": _integer("seed", chosen["seed"], INT32.min, INT32.max),
-        }
-
-    def _continue(
-        self, tokenizer: CharacterTokenizer, prompts: list[str], length: int, settings: dict[str, Any]
-    ) -> list[str]:
+        tokenizer = self._writer("generate")
+        length = checked_length(self.manifest, max_length)
+        chosen = checked_settings(self.manifest, settings)
+        reading = read(self.manifest, tokenizer, text)
         if length == 0:
-            return [""] * len(prompts)
-        encoded = [tokenizer.encode(text) for text in prompts]
-        lengths = np.array([len(ids) for ids in encoded], np.int32)
-        padded = np.zeros((len(encoded), lengths.max()), np.int32)  # (batch, time)
-        for row, ids in zip(padded, encoded, strict=True):
-            row[: len(ids)] = ids
-        tokens = self.predict(prompt=padded, prompt_length=lengths, new_tokens=length, **settings)  # (batch, length)
-        return [tokenizer.decode(row) for row in tokens]
+            outputs = {"tokens": np.zeros((reading.rows, 0), np.int32)}
+        else:
+            named = {length_name(self.manifest.inputs): np.int32(length), **chosen}
+            outputs = self._run((), {**reading.feeds, **named})
+        generations = written(tokenizer, reading, outputs)
+        results = generations if details else [generation.text for generation in generations]
+        return results[0] if isinstance(text, str) else results
+
+    def stream_text(self, text: Any, max_length: int | None = None, **settings: float | None) -> TextStream:
+        """`generate` for one text, piece by piece as it is written: for files of one step (`streaming=True`).
+
+        Args:
+            text, max_length, settings: as `generate` takes them.
+
+        Returns:
+            An iterator of pieces of text, which can go on later; together they are what `generate` returns.
+
+        Raises:
+            InputError: the file is not exported for streaming, or as `generate` does.
+
+        Warns:
+            UnknownCharacterWarning: a text has characters or words that the model never saw.
+        """
+        tokenizer = self._writer("stream_generate")
+        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings)
+
+    def _writer(self, task: str) -> Tokenizer:
+        """The tokenizer of a file that does this task."""
+        name = self.path.name
+        if self.manifest.task != task:
+            raise InputError(_OTHER_TASK[task].get(self.manifest.task, _OTHER_TASK[task]["predict"]).format(name))
+        if self.tokenizer is None:
+            raise InputError(f"{name} has no tokenizer to read and write text with; call predict with token ids.")
+        return self.tokenizer
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+_OTHER_TASK = {
+    "generate": {
+        "predict": "{} predicts and does not generate; export the model with decode=tfseq.Sample().",
+        "stream_generate": "{} generates step by step; call stream_text, or export the model without streaming.",
+    },
+    "stream_generate": {
+        "predict": "{} does not generate step by step; export the model with decode=tfseq.Sample(), streaming=True.",
+        "generate": "{} generates whole texts; call generate, or export the model with streaming=True.",
+    },
+}
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Model:
     """Opens a file that `tfseq.export` wrote.
+
+    Args:
+        threads: to compute with.
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest.
+        InputError: `threads` is no whole number of at least 1.
     """
-    return Model(path)
+    return Model(path, threads)
 
 
 def _check_signature(inputs: Sequence[TensorSpec], names: Sequence[str]) -> None:
@@ -190,36 +211,3 @@ def _check_signature(inputs: Sequence[TensorSpec], names: Sequence[str]) -> None
                 np.dtype(spec.dtype)
             except TypeError:
                 raise ArtefactError(f"NumPy has no type {spec.dtype!r}, which {spec.name!r} has.") from None
-
-
-def _check_prompts(prompt: Any) -> list[str]:
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not isinstance(prompts, list | tuple) or not all(isinstance(text, str) for text in prompts):
-        raise InputError(f"The prompt is {type(prompt).__name__}; expected a text, or a list of texts.")
-    if not prompts:
-        raise InputError("There is no prompt; expected a text, or a list of texts.")
-    if not all(prompts):
-        which = "The prompt" if isinstance(prompt, str) else f"Prompt {prompts.index('')}"
-        raise InputError(f"{which} is empty; give at least one character to start from.")
-    return list(prompts)
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}; expected a whole number.") from None
-    if not low <= number <= high:
-        raise InputError(f"{name} is {number}; expected {low} to {high}.")
-    return number
-
-
-def _temperature(value: Any) -> np.float32:
-    try:
-        with np.errstate(over="ignore"):
-            number = np.float32(value)
-    except (TypeError, ValueError):
-        raise InputError(f"temperature is {value!r}; expected a number, 0 or more.") from None
-    if not (number >= 0 and np.isfinite(number)):
-        raise InputError(f"temperature is {number:g}; expected a number, 0 or more.")
-    return number

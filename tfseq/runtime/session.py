@@ -14,6 +14,7 @@ class Session:
 
     Args:
         path: an ONNX file.
+        threads: to compute with; None leaves it to ONNX Runtime, which takes all cores.
 
     Attributes:
         metadata: the file's `metadata_props`.
@@ -21,15 +22,20 @@ class Session:
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or needs a newer ONNX Runtime.
+        InputError: `threads` is no whole number of at least 1.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
         import onnxruntime  # here, so that reading manifests and tokenizers does without it
 
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise InputError(f"threads is {threads!r}; expected a whole number of at least 1, or None.")
         path = Path(path)
         _require_file(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; the log would repeat it on stderr
+        if threads is not None:
+            options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:

@@ -60,11 +60,12 @@ class Stream:
 
 
 def first_states(states: Iterable[StateSpec], inputs: Iterable[TensorSpec], batch: int) -> dict[str, np.ndarray]:
-    """The states before the first chunk of `batch` rows, by input name."""
+    """The states before the first chunk of `batch` rows, by input name; axes that are free have size 0."""
     specs = {spec.name: spec for spec in inputs}
 
     def rows(state: StateSpec) -> np.ndarray:
         spec = specs[state.input]
-        return np.full((batch, *map(int, spec.shape[1:])), np.asarray(state.initial, spec.dtype), spec.dtype)
+        shape = [{"batch": batch}.get(size, 0) if isinstance(size, str) else size for size in spec.shape]
+        return np.full(shape, np.asarray(state.initial, spec.dtype), spec.dtype)
 
     return {state.input: rows(state) for state in states}

@@ -1,0 +1,113 @@
+"""The run-time settings of a file that generates: those that it has, by name, within their ranges."""
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfseq.errors import InputError
+from tfseq.runtime.manifest import Manifest, TensorSpec
+
+INT32 = np.iinfo(np.int32)
+MAX_LENGTH = 200  # where neither the caller nor the file says anything
+
+# what a setting does nothing at, and its range: lowest, highest, whether the lowest itself is one
+_KNOWN: dict[str, tuple[float, float, float, bool]] = {
+    "min_length": (0, 0, INT32.max, True),
+    "temperature": (1.0, 0, math.inf, True),
+    "top_k": (0, 0, INT32.max, True),
+    "top_p": (1.0, 0, 1, False),
+    "seed": (0, INT32.min, INT32.max, True),
+    "length_penalty": (1.0, -math.inf, math.inf, False),
+    "repetition_penalty": (1.0, 0, math.inf, False),
+}
+_LENGTHS = ("max_length", "new_tokens")  # the first files that tfseq wrote say new_tokens
+
+
+def setting_specs(manifest: Manifest) -> dict[str, TensorSpec]:
+    """The settings among the inputs of a generation graph: its single numbers but for lengths, positions and states."""
+    other = {*_LENGTHS, "position", "index", *(state.input for state in manifest.states)}
+    return {spec.name: spec for spec in manifest.inputs if spec.shape == () and spec.name not in other}
+
+
+def length_name(inputs: Iterable[TensorSpec]) -> str:
+    """What a generation graph calls the number of new tokens."""
+    names = {spec.name for spec in inputs}
+    return next((name for name in _LENGTHS if name in names), _LENGTHS[0])
+
+
+def checked_settings(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for each setting: the given one, or else the file's default.
+
+    Args:
+        manifest: of the file.
+        given: values by name; None stands for the file's default.
+
+    Returns:
+        scalars of the types that the graph takes.
+
+    Raises:
+        InputError: the file has no such setting, or a value is out of range.
+    """
+    specs = setting_specs(manifest)
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in specs:
+            has = ", ".join(["max_length", *specs])
+            strategy = (manifest.decoding or {}).get("strategy")
+            fixed = f" It was exported with the strategy {strategy!r}." if strategy else ""
+            raise InputError(f"This file has no setting {name!r}; it has {has}.{fixed}")
+    defaults = {name: known[0] for name, known in _KNOWN.items()} | dict(manifest.decoding or {})
+    values = {}
+    for name, spec in specs.items():
+        value = given.get(name, defaults.get(name))
+        if value is None:
+            raise InputError(f"The setting {name!r} has no default; give it: {spec}.")
+        values[name] = _checked(name, value, np.dtype(spec.dtype))
+    return values
+
+
+def checked_length(manifest: Manifest, max_length: Any) -> int:
+    """The number of new tokens, at most; None is the file's default.
+
+    Raises:
+        InputError: it is no whole number, or out of range.
+    """
+    if max_length is None:
+        max_length = (manifest.decoding or {}).get("max_length", MAX_LENGTH)
+    return _whole("max_length", max_length, 0, INT32.max)
+
+
+def _checked(name: str, value: Any, dtype: np.dtype) -> Any:
+    _, low, high, inclusive = _KNOWN.get(name, (0, -math.inf, math.inf, False))
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return dtype.type(_whole(name, value, max(low, info.min), min(high, info.max)))
+    try:
+        with np.errstate(over="ignore"):
+            number = dtype.type(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, str):
+        raise InputError(f"{name} is {value!r}; expected {_range(low, high, inclusive)}.")
+    if not (np.isfinite(number) and low <= number <= high and (inclusive or number != low)):
+        raise InputError(f"{name} is {number:g}; expected {_range(low, high, inclusive)}.")
+    return number
+
+
+def _range(low: float, high: float, inclusive: bool) -> str:
+    ends = [] if low == -math.inf else [f"{low:g} or more" if inclusive else f"more than {low:g}"]
+    ends += [] if high == math.inf else [f"{high:g} at most"]
+    return "a number" + "".join(f", {end}" for end in ends)
+
+
+def _whole(name: str, value: Any, low: float, high: float) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; expected a whole number.") from None
+    if not low <= number <= high:
+        raise InputError(f"{name} is {number}; expected {low} to {high}.")
+    return number

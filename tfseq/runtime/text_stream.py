@@ -1,0 +1,148 @@
+"""Text as it is written, token by token."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfseq.errors import InputError
+from tfseq.runtime.generation import checked_texts, continues_prompts, encode, read, warn_of_unknown
+from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.settings import checked_length, checked_settings
+from tfseq.runtime.stream import first_states
+from tfseq.runtime.tokenizer import REPLACEMENT, Tokenizer
+
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class TextStream(Iterator[str]):
+    """Made by `Model.stream_text`: gives the text piece by piece, and keeps what the model has read and written.
+
+    Attributes:
+        text: what was written so far.
+        tokens: its token ids (code points where the file reads those).
+        score: the sum of the log-probabilities of the tokens and the end.
+        ended: whether the model ended the sequence itself; only `max_length` stops it otherwise.
+
+    Example:
+        >>> stream = tfseq.runtime.load("model.step.onnx").stream_text("ROMEO:", max_length=200)
+        >>> for piece in stream:
+        ...     print(piece, end="", flush=True)
+        >>> for piece in stream.more("\\nJULIET:"):
+        ...     print(piece, end="", flush=True)
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        run: Run,
+        given: Any,
+        max_length: int | None,
+        settings: Mapping[str, Any],
+    ):
+        self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
+        self._left = checked_length(manifest, max_length)
+        self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
+        reading = read(manifest, tokenizer, given)
+        if reading.rows != 1 or isinstance(given, list | tuple):
+            raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
+        if continues_prompts(manifest):
+            unread = reading.before[0]
+        else:
+            self._fixed |= reading.feeds
+            unread = np.array([(manifest.decoding or {}).get("start")], np.int32)
+        self._read, self._written = manifest.inputs[0].name, manifest.outputs[0].name
+        self._end = (manifest.decoding or {}).get("end")
+        self._states = first_states(manifest.states, manifest.inputs, 1)
+        self._position = 0  # symbols that the model has read
+        self._index = 0  # symbols that it has written since it last read a text
+        self._unread = unread
+        self._pieces = _Pieces(tokenizer, reading.before[0])
+        self._late = ""  # a piece that `more` cut short
+        self.text, self.tokens, self.score, self.ended = "", list[int](), 0.0, False
+
+    def __next__(self) -> str:
+        piece, self._late = self._late, ""
+        while not piece and self._left and not self.ended:
+            token = self._choose()
+            self._left -= 1
+            if token == self._end:
+                self.ended = True
+            else:
+                self.tokens.append(token)
+                piece = self._pieces.add(token)
+        piece = piece or self._pieces.rest()
+        if not piece:
+            raise StopIteration
+        self.text += piece
+        return piece
+
+    def more(self, text: str = "", max_length: int | None = None) -> "TextStream":
+        """Goes on where the stream is, also in the middle of it.
+
+        Args:
+            text: what the model reads first, as if it had written that itself.
+            max_length: tokens to write from here on, at most; None takes the file's default.
+
+        Returns:
+            this stream.
+
+        Raises:
+            InputError: the model has ended the sequence, or an argument is out of range.
+        """
+        if self.ended:
+            raise InputError("The model has ended this sequence; begin another with stream_text.")
+        left = checked_length(self._manifest, max_length)
+        if text:
+            (text,) = checked_texts(text, "text")
+            warn_of_unknown(self._tokenizer, [text])
+            ids = encode(self._tokenizer, text, "text")
+            self._unread = np.append(self._unread, ids).astype(np.int32)
+            self._late += self._pieces.rest()
+            self._pieces = _Pieces(self._tokenizer, ids)
+        self._left, self._index = left, 0
+        return self
+
+    def _choose(self) -> int:
+        """Has the model read what it has not read yet, and returns the token it chooses after that."""
+        while len(self._unread):
+            feeds = {
+                self._read: self._unread[:1],
+                "position": np.array(self._position, np.int32),
+                "index": np.array(self._index + 1 - len(self._unread), np.int32),
+            }
+            outputs = self._run({**self._fixed, **self._states, **feeds})
+            self._states = {state.input: outputs[state.output] for state in self._manifest.states}
+            self._position += 1
+            self._unread = self._unread[1:]
+        self._unread = outputs[self._written]
+        self._index += 1
+        self.score += float(outputs["log_probability"][0])
+        return int(self._unread[0])
+
+
+class _Pieces:
+    """Tokens to text as they come; part of a character waits for the rest of it."""
+
+    def __init__(self, tokenizer: Tokenizer, before: np.ndarray):
+        self._tokenizer = tokenizer
+        self._said = [int(token) for token in before[-1:]]
+        self._waiting: list[int] = []
+
+    def add(self, token: int) -> str:
+        self._waiting.append(token)
+        piece = self._piece()
+        if self._tokenizer.splits_characters and piece.endswith(REPLACEMENT):
+            return ""
+        self._said, self._waiting = [token], []
+        return piece
+
+    def rest(self) -> str:
+        piece = self._piece() if self._waiting else ""
+        self._said, self._waiting = self._waiting[-1:] or self._said, []
+        return piece
+
+    def _piece(self) -> str:
+        said = self._tokenizer.decode(self._said)
+        return self._tokenizer.decode(self._said + self._waiting)[len(said) :]
