@@ -3,6 +3,7 @@
     pip install -e ".[train-cpu]"
     python -m benchmarks.export                          # prints the tables
     python -m benchmarks.export --write docs/export.md   # and puts them between its markers
+    python -m benchmarks.export --parts sizes            # only one of them: layers, sizes (recurrent ones), durations
 
 Both files of a layer run in turn in one process, with the same session options, on 8 sequences of 64 steps (128 units).
 """
@@ -19,8 +20,9 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,6 +32,7 @@ import numpy as np
 THREADS = 2
 SIZES = ((8, 64), (1, 64), (3, 17))  # batch and time; the first is timed
 TOLERANCE = 1e-4
+PARTS = ("layers", "sizes", "durations")
 OPENINGS, LEAST_TURNS, BURST, SLOW = 4, 5, 5, 0.02  # of a file; of an opening; runs in a turn; one run if it is slow, s
 LOOPS = ("Loop", "Scan")
 TELLING = (  # the operators that a table names, the most telling first
@@ -71,12 +74,28 @@ class Outcome:
         return [error, _operators(self.operators or {}), f"{self.milliseconds:.3f}" if self.works else ""]
 
 
+@dataclass
+class Contestant:
+    """A file, what to run it on, and how it does."""
+
+    outcome: Outcome
+    file: bytes | None
+    arrays: list[np.ndarray]
+
+
 def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
     """Exports a model both ways and runs the files in turn.
 
     Returns:
         Keras' outcome, ours, and the median of (Keras' time / ours), turn by turn.
     """
+    stock, ours = exported(build, SIZES)
+    ratio = take_turns([stock, ours], seconds)
+    return stock.outcome, ours.outcome, ratio
+
+
+def exported(build: Callable, sizes: Sequence[tuple[int, int]]) -> tuple[Contestant, Contestant]:
+    """Keras' file of a model and ours, checked at some sizes (batch and time), to be run at the first."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -86,13 +105,12 @@ def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
     for weight in model.weights:
         if keras.backend.is_float_dtype(weight.dtype) and not np.std(weight):  # zeros and ones would hide mistakes
             weight.assign(weight + np.abs(random.normal(scale=0.05, size=weight.shape)))
-    cases = [_draw(model, random, *sizes) for sizes in SIZES]
+    cases = [_draw(model, random, *size) for size in sizes]
     expected = [_run_keras(model, case) for case in cases]
     with tempfile.TemporaryDirectory() as folder:
-        stock, stock_file = _attempt(_export_stock, model, Path(folder) / "stock.onnx", cases, expected)
-        ours, our_file = _attempt(_export_ours, model, Path(folder) / "ours.onnx", cases, expected)
-    ratio = _take_turns(((stock, stock_file), (ours, our_file)), cases[0], seconds)
-    return stock, ours, ratio if stock.works and ours.works else float("nan")
+        stock = _attempt(_export_stock, model, Path(folder) / "stock.onnx", cases, expected)
+        ours = _attempt(_export_ours, model, Path(folder) / "ours.onnx", cases, expected)
+    return stock, ours
 
 
 def _export_stock(model, path):
@@ -119,11 +137,11 @@ def _attempt(export, model, path, cases, expected):
                 outcome.error = max(outcome.error, _difference(session(case), arrays))
     except Exception as error:
         outcome.problem = _reason(error)
-        return outcome, None
-    return outcome, file
+        return Contestant(outcome, None, cases[0])
+    return Contestant(outcome, file, cases[0])
 
 
-def _session(file: bytes):
+def _session(file: bytes | None):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -135,40 +153,46 @@ def _session(file: bytes):
     return lambda arrays: session.run(None, dict(zip(names, arrays)))
 
 
-def _take_turns(contestants, case, seconds):
-    """Opens the files anew a few times, since a session keeps its luck with memory and cores."""
-    running = [(outcome, file) for outcome, file in contestants if file]
+def take_turns(contestants: Sequence[Contestant], seconds: float) -> float:
+    """Runs the files that work in turn, and notes their milliseconds.
+
+    They are opened anew a few times, since a session keeps its luck with memory and cores.
+
+    Returns:
+        the median of (the first one's time / the second's), turn by turn; NaN if one of them doesn't work.
+    """
+    running = [contestant for contestant in contestants if contestant.file]
     medians: list[list[float]] = [[] for _ in running]
     ratios = []
     for _ in range(OPENINGS if running else 0):
-        sessions = [_session(file) for _, file in running]
-        slow = any(_best(session, case, 2) > SLOW for session in sessions)
-        times: list[list[float]] = [[] for _ in sessions]
-        end = time.perf_counter() + seconds * len(sessions) / OPENINGS
+        runs = [partial(_session(contestant.file), contestant.arrays) for contestant in running]
+        slow = any(_best(run, 2) > SLOW for run in runs)
+        times: list[list[float]] = [[] for _ in runs]
+        end = time.perf_counter() + seconds * len(runs) / OPENINGS
         while time.perf_counter() < end or len(times[0]) < LEAST_TURNS:
-            for session, own in zip(sessions, times):
-                own.append(_best(session, case, 1 if slow else BURST))
+            for run, own in zip(runs, times):
+                own.append(_best(run, 1 if slow else BURST))
         for own, median in zip(times, medians):
             median.append(statistics.median(own))
-        if len(times) == 2:
-            ratios.append(statistics.median(a / b for a, b in zip(*times)))
-    for (outcome, _), own in zip(running, medians):
-        outcome.milliseconds = min(own) * 1e3
-    return statistics.median(ratios) if ratios else float("nan")
+        if len(times) > 1:
+            ratios.append(statistics.median(a / b for a, b in zip(times[0], times[1])))
+    for contestant, own in zip(running, medians):
+        contestant.outcome.milliseconds = min(own) * 1e3
+    return statistics.median(ratios) if all(c.outcome.works for c in contestants[:2]) else float("nan")
 
 
-def _best(session, case, runs: int) -> float:
+def _best(run: Callable[[], object], count: int) -> float:
     """Seconds of the quickest of some runs: others had to wait for a core that something else held."""
     times = []
-    for _ in range(runs):
+    for _ in range(count):
         start = time.perf_counter()
-        session(case)
+        run()
         times.append(time.perf_counter() - start)
     return min(times)
 
 
 def _draw(model, random, batch, length):
-    """Right-padded tokens, normal floats whose last steps are zeros in some rows, masks with holes."""
+    """Right-padded tokens, normal floats whose last steps are zeros in some rows, masks with holes; one row is full."""
     arrays = []
     for spec in model.inputs:
         shape = tuple(batch if i == 0 else length if size is None else size for i, size in enumerate(spec.shape))
@@ -180,6 +204,7 @@ def _draw(model, random, batch, length):
             array = random.normal(size=shape)
         if spec.dtype != "bool" and len(shape) > 1 and spec.shape[1] is None:
             lengths = random.integers(1, shape[1] + 1, batch)
+            lengths[0] = shape[1]
             array *= (np.arange(shape[1]) < lengths[:, None]).reshape(shape[:2] + (1,) * (len(shape) - 2))
         arrays.append(array.astype(spec.dtype))
     return arrays
@@ -308,18 +333,27 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="PATTERN", help='layers that match, such as "Recurrent: GRU"')
     parser.add_argument("--seconds", type=float, default=0.5, help="to run each file for")
     parser.add_argument("--rounds", type=int, default=5, help="of the durations")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file with the markers")
     arguments = parser.parse_args()
-    from benchmarks.first_use import durations
-    from benchmarks.turns import machine
-
-    parts = {"layers": f"{machine()}; {THREADS} threads\n\n{table(arguments.only, arguments.seconds)}"}
-    if arguments.rounds:
-        parts["durations"] = durations(arguments.rounds)
-    for name, text in parts.items():
+    for name in arguments.parts:
+        text = _part(name, arguments)
         print(text, end="\n\n")
         if arguments.write:
             insert(arguments.write, name, text)
+
+
+def _part(name: str, arguments: argparse.Namespace) -> str:
+    from benchmarks import first_use, recurrent_sizes
+    from benchmarks.turns import machine
+
+    if name == "durations":
+        return first_use.durations(arguments.rounds)
+    if name == "sizes":
+        rows = recurrent_sizes.table(arguments.seconds)
+    else:
+        rows = table(arguments.only, arguments.seconds)
+    return f"{machine()}; {THREADS} threads\n\n{rows}"
 
 
 def insert(path: Path, name: str, text: str) -> None:
