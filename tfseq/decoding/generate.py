@@ -105,6 +105,15 @@ def _strategy(strategy, settings, model):
         if name not in names:
             raise InputError(f"{type(strategy).__name__} has no setting {name!r}; it has {', '.join(names)}.")
     strategy = replace(strategy, **settings)
+    check_strategy(strategy, model)
+    return strategy
+
+
+def check_strategy(strategy: Strategy, model: Generator) -> None:
+    """
+    Raises:
+        InputError: the strategy asks for what the model can't do.
+    """
     vocabulary, end = model.vocabulary_size, model.end
     if strategy.min_length and end is None:
         raise InputError(
@@ -115,7 +124,6 @@ def _strategy(strategy, settings, model):
         raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected symbols from 0 to {vocabulary - 1}.")
     if len({*strategy.forbidden, *([] if end is None else [end])}) == vocabulary:
         raise InputError(f"forbidden holds {len(strategy.forbidden)} symbols, which leaves none of {vocabulary}.")
-    return strategy
 
 
 _COMPILED: "weakref.WeakKeyDictionary[Generator, dict]" = weakref.WeakKeyDictionary()

@@ -69,10 +69,3 @@ def _with_holes(random, shape):
 
 
 _PADDINGS = (_all, _right_padded, _with_holes)
-
-
-def ragged_prompts(vocabulary_size: int, batch: int, longest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts of random lengths, padded on the right with symbols that must not matter: (batch, time), (batch,)."""
-    random = np.random.default_rng(seed)
-    prompt = random.integers(0, vocabulary_size, (batch, longest)).astype("int32")
-    return prompt, random.integers(1, longest + 1, batch).astype("int32")

@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,26 @@ import numpy as np
 import onnx
 
 import tfseq
-from tfseq.decoding.sample import Sample
-from tfseq.errors import ArtefactError, ExportError, ParityError
+from tfseq.decoding import Beam, Strategy
+from tfseq.decoding.generate import check_strategy
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.exporting import parity
+from tfseq.exporting.alphabet import Run
 from tfseq.exporting.axes import output_specs
 from tfseq.exporting.chunk_parity import require_causal
+from tfseq.exporting.code_points import code_points_of
 from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
+from tfseq.exporting.generation import attention_width, decoding_json, generated_specs, generation_signature
 from tfseq.exporting.passes import CONVERTED, count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
 from tfseq.exporting.samples import as_list, feeds
 from tfseq.exporting.saved_model import load_signatures, write_saved_model
-from tfseq.exporting.signature import GENERATED, forward_signature, generation_signature
+from tfseq.exporting.signature import Signature, forward_signature
+from tfseq.exporting.step_graph import step_graph
 from tfseq.exporting.streaming import is_stateful, stream_signature
 from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
 from tfseq.runtime.session import Session
 
 LARGEST_FILE = 2**31 - 1  # of protobuf
@@ -38,8 +44,10 @@ def export(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    decode: Sample | None = None,
+    decode: Strategy | None = None,
+    attention: bool = False,
     tokenizer: Any = None,
+    code_points: bool = True,
     name: str | None = None,
     data: Any = None,
     opset: int | None = None,
@@ -56,9 +64,13 @@ def export(
         model: a Keras model on the TensorFlow backend. One that has no weights yet, or a subclassed one that was never
             called, needs samples.
         path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
-        decode: how a `tfseq.models.Generator` generates; its fields are the defaults of the file's run-time inputs. The
-            ONNX file then holds the loop (prompt to tokens); None writes the forward graph (tokens to logits).
+        decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()` or `tfseq.Beam()`, whose
+            fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
+            in, sequences, lengths and scores out. None writes the forward graph (tokens to logits).
+        attention: with `decode`, the file also gives out where each step looked in the source.
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
+        code_points: with `decode` and a character tokenizer, the graph itself reads and writes Unicode code points.
+            False has it read and write symbols, as other tokenizers do.
         name: of the artefact; the file's name if None.
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
@@ -67,8 +79,9 @@ def export(
             what the model takes (an array, a list or a dictionary of arrays), or several of these.
         verify: False leaves the comparison out, and the file says so.
         streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
-            states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. False
-            writes the graph of whole sequences, each from its first state. None streams if a layer is `stateful=True`.
+            states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
+            `decode`, of one symbol, which it chooses, for `tfseq.runtime.Model.stream_text`. False writes the graph of
+            whole sequences, each from its first state. None streams if a layer is `stateful=True`.
         progress: is told each step, in a word.
 
     Returns:
@@ -80,30 +93,35 @@ def export(
     """
     path = Path(path)
     samples = as_list(samples)
-    _check_arguments(model, path, decode, tokenizer, opset, samples)
+    _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
     require_finite_weights(model)
     exact = as_float32(model)
-    stream = _stream(exact, decode, streaming)
+    if decode is None:
+        content = _forward(exact, streaming, samples)
+    elif streaming:
+        content = _one_step(exact, decode, path, tokenizer)
+    else:
+        content = _loop(exact, decode, attention, path, tokenizer if code_points else None)
     if samples and decode is None:
-        samples = feeds(samples, stream.inputs if stream else forward_signature(exact, samples).inputs)
+        samples = feeds(samples, content.sampled)
     draft = Manifest(
         name=name or path.stem,
-        task="predict" if decode is None else "generate",
-        inputs=(),
+        task=content.task,
+        inputs=content.described.inputs,
         outputs=(),
         operators={},
         opset=opset or CONVERTED,
-        tokenizer=None if tokenizer is None else tokenizer.to_json(),
-        states=stream.states if stream else (),
-        notes=(_STATEFUL,) if stream and streaming is None else (),
-        decoding=None if decode is None else {"strategy": decode.NAME, **decode.settings},
+        tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
+        states=content.states,
+        notes=(_STATEFUL,) if content.states and streaming is None else (),
+        decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
     )
     write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
     with _replacing(path) as temporary:
-        return write(temporary, exact, decode, stream, draft, samples, verify, progress or (lambda _: None), opset)
+        return write(temporary, exact, content, draft, samples, verify, progress or (lambda _: None), opset)
 
 
 _STATEFUL = (
@@ -112,35 +130,79 @@ _STATEFUL = (
 )
 
 
-def _stream(model, decode, streaming):
-    """How the model streams, or None if it is not to."""
-    if streaming and decode is not None:
-        raise ExportError("decode and streaming exclude each other: the loop that generates keeps its own states.")
-    if not (streaming or (streaming is None and decode is None and is_stateful(model))):
-        return None
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    """What a file is to hold.
+
+    Attributes:
+        task: of the manifest.
+        signatures: by name, as a SavedModel has them; the last one is what the manifest describes, and the ONNX graph.
+        outputs: of that one, from a function that runs it.
+        states: of a step graph.
+        tokenizer: of the manifest where the graph does a part of the tokenizer's work.
+        sampled: the inputs that samples are for.
+    """
+
+    task: str
+    signatures: Mapping[str, Signature]
+    outputs: Callable[[Run], tuple[TensorSpec, ...]]
+    states: tuple[StateSpec, ...] = ()
+    tokenizer: dict[str, Any] | None = None
+    sampled: Sequence[TensorSpec] = ()
+
+    @property
+    def described(self) -> Signature:
+        return list(self.signatures.values())[-1]
+
+    @property
+    def described_name(self) -> str:
+        return list(self.signatures)[-1]
+
+
+def _forward(model, streaming, samples):
+    """The model's `call`, of whole sequences or in chunks."""
+    if not (streaming or (streaming is None and is_stateful(model))):
+        signature = forward_signature(model, samples)
+        outputs = functools.partial(output_specs, signature)
+        return _Content("predict", {"serve": signature}, outputs, sampled=signature.inputs)
     stream = stream_signature(model)
     require_causal(model, stream, parity.TOLERANCE)
-    return stream
+    outputs = functools.partial(output_specs, stream.signature)
+    return _Content("predict", {"stream": stream.signature}, outputs, stream.states, sampled=stream.inputs)
 
 
-def _write_onnx(path, model, decode, stream, draft, samples, verify, progress, opset):
+def _loop(model, decode, attention, path, tokenizer):
+    """The whole generation."""
+    codes = None if tokenizer is None else code_points_of(tokenizer, model.vocabulary_size)
+    signatures = {"generate": generation_signature(model, decode, attention, codes)}
+    if path.suffix != ".onnx":
+        signatures = {"serve": forward_signature(model), **signatures}
+
+    def outputs(run):
+        return generated_specs(attention_width(run, model, decode) if attention else None)
+
+    return _Content("generate", signatures, outputs, tokenizer=None if codes is None else codes.to_json())
+
+
+def _one_step(model, decode, path, tokenizer):
+    """One symbol of a generation. Its symbols are symbols: who runs it reads back what it wrote, its end too."""
+    step = step_graph(model, decode)
+    return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, step.states)
+
+
+def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     progress("converting")
-    if stream:
-        signature = stream.signature
-    else:
-        signature = forward_signature(model) if decode is None else generation_signature(model, type(decode))
     notes = list(draft.notes)
-    graph = to_onnx(signature.function, signature.inputs, opset, notes)
+    graph = to_onnx(content.described.function, content.described.inputs, opset, notes)
     _save(graph, path)
     try:
         run = Session(path).run
     except ArtefactError as error:
         raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
-    outputs = (GENERATED,) if decode else output_specs(signature, run)
+    outputs = content.outputs(run)
     name_axes(graph.graph.output, outputs)
     manifest = dataclasses.replace(
         draft,
-        inputs=signature.inputs,
         outputs=outputs,
         operators=count_operators(graph.graph),
         opset=next(declared.version for declared in graph.opset_import if not declared.domain),
@@ -154,23 +216,23 @@ def _write_onnx(path, model, decode, stream, draft, samples, verify, progress, o
     return manifest
 
 
-def _write_saved_model(path, model, decode, stream, draft, samples, verify, progress, opset):
+def _write_saved_model(path, model, content, draft, samples, verify, progress, opset):
     progress("tracing")
-    signatures = {"stream": stream.signature} if stream else {"serve": forward_signature(model)}
-    if decode is not None:
-        signatures["generate"] = generation_signature(model, type(decode))
-    write_saved_model(path, model, signatures)
-    name = "generate" if decode else next(iter(signatures))
-    described = signatures[name]
-    outputs = (GENERATED,) if decode else output_specs(described, load_signatures(path)[name])
-    manifest = dataclasses.replace(draft, inputs=described.inputs, outputs=outputs)
+    write_saved_model(path, model, content.signatures)
+    outputs = content.outputs(load_signatures(path)[content.described_name])
+    manifest = dataclasses.replace(draft, outputs=outputs)
+    _describe(path, manifest)
     if verify:
         progress("verifying")
         manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
-    described_in = path / SAVED_MODEL_FILE
+        _describe(path, manifest)
+    return manifest
+
+
+def _describe(folder: Path, manifest: Manifest) -> None:
+    described_in = folder / SAVED_MODEL_FILE
     described_in.parent.mkdir(exist_ok=True)
     described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
-    return manifest
 
 
 @contextlib.contextmanager
@@ -208,7 +270,7 @@ def _require_parity(path: Path, model: keras.Model, samples: list) -> dict[str, 
     return report.to_json()
 
 
-def _check_arguments(model, path, decode, tokenizer, opset, samples):
+def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming):
     if not isinstance(model, keras.Model):
         raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
     if keras.backend.backend() != "tensorflow":
@@ -226,14 +288,9 @@ def _check_arguments(model, path, decode, tokenizer, opset, samples):
         raise ExportError(
             f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
         )
-    if decode is not None and not isinstance(decode, Sample):
-        raise ExportError(f"decode is {decode!r}; expected tfseq.Sample(...).")
-    if decode is not None and not isinstance(model, Generator):
-        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
-    if tokenizer is not None and isinstance(model, Generator) and tokenizer.vocabulary_size != model.vocabulary_size:
-        raise ExportError(
-            f"The tokenizer has {tokenizer.vocabulary_size} symbols and the model {model.vocabulary_size}."
-        )
+    _check_decoding(model, decode, attention, streaming)
+    if tokenizer is not None and isinstance(model, Generator):
+        _check_tokenizer(tokenizer, model)
     if not path.parent.is_dir():
         raise ExportError(f"There is no folder {path.parent}; create it first.")
     if path.suffix == ".onnx" and path.is_dir():
@@ -245,3 +302,38 @@ def _check_arguments(model, path, decode, tokenizer, opset, samples):
     size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
     if path.suffix == ".onnx" and size > LARGEST_FILE:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")
+
+
+def _check_decoding(model, decode, attention, streaming):
+    if decode is None:
+        if attention:
+            raise ExportError("attention is what a loop that generates looked at; it needs decode.")
+        return
+    if not isinstance(decode, Strategy):
+        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+    if not isinstance(model, Generator):
+        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
+    try:
+        check_strategy(decode, model)
+    except InputError as error:
+        raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
+    if attention and type(model).step_with_attention is Generator.step_with_attention:
+        raise ExportError(f"{type(model).__name__} has no attention to give out: it defines no step_with_attention.")
+    if streaming and attention:
+        raise ExportError("A graph of one step gives out no attention; export with streaming=False.")
+    if streaming and isinstance(decode, Beam):
+        raise ExportError(
+            "A beam search knows its first symbol only when it is done, so it can't stream: use tfseq.Greedy() or "
+            "tfseq.Sample(), or streaming=False."
+        )
+
+
+def _check_tokenizer(tokenizer, model):
+    if tokenizer.vocabulary_size != model.vocabulary_size:
+        raise ExportError(
+            f"The tokenizer has {tokenizer.vocabulary_size} symbols and the model {model.vocabulary_size}."
+        )
+    for name in ("start", "end"):
+        theirs, own = getattr(tokenizer, name, None), getattr(model, name)
+        if None not in (theirs, own) and theirs != own:
+            raise ExportError(f"The tokenizer's {name} is symbol {theirs}, and the model's is {own}.")

@@ -44,9 +44,10 @@ class TokenCheck:
     Attributes:
         name: what was compared.
         of, against: the two that were.
-        sequences: how many, over temperatures, top-k values, seeds and ragged prompts.
-        identical: how many agree in every token.
-        ties: how many part where the model itself scores both tokens the same, up to the tolerance of its logits.
+        sequences: how many, over settings and ragged batches of prompts or sources.
+        identical: how many agree in every token and in their end.
+        ties: how many part where the model itself scores both tokens the same, up to the tolerance of its logits; of a
+            beam search, how many are as good as the one they should be.
         where: the first difference that is no tie.
     """
 

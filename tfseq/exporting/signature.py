@@ -1,24 +1,23 @@
 """What a model takes and gives, by name: the function that an exporter traces."""
 
-import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from unittest import mock
 
 import keras
 import numpy as np
 
-from tfseq.decoding.loop import decode
 from tfseq.errors import ExportError
 from tfseq.exporting.call_forms import call_form
+from tfseq.exporting.portability import portable
+from tfseq.exporting.sources import source_specs, source_symbols
 from tfseq.exporting.symbols import symbol_counts
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
 TOKENS = TensorSpec("tokens", "int32", ("batch", "time"))  # what a language model reads
-GENERATED = TensorSpec("tokens", "int32", ("batch", "new_tokens"))
+TARGET = TensorSpec("target", "int32", ("batch", "time"))  # what an encoder-decoder does
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
     if isinstance(model, Generator):
         if not model.built:
             raise ExportError(f"{type(model).__name__} has no weights yet; build it or call it on some data.")
-        return Signature((TOKENS,), _generator_call(model), model.vocabulary_size)
+        return _generator_signature(model)
     form = call_form(model, samples)
     if model not in _EXAMINED:
         _EXAMINED[model] = _examined(model, form)
@@ -79,52 +78,29 @@ def _examined(model, form):
 
 def _call(model, form, inputs):
     def function(**tensors):
-        with _portable(model):
+        with portable(model):
             outputs = form.call(model, [tensors[spec.name] for spec in inputs])
         return _named_outputs(model, outputs, {spec.name for spec in inputs})
 
     return function
 
 
-def generation_signature(model: Generator, strategy, return_logits: bool = False) -> Signature:
-    """The loop of `tfseq.decoding`, its settings as run-time inputs."""
+def _generator_signature(model):
+    """Teacher forcing: the logits after each symbol, of the sources too where there are any."""
+    if model.start is None:
 
-    def function(prompt, prompt_length, new_tokens, **settings):
-        memory = model.encode()
-        outputs = decode(model, strategy, prompt, prompt_length, new_tokens, settings, memory, return_logits)
-        return dict(zip(("tokens", "logits"), outputs)) if return_logits else {"tokens": outputs}
+        def function(tokens):
+            with portable(model):
+                return {"logits": model(tokens, training=False)}
 
-    inputs = (
-        TensorSpec("prompt", "int32", ("batch", "time")),
-        TensorSpec("prompt_length", "int32", ("batch",)),
-        TensorSpec("new_tokens", "int32", ()),
-        *(TensorSpec(name, dtype, ()) for name, dtype in strategy.DTYPES.items()),
-    )
-    return Signature(inputs, function, model.vocabulary_size)
+        return Signature((TOKENS,), function, model.vocabulary_size)
 
+    def function_of_sources(**tensors):
+        with portable(model):
+            return {"logits": model(tensors, training=False)}
 
-def _generator_call(model):
-    def call(tokens):
-        with _portable(model):
-            return {"logits": model(tokens, training=False)}
-
-    return call
-
-
-@contextlib.contextmanager
-def _portable(model: keras.Model) -> Iterator[None]:
-    """Without what a file can't hold.
-
-    Keras traces cuDNN's operators where it sees a GPU; no other machine could run them. Stateful layers write their
-    states into variables; here each call starts from zeros.
-    """
-    with contextlib.ExitStack() as patches:
-        for layer in model._flatten_layers():
-            if hasattr(layer, "use_cudnn"):
-                patches.enter_context(mock.patch.object(layer, "use_cudnn", False))
-            if isinstance(layer, keras.layers.RNN) and layer.stateful:
-                patches.enter_context(mock.patch.object(layer, "stateful", False))
-        yield
+    symbols = {**source_symbols(model), TARGET.name: model.vocabulary_size}
+    return Signature((*source_specs(model), TARGET), function_of_sources, symbols)
 
 
 def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
