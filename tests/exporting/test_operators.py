@@ -73,6 +73,37 @@ def test_functions_that_onnx_lacks(tmp_path, function, expected):
     )
 
 
+@pytest.mark.parametrize("function", [ops.cross, tf.linalg.cross])
+def test_cross_products_over_free_axes(tmp_path, function):
+    pairs = normal(3, 17, 6)
+    output, _ = run(tmp_path, lambda x: function(x[..., :3], x[..., 3:]), pairs, shape=("free", 6))
+    assert np.allclose(output, np.cross(pairs[..., :3], pairs[..., 3:]), atol=1e-6)
+
+
+def test_cross_products_in_the_plane_and_with_one_vector_for_all(tmp_path):
+    x, axis = normal(3, 17, 2), np.array([1.0, -2.0, 0.5], "float32")
+    output, _ = run(tmp_path, lambda x: ops.cross(x, x[..., ::-1]), x, shape=("free", 2))
+    assert np.allclose(output, x[..., 0] ** 2 - x[..., 1] ** 2, atol=1e-6)
+    x = normal(3, 17, 3)
+    output, _ = run(tmp_path, lambda x: ops.cross(axis, x), x, shape=("free", 3))
+    assert np.allclose(output, np.cross(axis, x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("a", "b"), [((None, 1, 5), (None, 5)), ((None, 4), (None, 4)), ((None, 1), (None, 7))])
+def test_shapes_broadcast_to_each_other(a, b):
+    def function(x, y):
+        return {"shape": tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(y))}
+
+    specs = [
+        TensorSpec(name, "float32", tuple(f"{name}{i}" if size is None else size for i, size in enumerate(shape)))
+        for name, shape in (("x", a), ("y", b))
+    ]
+    session = onnxruntime.InferenceSession(to_onnx(function, specs, None).SerializeToString())
+    for free in (1, 3):
+        x, y = (np.zeros([free if size is None else size for size in shape], "float32") for shape in (a, b))
+        assert session.run(None, {"x": x, "y": y})[0].tolist() == list(np.broadcast_shapes(x.shape, y.shape))
+
+
 def test_integers_are_divided_downwards(tmp_path):
     x = np.arange(-12, 12, dtype="int32").reshape(3, 8)
     output, _ = run(tmp_path, lambda x: (x // 5) * 100 + x % 5, x)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfseq.exporting.operators import comparisons, einsum, elementary_functions, images, integers
+from tfseq.exporting.operators import comparisons, einsum, elementary_functions, images, integers, vectors
 from tfseq.exporting.operators.complex_numbers import as_pairs
 
 __all__ = ["handlers", "rewriters"]
@@ -11,7 +11,7 @@ __all__ = ["handlers", "rewriters"]
 
 def handlers() -> dict[str, Any]:
     """For `custom_op_handlers` of tf2onnx."""
-    ideas = (comparisons, einsum, elementary_functions, images, integers)
+    ideas = (comparisons, einsum, elementary_functions, images, integers, vectors)
     return {name: (handler, []) for idea in ideas for name, handler in idea.HANDLERS.items()}
 
 
