@@ -1,0 +1,179 @@
+/** Texts to a generation graph and back: prompts to continuations, sources to what they become. */
+
+import { InputError } from "./errors.js";
+import { describe, quote } from "./manifest.js";
+import { Tensor, bind } from "./tensors.js";
+
+/** @typedef {import("./manifest.js").Manifest} Manifest */
+/** @typedef {import("./manifest.js").TensorSpec} TensorSpec */
+/** @typedef {import("./characters.js").Tokenizer} Tokenizer */
+
+/**
+ * One text that a model wrote, and what the file says about it.
+ *
+ * @typedef {object} Generation
+ * @property {string} text the continuation of a prompt, or what a source became
+ * @property {number[]} tokens its token ids (code points where the file reads those); the end is not among them
+ * @property {number | null} score the sum of the log-probabilities of the tokens and the end, by a beam divided by its
+ *   length penalty; null if the file does not say
+ * @property {number[][] | null} attention where each token looked in the source, (length, sourceTime); null if the file
+ *   does not say
+ */
+
+/**
+ * What a batch reads.
+ *
+ * @typedef {object} Reading
+ * @property {Record<string, Tensor>} feeds by input name
+ * @property {number} rows how many
+ * @property {number[][]} before the token ids that each continuation follows on; none for sources
+ * @property {number[] | null} widths tokens of each text; null for other sources
+ */
+
+/** Whether a file that generates continues a prompt; otherwise it reads a source. @param {Manifest} manifest */
+export function continuesPrompts(manifest) {
+  return manifest.decoding?.start == null && sourceSpecs(manifest).length === 0;
+}
+
+/** The inputs that a file that generates encodes before it writes. @param {Manifest} manifest */
+function sourceSpecs({ task, inputs, states }) {
+  const other = ["prompt", "prompt_length", ...states.map((state) => state.input)];
+  const read = task === "stream_generate" ? inputs.slice(1) : inputs; // the first is the token
+  return read.filter((spec) => spec.shape.length > 0 && !other.includes(spec.name));
+}
+
+/** The name of the input that takes text as token ids; undefined if there is none. @param {Manifest} manifest */
+function textSource(manifest) {
+  if (continuesPrompts(manifest)) return "prompt";
+  const [source, ...more] = sourceSpecs(manifest);
+  return more.length === 0 && source.dtype === "int32" && source.shape.length === 2 ? source.name : undefined;
+}
+
+/**
+ * What a file that generates reads, as its graph takes it; warns of what the model never saw.
+ *
+ * @param {Manifest} manifest
+ * @param {Tokenizer} tokenizer
+ * @param {any} given a text or an array of them; for a file that reads no text an array, or arrays by name
+ * @returns {Reading}
+ * @throws {InputError} it is not what the file reads
+ */
+export function read(manifest, tokenizer, given) {
+  const name = textSource(manifest);
+  if (name === undefined) return readArrays(sourceSpecs(manifest), given);
+  const what = name === "prompt" ? "prompt" : "source";
+  const texts = checkedTexts(given, what);
+  warnOfUnknown(tokenizer, texts);
+  const encoded = texts.map((text) => encode(tokenizer, text, what));
+  const widths = encoded.map((ids) => ids.length);
+  const time = Math.max(...widths);
+  const padded = new Int32Array(texts.length * time); // (batch, time)
+  encoded.forEach((ids, row) => padded.set(ids, row * time));
+  /** @type {Record<string, Tensor>} */
+  const feeds = { [name]: new Tensor("int32", padded, [texts.length, time]) };
+  if (what === "prompt") feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [texts.length]);
+  return { feeds, rows: texts.length, before: what === "prompt" ? encoded : texts.map(() => []), widths };
+}
+
+/**
+ * The token ids of a prompt or source.
+ *
+ * @param {Tokenizer} tokenizer
+ * @param {string} text
+ * @param {string} what "prompt", "source" or "text"
+ * @throws {InputError} there are none
+ */
+export function encode(tokenizer, text, what) {
+  const ids = tokenizer.encode(text);
+  if (what === "source") ids.push(...tokenizer.append);
+  if (ids.length === 0) {
+    throw new InputError(`The tokenizer makes no token of the ${what} ${quote(text)}; give a longer text.`);
+  }
+  return ids;
+}
+
+/**
+ * An array of texts, of a text or several.
+ *
+ * @param {any} given
+ * @param {string} what "prompt", "source" or "text"
+ * @returns {string[]}
+ * @throws {InputError} it is something else, or a text is empty
+ */
+export function checkedTexts(given, what) {
+  const texts = typeof given === "string" ? [given] : given;
+  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
+    throw new InputError(`The ${what} is ${quote(given)}; expected a text, or an array of texts.`);
+  }
+  if (texts.length === 0) throw new InputError(`There is no ${what}; expected a text, or an array of texts.`);
+  if (texts.includes("")) {
+    const capital = what[0].toUpperCase() + what.slice(1);
+    const which = texts === given ? `${capital} ${texts.indexOf("")}` : `The ${what}`;
+    throw new InputError(`${which} is empty; give at least one character.`);
+  }
+  return texts;
+}
+
+const NAMED = 20;
+
+/** Names what the model never saw, in one warning. @param {Tokenizer} tokenizer @param {string[]} texts */
+export function warnOfUnknown(tokenizer, texts) {
+  const unknown = [...new Set(texts.flatMap((text) => tokenizer.unknown(text)))];
+  if (unknown.length === 0) return;
+  const named = unknown.slice(0, NAMED).map(quote).join(", ") + (unknown.length > NAMED ? " and more" : "");
+  const message = `The model never saw ${named} and reads each as its unknown symbol.`;
+  if (typeof process !== "undefined" && process.emitWarning) process.emitWarning(message, "UnknownCharacterWarning");
+  else console.warn(message);
+}
+
+/**
+ * The outputs of a generation graph as texts.
+ *
+ * @param {Tokenizer} tokenizer
+ * @param {Reading} reading what the graph read
+ * @param {Record<string, Tensor>} outputs `tokens` (batch, newTime), and `lengths` (batch,), `scores` (batch,) and
+ *   `attention` (batch, newTime, sourceTime) where the graph has them
+ * @returns {Generation[]}
+ */
+export function written(tokenizer, reading, outputs) {
+  const { tokens, lengths, scores, attention } = outputs;
+  const [rows, time] = tokens.dims;
+  return Array.from({ length: rows }, (_, row) => {
+    const length = lengths ? lengths.data[row] : time;
+    /** @type {number[]} */
+    const ids = Array.from(tokens.data.slice(row * time, row * time + length));
+    let weights = null;
+    if (attention) {
+      const width = attention.dims[2]; // a graph may add to what it read, such as an end
+      const real = reading.widths ? width - (Math.max(...reading.widths) - reading.widths[row]) : width;
+      weights = ids.map((_, i) => {
+        const first = (row * time + i) * width;
+        return /** @type {number[]} */ (Array.from(attention.data.slice(first, first + real)));
+      });
+    }
+    const text = continuation(tokenizer, reading.before[row], ids);
+    return { text, tokens: ids, score: scores ? scores.data[row] : null, attention: weights };
+  });
+}
+
+/** The text of tokens that follow others; tokenizers of words may put a space between the two. */
+function continuation(/** @type {Tokenizer} */ tokenizer, /** @type {number[]} */ before, /** @type {number[]} */ ids) {
+  if (ids.length === 0) return "";
+  const context = before.slice(-1);
+  const text = tokenizer.decode([...context, ...ids]);
+  const said = tokenizer.decode(context);
+  return text.startsWith(said) ? text.slice(said.length) : text;
+}
+
+/** @param {TensorSpec[]} specs @param {any} given @returns {Reading} */
+function readArrays(specs, given) {
+  const wanted = specs.map(describe).join(", ");
+  if (typeof given === "string" || (Array.isArray(given) && given.some((item) => typeof item === "string"))) {
+    throw new InputError(`This file reads no text; expected arrays: ${wanted}.`);
+  }
+  const isOne = Array.isArray(given) || ArrayBuffer.isView(given) || (given && "data" in given && "dims" in given);
+  if (isOne && specs.length > 1) throw new InputError(`Got one array; expected ${specs.length}: ${wanted}.`);
+  const feeds = bind(specs, isOne ? { [specs[0].name]: given } : given);
+  const rows = Object.values(feeds)[0].dims[0];
+  return { feeds, rows, before: Array.from({ length: rows }, () => []), widths: null };
+}

@@ -1,0 +1,7 @@
+/** Runs files that `tfseq.export` wrote, in Node and in browsers. */
+
+export { ArtefactError, InputError, TfseqError } from "./errors.js";
+export { Model, load } from "./model.js";
+export { Chunks } from "./states.js";
+export { Tensor } from "./tensors.js";
+export { TextStream } from "./text_stream.js";

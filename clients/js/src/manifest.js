@@ -1,0 +1,124 @@
+/** The manifest of an artefact: everything needed to run an ONNX file and to judge it, kept inside the file. */
+
+import { ArtefactError } from "./errors.js";
+
+const METADATA_KEY = "tfseq";
+const FORMAT = 1;
+const TASKS = ["predict", "generate", "stream_generate"];
+
+/**
+ * One input or output.
+ *
+ * @typedef {object} TensorSpec
+ * @property {string} name
+ * @property {string} dtype NumPy's name of its type, such as "int32"
+ * @property {(number | string)[]} shape one entry per axis: its size, or its name where any size is taken
+ */
+
+/**
+ * One state of an artefact that reads sequences in pieces.
+ *
+ * @typedef {object} StateSpec
+ * @property {string} input name of the input that takes it, (batch, ...)
+ * @property {string} output name of the output that gives it afterwards
+ * @property {any} initial at the beginning: one number for every element, or nested arrays without the batch axis
+ */
+
+/**
+ * What an artefact is, how to run it, where it comes from and how it was verified.
+ *
+ * @typedef {object} Manifest
+ * @property {string} name what its maker called it
+ * @property {"predict" | "generate" | "stream_generate"} task
+ * @property {TensorSpec[]} inputs
+ * @property {TensorSpec[]} outputs
+ * @property {Record<string, number>} operators how often each operator occurs
+ * @property {number} opset
+ * @property {Record<string, any> | null} tokenizer
+ * @property {Record<string, any> | null} decoding the strategy, and the defaults of the settings
+ * @property {Record<string, any>} provenance
+ * @property {StateSpec[]} states
+ * @property {string[]} notes
+ * @property {Record<string, any> | null} parity
+ * @property {Record<string, any> | null} quantization
+ * @property {number} format
+ */
+
+/**
+ * @param {Map<string, string>} metadata of an ONNX file
+ * @returns {Manifest}
+ * @throws {ArtefactError} there is no manifest, it is damaged, or of a newer format
+ */
+export function readManifest(metadata) {
+  const json = metadata.get(METADATA_KEY);
+  if (json === undefined) {
+    throw new ArtefactError("There is no tfseq manifest in it. Export the model with tfseq.export.");
+  }
+  let value;
+  try {
+    value = JSON.parse(asJavaScriptReadsIt(json));
+  } catch {
+    throw new ArtefactError("The manifest is damaged: it is not JSON.");
+  }
+  if (!isObject(value)) throw new ArtefactError("The manifest is damaged: expected a JSON object.");
+  if (!Number.isInteger(value.format)) throw new ArtefactError("The manifest is damaged: it states no format.");
+  if (value.format > FORMAT) {
+    throw new ArtefactError(
+      `The manifest has format ${value.format}, and this tfseq reads up to ${FORMAT}. Upgrade tfseq to run it.`,
+    );
+  }
+  const missing = Object.keys(REQUIRED).filter((key) => !REQUIRED[key](value[key]));
+  if (missing.length) {
+    throw new ArtefactError(`The manifest is damaged: missing or malformed ${missing.join(", ")}.`);
+  }
+  if (!TASKS.includes(value.task)) {
+    throw new ArtefactError(`The manifest's task is ${quote(value.task)}; this tfseq runs ${TASKS.join(", ")}.`);
+  }
+  const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null };
+  const manifest = { ...optional, ...value, states: value.states ?? [], notes: value.notes ?? [] };
+  for (const spec of [...manifest.inputs, ...manifest.outputs]) {
+    if (!isObject(spec) || !isString(spec.name) || !isString(spec.dtype) || !Array.isArray(spec.shape)) {
+      throw new ArtefactError(
+        `The manifest describes a tensor as ${JSON.stringify(spec)}; expected name, dtype, shape.`,
+      );
+    }
+  }
+  for (const state of manifest.states) {
+    if (!isObject(state) || !isString(state.input) || !isString(state.output) || !("initial" in state)) {
+      throw new ArtefactError(
+        `The manifest describes a state as ${JSON.stringify(state)}; expected input, output, initial.`,
+      );
+    }
+  }
+  return manifest;
+}
+
+/** @param {TensorSpec} spec */
+export function describe(spec) {
+  return `${spec.name} ${spec.dtype} (${spec.shape.join(", ")})`;
+}
+
+/** @param {any} value @returns {string} a value as messages show it */
+export function quote(value) {
+  if (typeof value === "bigint") return String(value);
+  return (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? String(value);
+}
+
+const isString = (/** @type {any} */ value) => typeof value === "string";
+const isObject = (/** @type {any} */ value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** @type {Record<string, (value: any) => boolean>} */
+const REQUIRED = {
+  name: isString,
+  task: isString,
+  inputs: Array.isArray,
+  outputs: Array.isArray,
+  operators: isObject,
+  opset: Number.isInteger,
+};
+
+/** Python writes NaN and Infinity, which JSON does not know; strings are left alone. @param {string} json */
+function asJavaScriptReadsIt(json) {
+  const words = { NaN: "null", Infinity: "1e999", "-Infinity": "-1e999" };
+  return json.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/gs, (word) => words[word] ?? word);
+}

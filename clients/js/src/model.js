@@ -1,0 +1,215 @@
+/** An exported file, ready to run. */
+
+import { ArtefactError, InputError } from "./errors.js";
+import { read, written } from "./generation.js";
+import { readManifest } from "./manifest.js";
+import { readMetadata } from "./metadata.js";
+import { Session } from "./session.js";
+import { checkedLength, checkedSettings, lengthName } from "./settings.js";
+import { Chunks } from "./states.js";
+import { Tensor, bind, isKnown, zeros } from "./tensors.js";
+import { TextStream } from "./text_stream.js";
+import { loadTokenizer } from "./tokenizers.js";
+
+/** @typedef {import("./generation.js").Generation} Generation */
+/** @typedef {import("./manifest.js").Manifest} Manifest */
+/** @typedef {import("./characters.js").Tokenizer} Tokenizer */
+
+/**
+ * Settings of a generation, those that the file has; what is left out takes the file's default.
+ *
+ * @typedef {object} Settings
+ * @property {number} [maxLength] tokens to write, at most
+ * @property {number} [minLength] tokens before the text may end
+ * @property {number} [temperature] 0 takes the likeliest token, 1 samples from the model's distribution
+ * @property {number} [topK] samples among the likeliest `topK` tokens; 0 among all
+ * @property {number} [topP] samples among the likeliest tokens that together have this probability; 1 among all
+ * @property {number} [seed] the same seed gives the same text
+ * @property {number} [lengthPenalty] of a beam; 0 likes short texts, 1 or more longer ones
+ * @property {number} [repetitionPenalty] above 1 avoids tokens that the row has read or written
+ */
+
+/** One artefact: an ONNX graph and the manifest that says how to run it. Made by `load`. */
+export class Model {
+  /**
+   * @param {string} name for messages
+   * @param {Manifest} manifest
+   * @param {Tokenizer | null} tokenizer
+   * @param {Session} session
+   */
+  constructor(name, manifest, tokenizer, session) {
+    this.#name = name;
+    this.#session = session;
+    /** The file's task, signature, decoding defaults, provenance and parity report. */
+    this.manifest = manifest;
+    /** Text to token ids and back; null if the model reads no text. */
+    this.tokenizer = tokenizer;
+  }
+
+  #name;
+  #session;
+
+  /**
+   * Runs the graph on its inputs.
+   *
+   * @param {Record<string, any>} named one per input of `manifest.inputs`: a number, nested arrays, a typed array if
+   *   all axes but one are known, or {data, dims}. Types are cast where no value changes.
+   * @returns {Promise<Record<string, Tensor>>} the outputs by name
+   * @throws {InputError} a name, type, rank or size does not fit the signature
+   */
+  async predict(named) {
+    return this.#session.run(bind(this.manifest.inputs, named));
+  }
+
+  /**
+   * Continues a text, or each of several; or writes what each source becomes, such as its translation.
+   *
+   * @param {any} given the prompt of a language model, or the source of an encoder-decoder: a text, or an array of
+   *   texts, at least one character each. For a model that reads no text an array of several, (batch, ...), or an
+   *   object of arrays by name.
+   * @param {Settings & {details?: boolean}} [options] settings of the file; `details` also returns scores, tokens and,
+   *   where the file has it, attention
+   * @returns {Promise<any>} the continuation without the prompt, or what the source became; an array of them for an
+   *   array. With `details` a `Generation` in place of each text.
+   * @throws {InputError} the file does not generate text, a text is empty, or the file has no such setting; a number is
+   *   out of range
+   */
+  async generate(given, { maxLength, details = false, ...settings } = {}) {
+    const tokenizer = this.#writer("generate");
+    const length = checkedLength(this.manifest, maxLength);
+    const chosen = checkedSettings(this.manifest, settings);
+    const reading = read(this.manifest, tokenizer, given);
+    const limit = new Tensor("int32", Int32Array.of(length), []);
+    const outputs =
+      length === 0
+        ? { tokens: zeros("int32", [reading.rows, 0]) }
+        : await this.#session.run({ ...reading.feeds, [lengthName(this.manifest)]: limit, ...chosen });
+    const generations = written(tokenizer, reading, outputs);
+    const results = details ? generations : generations.map(({ text }) => text);
+    return typeof given === "string" ? results[0] : results;
+  }
+
+  /**
+   * `generate` for one text, piece by piece as it is written: for files of one step (`streaming=True`).
+   *
+   * @param {any} given as `generate` takes it
+   * @param {Settings} [settings]
+   * @returns {TextStream} to loop over with `for await`; its pieces together are what `generate` returns
+   * @throws {InputError} the file is not exported for streaming, or as `generate` does
+   */
+  stream(given, settings = {}) {
+    const tokenizer = this.#writer("stream_generate");
+    return new TextStream(this.manifest, tokenizer, (feeds) => this.#session.run(feeds), given, settings);
+  }
+
+  /**
+   * A sequence of arrays to read chunk by chunk, from its beginning.
+   *
+   * @returns {Chunks}
+   * @throws {InputError} the file reads whole sequences
+   */
+  chunks() {
+    if (this.manifest.task === "stream_generate") {
+      throw new InputError(`${this.#name} generates step by step; call stream.`);
+    }
+    if (this.manifest.states.length === 0) {
+      throw new InputError(`${this.#name} has no states to keep; export the model with streaming=True.`);
+    }
+    return new Chunks(this.manifest, (feeds) => this.#session.run(feeds));
+  }
+
+  /** Frees the memory of the graph; the model can't be used afterwards. */
+  async release() {
+    await this.#session.release();
+  }
+
+  /** The tokenizer of a file that does this task. @param {"generate" | "stream_generate"} task */
+  #writer(task) {
+    if (this.manifest.task !== task) {
+      throw new InputError(`${this.#name} ${OTHER_TASK[task][this.manifest.task]}`);
+    }
+    if (this.tokenizer === null) {
+      throw new InputError(`${this.#name} has no tokenizer to read and write text with; call predict with token ids.`);
+    }
+    return this.tokenizer;
+  }
+}
+
+/** @type {Record<string, Record<string, string>>} */
+const OTHER_TASK = {
+  generate: {
+    predict: "predicts and does not generate; export the model with decode=tfseq.Sample().",
+    stream_generate: "generates step by step; call stream, or export the model without streaming.",
+  },
+  stream_generate: {
+    predict: "does not generate step by step; export the model with decode=tfseq.Sample(), streaming=True.",
+    generate: "generates whole texts; call generate, or export the model with streaming=True.",
+  },
+};
+
+/**
+ * Opens a file that `tfseq.export` wrote.
+ *
+ * @param {string | URL | Uint8Array | ArrayBuffer} file its path (Node), its address, or its bytes
+ * @param {import("./session.js").SessionOptions} [options]
+ * @returns {Promise<Model>}
+ * @throws {ArtefactError} the file is missing, is no ONNX file, is damaged, or has no manifest
+ * @throws {InputError} there is no such backend
+ */
+export async function load(file, options = {}) {
+  const isBytes = file instanceof Uint8Array || file instanceof ArrayBuffer;
+  const name = isBytes ? "The file" : String(file);
+  const bytes = isBytes ? new Uint8Array(file) : await readBytes(file);
+  try {
+    const manifest = readManifest(readMetadata(bytes));
+    const tokenizer = manifest.tokenizer === null ? null : await loadTokenizer(manifest.tokenizer);
+    checkTypes(manifest);
+    const session = await Session.create(bytes, options);
+    checkNames(manifest, session.inputNames);
+    return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session);
+  } catch (error) {
+    if (!(error instanceof ArtefactError)) throw error;
+    throw new ArtefactError(`${name} can't be used: ${error.message}`);
+  }
+}
+
+/** @param {string | URL} file @returns {Promise<Uint8Array>} */
+async function readBytes(file) {
+  const isPath = typeof file === "string" ? !/^[a-z][a-z0-9+.-]+:\/\//i.test(file) : file.protocol === "file:";
+  if (isPath && typeof process !== "undefined" && process.versions?.node) {
+    const files = "node:fs/promises"; // a variable, so that bundlers for browsers do not look for it
+    const { readFile } = await import(/* @vite-ignore */ /* webpackIgnore: true */ files);
+    try {
+      return new Uint8Array(await readFile(file));
+    } catch (error) {
+      const { code, message } = /** @type {any} */ (error);
+      const reasons = { ENOENT: "no such file", EISDIR: "it is a folder; expected an .onnx file" };
+      throw new ArtefactError(`Can't read ${file}: ${reasons[code] ?? message}.`);
+    }
+  }
+  let response;
+  try {
+    response = await fetch(file);
+  } catch (error) {
+    throw new ArtefactError(`Can't read ${file}: ${/** @type {Error} */ (error).message}.`);
+  }
+  if (!response.ok) throw new ArtefactError(`Can't read ${file}: status ${response.status} ${response.statusText}.`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** @param {Manifest} manifest */
+function checkTypes({ inputs }) {
+  for (const { name, dtype } of inputs) {
+    if (!isKnown(dtype)) throw new ArtefactError(`JavaScript has no type "${dtype}", which "${name}" has.`);
+  }
+}
+
+/** @param {Manifest} manifest @param {readonly string[]} names of the graph */
+function checkNames({ inputs }, names) {
+  const described = inputs.map((spec) => spec.name);
+  if ([...described].sort().join("\n") !== [...names].sort().join("\n")) {
+    throw new ArtefactError(
+      `The manifest describes the inputs ${described.join(", ")}; the graph takes ${names.join(", ")}.`,
+    );
+  }
+}

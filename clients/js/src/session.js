@@ -1,0 +1,139 @@
+/** ONNX Runtime behind errors that a user can act on. */
+
+import { ArtefactError, InputError } from "./errors.js";
+import { fromHalves, toHalves } from "./halves.js";
+import { DAMAGED } from "./metadata.js";
+import { Tensor } from "./tensors.js";
+
+const inNode = typeof process !== "undefined" && Boolean(process.versions?.node);
+const BACKENDS = {
+  node: { package: "onnxruntime-node", module: "onnxruntime-node", provider: "cpu" },
+  // what the package gives to browsers needs a browser, and its part without WebGPU is a third of the size
+  wasm: { package: "onnxruntime-web", module: inNode ? "onnxruntime-web" : "onnxruntime-web/wasm", provider: "wasm" },
+};
+
+const QUIET = { logSeverityLevel: 4 }; // what goes wrong is thrown; the log would repeat it
+
+/**
+ * How to run a graph.
+ *
+ * @typedef {object} SessionOptions
+ * @property {"node" | "wasm"} [backend] native code, which is the default in Node, or WebAssembly
+ * @property {number} [threads] of one session; with WebAssembly, of all sessions, as the first one says
+ */
+
+/** An ONNX graph, opened on the CPU. */
+export class Session {
+  /**
+   * @param {any} runtime module of ONNX Runtime
+   * @param {any} session
+   */
+  constructor(runtime, session) {
+    this.#runtime = runtime;
+    this.#session = session;
+    /** @type {readonly string[]} */
+    this.inputNames = session.inputNames;
+  }
+
+  #runtime;
+  #session;
+
+  /**
+   * @param {Uint8Array} bytes an ONNX file
+   * @param {SessionOptions} options
+   * @returns {Promise<Session>}
+   * @throws {ArtefactError} the graph is damaged, or needs a newer ONNX Runtime
+   * @throws {InputError} there is no such backend, or it is not installed
+   */
+  static async create(bytes, { backend = inNode ? "node" : "wasm", threads } = {}) {
+    if (!Object.hasOwn(BACKENDS, backend)) {
+      throw new InputError(`backend is ${JSON.stringify(backend)}; expected "node" or "wasm".`);
+    }
+    if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
+      throw new InputError(`threads is ${threads}; expected a whole number, 1 or more.`);
+    }
+    const { provider } = BACKENDS[backend];
+    const runtime = await importRuntime(backend);
+    /** @type {Record<string, any>} */
+    const options = { executionProviders: [provider], ...QUIET };
+    if (threads !== undefined) {
+      if (backend === "node") options.intraOpNumThreads = threads;
+      else runtime.env.wasm.numThreads = threads;
+    }
+    let session;
+    try {
+      session = await runtime.InferenceSession.create(bytes, options);
+    } catch (error) {
+      const version = Object.values(runtime.env.versions).at(-1);
+      if (/protobuf parsing failed/i.test(reason(error))) throw new ArtefactError(DAMAGED);
+      throw new ArtefactError(
+        `ONNX Runtime ${version} can't run it: ${reason(error)} ` +
+          `The file is damaged, or made for a newer ONNX Runtime.`,
+      );
+    }
+    return new Session(runtime, session);
+  }
+
+  /**
+   * @param {Record<string, Tensor>} feeds by input name
+   * @returns {Promise<Record<string, Tensor>>} by output name
+   * @throws {InputError} the graph can't run on these arrays
+   */
+  async run(feeds) {
+    const given = Object.entries(feeds).map(([name, tensor]) => [name, this.#toRuntime(tensor)]);
+    let outputs;
+    try {
+      outputs = await this.#session.run(Object.fromEntries(given), QUIET);
+    } catch (error) {
+      const arrays = Object.entries(feeds).map(([name, { dtype, dims }]) => `${name} ${dtype} (${dims.join(", ")})`);
+      throw new InputError(`The graph can't run on ${arrays.join(", ")}. ONNX Runtime says: ${reason(error)}`);
+    }
+    return Object.fromEntries(Object.entries(outputs).map(([name, output]) => [name, fromRuntime(output)]));
+  }
+
+  /** Frees the memory of the graph. */
+  async release() {
+    await this.#session.release();
+  }
+
+  /** @param {Tensor} tensor */
+  #toRuntime({ dtype, data, dims }) {
+    const half = dtype === "float16";
+    const Float16Array = /** @type {any} */ (globalThis).Float16Array;
+    const typed = half ? (Float16Array ? new Float16Array(data) : toHalves(data)) : data;
+    return new this.#runtime.Tensor(dtype, typed, dims);
+  }
+}
+
+/** @param {any} output of ONNX Runtime */
+function fromRuntime({ type, data, dims }) {
+  const half = type === "float16";
+  return new Tensor(
+    type,
+    half ? (data instanceof Uint16Array ? fromHalves(data) : Float32Array.from(data)) : data,
+    dims,
+  );
+}
+
+/** @param {"node" | "wasm"} backend */
+async function importRuntime(backend) {
+  const { module, package: name } = BACKENDS[backend];
+  try {
+    // by a variable, so that bundlers for browsers do not look for Node's
+    const runtime = await import(/* @vite-ignore */ /* webpackIgnore: true */ module);
+    return runtime.InferenceSession ? runtime : runtime.default;
+  } catch (error) {
+    throw new InputError(
+      `The backend "${backend}" needs the package ${name}, which can't be loaded (${reason(error)}) ` +
+        `Install it with: npm install ${name}`,
+    );
+  }
+}
+
+/** What ONNX Runtime says, without the codes before it, as a sentence on one line. @param {any} error */
+function reason(error) {
+  const line = String(error?.message ?? error)
+    .trim()
+    .split("\n")[0];
+  return `${line.replace(/^.*?ERROR_MESSAGE: /, "").replace(/\.+$/, "")}.`;
+}

@@ -1,0 +1,99 @@
+/** The run-time settings of a file that generates: those that it has, by name, within their ranges. */
+
+import { InputError } from "./errors.js";
+import { describe, quote } from "./manifest.js";
+import { Tensor, cast } from "./tensors.js";
+
+/** @typedef {import("./manifest.js").Manifest} Manifest */
+
+const INT32 = 2 ** 31;
+const MAX_LENGTH = 200; // where neither the caller nor the file says anything
+const LENGTHS = ["max_length", "new_tokens"]; // the first files that tfseq wrote say new_tokens
+
+/**
+ * What a setting does nothing at, and its range.
+ *
+ * @type {Record<string, {neutral: number, low: number, high: number, above?: boolean}>}
+ */
+const KNOWN = {
+  min_length: { neutral: 0, low: 0, high: INT32 - 1 },
+  temperature: { neutral: 1, low: 0, high: Infinity },
+  top_k: { neutral: 0, low: 0, high: INT32 - 1 },
+  top_p: { neutral: 1, low: 0, high: 1, above: true },
+  seed: { neutral: 0, low: -INT32, high: INT32 - 1 },
+  length_penalty: { neutral: 1, low: -Infinity, high: Infinity },
+  repetition_penalty: { neutral: 1, low: 0, high: Infinity, above: true },
+};
+
+/** What a generation graph calls the number of new tokens. @param {Manifest} manifest */
+export function lengthName({ inputs }) {
+  return LENGTHS.find((name) => inputs.some((spec) => spec.name === name)) ?? LENGTHS[0];
+}
+
+/**
+ * A scalar for each setting of a file: the given one, or else the file's default.
+ *
+ * @param {Manifest} manifest
+ * @param {Record<string, any>} given by JavaScript's names, such as topK; undefined and null stand for the default
+ * @returns {Record<string, Tensor>} by the graph's names
+ * @throws {InputError} the file has no such setting, or a value is out of range
+ */
+export function checkedSettings(manifest, given) {
+  const other = [...LENGTHS, "position", "index", ...manifest.states.map((state) => state.input)];
+  const specs = manifest.inputs.filter((spec) => spec.shape.length === 0 && !other.includes(spec.name));
+  const decoding = manifest.decoding ?? {};
+  for (const [name, value] of Object.entries(given)) {
+    if (value == null || specs.some((spec) => toCamelCase(spec.name) === name)) continue;
+    const has = ["maxLength", ...specs.map((spec) => toCamelCase(spec.name))].join(", ");
+    const strategy = decoding.strategy ? ` It was exported with the strategy ${quote(decoding.strategy)}.` : "";
+    throw new InputError(`This file has no setting ${quote(name)}; it has ${has}.${strategy}`);
+  }
+  return Object.fromEntries(
+    specs.map((spec) => {
+      const name = toCamelCase(spec.name);
+      const value = given[name] ?? decoding[spec.name] ?? KNOWN[spec.name]?.neutral;
+      if (value === undefined) {
+        throw new InputError(`The setting ${quote(name)} has no default; give it: ${describe(spec)}.`);
+      }
+      return [spec.name, checked(name, value, spec)];
+    }),
+  );
+}
+
+/**
+ * The number of new tokens, at most.
+ *
+ * @param {Manifest} manifest
+ * @param {any} maxLength undefined is the file's default
+ * @returns {number}
+ * @throws {InputError} it is no whole number, or out of range
+ */
+export function checkedLength(manifest, maxLength) {
+  return whole("maxLength", maxLength ?? manifest.decoding?.max_length ?? MAX_LENGTH, 0, INT32 - 1);
+}
+
+/** @param {string} name @param {any} value @param {import("./manifest.js").TensorSpec} spec */
+function checked(name, value, spec) {
+  const { low, high, above } = KNOWN[spec.name] ?? { low: -Infinity, high: Infinity };
+  if (!spec.dtype.startsWith("float")) return cast(spec, whole(name, value, low, high));
+  const number = spec.dtype === "float64" ? value : Math.fround(value);
+  const isNumber = typeof value === "number" && Number.isFinite(number);
+  if (!isNumber || number < low || number > high || (above && number === low)) {
+    const ends = [low === -Infinity ? "" : `${above ? "more than " : ""}${low}${above ? "" : " or more"}`];
+    ends.push(high === Infinity ? "" : `${high} at most`);
+    const range = ["a number", ...ends.filter(Boolean)].join(", ");
+    throw new InputError(`${name} is ${quote(value)}; expected ${range}.`);
+  }
+  return cast(spec, number);
+}
+
+/** @param {string} name @param {any} value @param {number} low @param {number} high @returns {number} */
+function whole(name, value, low, high) {
+  if (typeof value === "bigint" && value >= -INT32 && value < INT32) value = Number(value);
+  if (!Number.isInteger(value)) throw new InputError(`${name} is ${quote(value)}; expected a whole number.`);
+  if (value < low || value > high) throw new InputError(`${name} is ${value}; expected ${low} to ${high}.`);
+  return value;
+}
+
+/** @param {string} name such as top_k */
+const toCamelCase = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());

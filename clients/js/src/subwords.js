@@ -1,0 +1,119 @@
+/** Words and pieces of words, by the library @huggingface/tokenizers. */
+
+import { agreeing, exchange } from "./agreement.js";
+import { checked } from "./characters.js";
+import { ArtefactError, InputError } from "./errors.js";
+import { quote } from "./manifest.js";
+
+/** @typedef {import("./characters.js").Tokenizer} Tokenizer */
+
+/**
+ * Special tokens come from `start`, `end` and `append` alone: a text that spells one, such as "<end>", is encoded as
+ * the characters it has, and what the JSON's post-processor would add is left out.
+ *
+ * @implements {Tokenizer}
+ */
+export class SubwordTokenizer {
+  /**
+   * @param {any} library tokenizer of @huggingface/tokenizers
+   * @param {Record<string, any>} json its tokenizer.json
+   * @param {Record<string, any>} description as the manifest has it
+   */
+  constructor(library, json, { start, end, append }) {
+    const { added_tokens: added, model } = json;
+    this.#library = library;
+    this.#ofWords = model.type === "WordLevel";
+    for (const token of added) library.model.vocab[token.id] = token.content;
+    this.vocabularySize = library.model.vocab.length;
+    this.splitsCharacters = /ByteLevel|ByteFallback/.test(JSON.stringify(json.decoder ?? null));
+    /** @type {number[]} */
+    this.append = append ?? [];
+    for (const [name, token] of [["start", start], ["end", end], ...this.append.map((id) => ["append", id])]) {
+      if (token != null && !(Number.isInteger(token) && token >= 0 && token < this.vocabularySize)) {
+        throw damaged(`${name} is ${quote(token)} in a vocabulary of ${this.vocabularySize}.`);
+      }
+    }
+    const unknown = added.find((token) => token.content === model.unk_token);
+    this.#unknown = library.model.unk_token_id ?? unknown?.id;
+    const special = added.filter((token) => token.special).map((token) => token.id);
+    this.#silent = new Set([...special, start, end]);
+    this.#silent.delete(this.#unknown);
+  }
+
+  #library;
+  #ofWords;
+  #unknown;
+  #silent;
+
+  /**
+   * @param {Record<string, any>} description {"kind": "tokenizers", "json": "...", "start", "end", "append"}
+   * @returns {Promise<SubwordTokenizer>}
+   * @throws {ArtefactError} it is damaged, or has parts that JavaScript does not read as Python does
+   */
+  static async create(description) {
+    const { json: text, append } = description;
+    if (typeof text !== "string" || !(append == null || Array.isArray(append))) {
+      throw new ArtefactError('Not such a tokenizer; expected {"kind": "tokenizers", "json": "...", ...}.');
+    }
+    const parts = await import("@huggingface/tokenizers");
+    let json, library;
+    try {
+      json = { added_tokens: [], ...JSON.parse(text) };
+      const common = agreeing(json);
+      library = new parts.Tokenizer(common, { unk_token: json.model.unk_token, clean_up_tokenization_spaces: false });
+    } catch (error) {
+      if (error instanceof ArtefactError) throw error;
+      throw damaged(`${/** @type {Error} */ (error).message.split("\n")[0].replace(/\.$/, "")}.`);
+    }
+    exchange(library, parts);
+    return new SubwordTokenizer(library, json, description);
+  }
+
+  /**
+   * @param {string} text lone surrogates become U+FFFD
+   * @returns {number[]} nothing is put before or after the text's own tokens
+   */
+  encode(text) {
+    if (text === "") return [];
+    const { ids } = this.#library.encode(wellFormed(text), { add_special_tokens: false });
+    return ids.map((id) => {
+      if (id === undefined) throw new InputError(`The tokenizer can't read ${quote(text)}: it has no unknown token.`);
+      return id;
+    });
+  }
+
+  /** @param {ArrayLike<number>} ids @returns {string} padding, start and end become nothing */
+  decode(ids) {
+    const { vocab } = this.#library.model;
+    const text = checked(ids, this.vocabularySize).filter((id) => !this.#silent.has(id) && vocab[id] !== undefined);
+    return text.length ? this.#library.decode(text, { skip_special_tokens: false }) : "";
+  }
+
+  /** @param {string} text @returns {string[]} words, normalized, where the vocabulary is of words; else characters */
+  unknown(text) {
+    const characters = Array.from(text);
+    const lost = characters.filter((character) => character !== wellFormed(character));
+    if (this.#unknown !== undefined && text !== "") {
+      if (this.#ofWords) {
+        const { ids, tokens } = this.#library.encode(wellFormed(text), { add_special_tokens: false });
+        const unknown = tokens.filter((_, i) => ids[i] === this.#unknown);
+        lost.push(...unknown.map((word) => word.replace(AROUND, "") || word));
+      } else {
+        const unknown = [...new Set(characters)].filter((character) => this.encode(character).includes(this.#unknown));
+        lost.push(...unknown);
+      }
+    }
+    return [...new Set(lost)];
+  }
+}
+
+// the white space at the ends of a word, as Python strips it
+const AROUND = /^[\p{White_Space}\x1c-\x1f]+|[\p{White_Space}\x1c-\x1f]+$/gu;
+
+/** @param {string} text */
+function wellFormed(text) {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
+/** @param {string} why */
+const damaged = (why) => new ArtefactError(`A tokenizer is damaged, or needs a newer @huggingface/tokenizers: ${why}`);

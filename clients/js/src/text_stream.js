@@ -1,0 +1,167 @@
+/** Text as it is written, token by token. */
+
+import { InputError } from "./errors.js";
+import { checkedTexts, continuesPrompts, encode, read, warnOfUnknown } from "./generation.js";
+import { checkedLength, checkedSettings } from "./settings.js";
+import { firstStates, takeStates } from "./states.js";
+import { Tensor } from "./tensors.js";
+
+/** @typedef {import("./manifest.js").Manifest} Manifest */
+/** @typedef {import("./characters.js").Tokenizer} Tokenizer */
+
+/** Made by `Model.stream`: gives the text piece by piece, and keeps what the model has read and written. */
+export class TextStream {
+  /**
+   * @param {Manifest} manifest
+   * @param {Tokenizer} tokenizer
+   * @param {import("./states.js").Run} run
+   * @param {any} given
+   * @param {Record<string, any>} options
+   */
+  constructor(manifest, tokenizer, run, given, { maxLength, ...settings }) {
+    this.#manifest = manifest;
+    this.#tokenizer = tokenizer;
+    this.#run = run;
+    this.#left = checkedLength(manifest, maxLength);
+    this.#fixed = checkedSettings(manifest, settings);
+    const reading = read(manifest, tokenizer, given);
+    if (reading.rows !== 1 || Array.isArray(given)) {
+      throw new InputError(`A stream writes one text at a time; got ${reading.rows} to start from.`);
+    }
+    const prompts = continuesPrompts(manifest);
+    if (!prompts) Object.assign(this.#fixed, reading.feeds);
+    this.#unread = prompts ? reading.before[0] : [manifest.decoding?.start];
+    this.#states = firstStates(manifest, 1);
+    this.#pieces = new Pieces(tokenizer, reading.before[0]);
+    /** What was written so far. */
+    this.text = "";
+    /** Its token ids (code points where the file reads those). @type {number[]} */
+    this.tokens = [];
+    /** The sum of the log-probabilities of the tokens and the end. */
+    this.score = 0;
+    /** Whether the model ended the sequence itself; only `maxLength` stops it otherwise. */
+    this.ended = false;
+  }
+
+  #manifest;
+  #tokenizer;
+  #run;
+  #left;
+  #fixed;
+  /** @type {number[]} */
+  #unread;
+  #states;
+  #pieces;
+  #late = ""; // a piece that `more` cut short
+  #position = 0; // symbols that the model has read
+  #index = 0; // symbols that it has written since it last read a text
+
+  /**
+   * @returns {AsyncGenerator<string, void>} pieces of text, which together are what `generate` returns; a loop that is
+   *   left and begun again goes on where it was
+   * @throws {InputError} the graph can't run
+   */
+  async *[Symbol.asyncIterator]() {
+    for (let piece = await this.#next(); piece; piece = await this.#next()) yield piece;
+  }
+
+  /**
+   * Goes on where the stream is, also in the middle of it.
+   *
+   * @param {string} [text] what the model reads first, as if it had written that itself
+   * @param {{maxLength?: number}} [options] tokens to write from here on, at most
+   * @returns {this}
+   * @throws {InputError} the model has ended the sequence, or an argument is out of range
+   */
+  more(text = "", { maxLength } = {}) {
+    if (this.ended) throw new InputError("The model has ended this sequence; begin another with stream.");
+    const left = checkedLength(this.#manifest, maxLength);
+    if (text !== "") {
+      const texts = checkedTexts(text, "text");
+      warnOfUnknown(this.#tokenizer, texts);
+      const ids = encode(this.#tokenizer, texts[0], "text");
+      this.#unread = [...this.#unread, ...ids];
+      this.#late += this.#pieces.rest();
+      this.#pieces = new Pieces(this.#tokenizer, ids);
+    }
+    this.#left = left;
+    this.#index = 0;
+    return this;
+  }
+
+  async #next() {
+    let piece = this.#late;
+    this.#late = "";
+    while (!piece && this.#left && !this.ended) {
+      const token = await this.#choose();
+      this.#left--;
+      if (token === this.#manifest.decoding?.end) {
+        this.ended = true;
+      } else {
+        this.tokens.push(token);
+        piece = this.#pieces.add(token);
+      }
+    }
+    piece ||= this.#pieces.rest();
+    this.text += piece;
+    return piece;
+  }
+
+  /** Has the model read what it has not read yet, and returns the token it chooses after that. */
+  async #choose() {
+    const { inputs, outputs } = this.#manifest;
+    let chosen;
+    while (this.#unread.length) {
+      const feeds = {
+        [inputs[0].name]: new Tensor("int32", Int32Array.of(this.#unread[0]), [1]),
+        position: new Tensor("int32", Int32Array.of(this.#position), []),
+        index: new Tensor("int32", Int32Array.of(this.#index + 1 - this.#unread.length), []),
+      };
+      chosen = await this.#run({ ...this.#fixed, ...this.#states, ...feeds });
+      this.#states = takeStates(this.#manifest, chosen);
+      this.#position++;
+      this.#unread = this.#unread.slice(1);
+    }
+    const token = /** @type {Record<string, Tensor>} */ (chosen)[outputs[0].name].data[0];
+    this.#unread = [token];
+    this.#index++;
+    this.score += /** @type {Record<string, Tensor>} */ (chosen).log_probability.data[0];
+    return token;
+  }
+}
+
+/** Tokens to text as they come; part of a character waits for the rest of it. */
+class Pieces {
+  /** @param {Tokenizer} tokenizer @param {number[]} before */
+  constructor(tokenizer, before) {
+    this.#tokenizer = tokenizer;
+    this.#said = before.slice(-1);
+  }
+
+  #tokenizer;
+  #said;
+  /** @type {number[]} */
+  #waiting = [];
+
+  /** @param {number} token */
+  add(token) {
+    this.#waiting.push(token);
+    const piece = this.#piece();
+    if (this.#tokenizer.splitsCharacters && piece.endsWith("\ufffd")) return "";
+    this.#said = [token];
+    this.#waiting = [];
+    return piece;
+  }
+
+  rest() {
+    const piece = this.#waiting.length ? this.#piece() : "";
+    if (this.#waiting.length) this.#said = this.#waiting.slice(-1);
+    this.#waiting = [];
+    return piece;
+  }
+
+  #piece() {
+    const said = this.#tokenizer.decode(this.#said);
+    return this.#tokenizer.decode([...this.#said, ...this.#waiting]).slice(said.length);
+  }
+}

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { readManifest } from "../src/manifest.js";
+import { manifest } from "./onnx_bytes.js";
+
+const read = (json) => readManifest(new Map([["tfseq", typeof json === "string" ? json : JSON.stringify(json)]]));
+
+test("what is left out has a value", () => {
+  const { tokenizer, decoding, states, notes } = read(manifest());
+  assert.deepEqual({ tokenizer, decoding, states, notes }, { tokenizer: null, decoding: null, states: [], notes: [] });
+});
+
+test("keys that this version does not know are kept", () => {
+  assert.equal(read(manifest({ later: 7 })).later, 7);
+});
+
+test("Python's NaN and Infinity are read, and left alone in texts", () => {
+  const json = JSON.stringify(manifest({ notes: ['NaN "Infinity" \\'], provenance: { a: 1, b: 2, c: 3 } }));
+  const value = read(
+    json.replace('"a":1', '"a":NaN').replace('"b":2', '"b":-Infinity').replace('"c":3', '"c":[Infinity]'),
+  );
+  assert.deepEqual(value.provenance, { a: null, b: -Infinity, c: [Infinity] });
+  assert.deepEqual(value.notes, ['NaN "Infinity" \\']);
+});
+
+for (const [what, json, message] of [
+  ["a newer format", manifest({ format: 99 }), /format 99.*up to \d+\. Upgrade/],
+  ["no format", manifest({ format: "1" }), /states no format/],
+  ["an unknown task", manifest({ task: "dream" }), /"dream"; this tfseq runs predict, generate/],
+  ["something missing", manifest({ inputs: undefined, opset: 1.5 }), /missing or malformed inputs, opset/],
+  ["a tensor without a type", manifest({ inputs: [{ name: "x", shape: [] }] }), /describes a tensor as.*expected name/],
+  ["a state without an output", manifest({ states: [{ input: "h", initial: 0 }] }), /describes a state as/],
+  ["a list", [], /expected a JSON object/],
+  ["no JSON", "{", /not JSON/],
+]) {
+  test(`a manifest with ${what} is refused`, () => {
+    assert.throws(() => read(json), { name: "ArtefactError", message });
+  });
+}
+
+test("a file of another maker is refused", () => {
+  assert.throws(() => readManifest(new Map([["author", "me"]])), {
+    name: "ArtefactError",
+    message: /no tfseq manifest/,
+  });
+});
