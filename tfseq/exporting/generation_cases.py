@@ -64,12 +64,17 @@ class GenerationCase:
 
 
 def generation_cases(
-    model: Generator, strategy: Strategy, readable: Sequence[int] | None = None, count: int = CASES
+    model: Generator,
+    strategy: Strategy,
+    readable: Sequence[int] | None = None,
+    count: int = CASES,
+    ragged: bool = True,
 ) -> Iterator[GenerationCase]:
     """Batches of several sizes and lengths; the first has the strategy's own settings.
 
     Args:
         readable: the symbols that prompts and sources of symbols may hold; None for all.
+        ragged: whether the prompts of a batch differ in length.
     """
     settings = {name: SETTINGS[name] for name in strategy.dtypes(model) if name in SETTINGS}
     for case in range(count):
@@ -78,6 +83,8 @@ def generation_cases(
         if case and "seed" in strategy.settings:
             chosen["seed"] = int(random.integers(-(2**31), 2**31))
         inputs = _inputs(model, BATCHES[case % len(BATCHES)], LONGEST[case % len(LONGEST)], random, readable)
+        if "prompt_length" in inputs and not ragged:
+            inputs["prompt_length"] = np.full_like(inputs["prompt_length"], inputs["prompt"].shape[1])
         max_length = MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)]
         yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
 

@@ -26,7 +26,14 @@ SHORTEST = 8  # symbols of a sequence whose logits are compared, if it can be ha
 
 
 def check_generation(
-    run: Run, model: Generator, strategy: Strategy, of: str, tolerance: float, symbols: Symbols, attention: bool
+    run: Run,
+    model: Generator,
+    strategy: Strategy,
+    of: str,
+    tolerance: float,
+    symbols: Symbols,
+    attention: bool = False,
+    ragged: bool = True,
 ) -> list[TokenCheck | NumberCheck]:
     """`run`, a function of symbols, against `tfseq.generate`: the same sequences, and scores within the tolerance.
 
@@ -34,11 +41,12 @@ def check_generation(
         strategy: of the file.
         symbols: what the file can tell apart.
         attention: whether the file gives out where it looked; then that is compared, too.
+        ragged: whether prompts of one batch may differ in length.
     """
     scores, weights = WorstError(tolerance), WorstError(tolerance)
     sequences = identical = ties = 0
     where = ""
-    for case in generation_cases(model, strategy, symbols.readable):
+    for case in generation_cases(model, strategy, symbols.readable, ragged=ragged):
         expected = _in_keras(model, case, attention)
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
         theirs, ours = (_sequences(model, case, outputs) for outputs in (expected, got))

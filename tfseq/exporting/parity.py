@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfseq.errors import ArtefactError, ExportError, InputError
-from tfseq.exporting.alphabet import Run, alphabet
+from tfseq.exporting.alphabet import Run, Symbols, alphabet
 from tfseq.exporting.cases import sweep
 from tfseq.exporting.chunk_parity import check_stream
 from tfseq.exporting.conversion import first_line
@@ -21,6 +21,7 @@ from tfseq.exporting.report import NumberCheck, ParityReport, TokenCheck, WorstE
 from tfseq.exporting.samples import feeds as as_feeds
 from tfseq.exporting.saved_model import load_signatures
 from tfseq.exporting.signature import forward_signature
+from tfseq.exporting.step_parity import in_steps
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
@@ -62,7 +63,7 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
             checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples))
         if "serve" in file.runs:
             checks.append(check_forward(file.runs["serve"], model, file.of, samples))
-        if "generate" in file.runs:
+        if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model)
     except InputError as error:
         raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
@@ -95,7 +96,8 @@ class _File:
 def _opened(path: str | os.PathLike[str]) -> _File:
     if Path(path).is_dir():
         runs = load_signatures(path)
-        return _File("saved model", runs, Manifest.from_saved_model(path) if "generate" in runs else None)
+        generates = {"generate", "stream_generate"} & runs.keys()
+        return _File("saved model", runs, Manifest.from_saved_model(path) if generates else None)
     session = Session(path)
     manifest = Manifest.from_metadata(session.metadata)
     name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
@@ -106,6 +108,9 @@ def _generation_checks(file: _File, model: Generator) -> list[NumberCheck | Toke
     manifest = file.manifest
     assert manifest is not None  # what generates has one
     strategy = strategy_of(manifest.decoding or {})
+    if "stream_generate" in file.runs:
+        run = in_steps(file.runs["stream_generate"], manifest, model)
+        return check_generation(run, model, strategy, f"{file.of}, in steps", TOLERANCE, Symbols(), ragged=False)
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
         checks.append(check_loop_logits(model, strategy, TOLERANCE))

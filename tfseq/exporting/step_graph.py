@@ -24,6 +24,8 @@ from tfseq.runtime.manifest import StateSpec, TensorSpec
 TOKENS = TensorSpec("tokens", "int32", ("batch",))
 POSITION = TensorSpec("position", "int32", ())
 INDEX = TensorSpec("index", "int32", ())
+CHOSEN = TensorSpec("chosen", "int32", ("batch",))
+LOG_PROBABILITY = TensorSpec("log_probability", "float32", ("batch",))
 _SIZES = ((2, 3), (3, 5))  # batch and source length, to see which axis is which
 
 
@@ -35,7 +37,7 @@ class StepGraph:
         signature: of `tokens` just read, their `position` in the sequence, `index` (new symbols so far; negative before
             the prompt's last symbol), the strategy's settings, the sources, the states.
         states: what connects one step to the next.
-        outputs: `tokens` chosen and their `log_probability`, then the new states.
+        outputs: the symbols `chosen` and their `log_probability`, then the new states.
     """
 
     signature: Signature
@@ -70,14 +72,14 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
             )
         new = tree.flatten((*after, memory))
         return {
-            "tokens": chosen,
+            "chosen": chosen,
             "log_probability": log_prob,
             **{_next(spec.name): value for spec, value in zip(parts.specs, new)},
         }
 
     inputs = (TOKENS, POSITION, INDEX, *settings.values(), *sources, *parts.specs)
     states = tuple(StateSpec(spec.name, _next(spec.name), first) for spec, first in zip(parts.specs, parts.first))
-    outputs = (TOKENS, TensorSpec("log_probability", "float32", ("batch",)), *map(_after, parts.specs))
+    outputs = (CHOSEN, LOG_PROBABILITY, *map(_after, parts.specs))
     symbols = {TOKENS.name: model.vocabulary_size, **(source_symbols(model) if sources else {})}
     return StepGraph(Signature(inputs, step, symbols), states, outputs)
 
