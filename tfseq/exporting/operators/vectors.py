@@ -20,11 +20,13 @@ def _broadcast_shapes(graph: Any, node: Any, name: str, args: Any) -> None:
     """Aligned at the end, the size that is not 1."""
     op = Builder(graph, node)
     dtype = utils.map_onnx_to_numpy_type(graph.get_dtype(node.input[0]))
-    ranks = [(op.shape(x) or [None])[0] for x in node.input]
-    if ranks[0] is None or ranks[1] is None:
+    ranks = [size for x in node.input for size in op.shape(x) or [None] if size is not None]
+    if len(ranks) < 2:
         raise ValueError("Tensors with an unknown number of axes are broadcast to each other's shape.")
-    missing = [max(ranks) - rank for rank in ranks]
-    a, b = (op("Concat", np.ones(count, dtype), x, axis=0) if count else x for x, count in zip(node.input, missing))
+    a, b = (
+        op("Concat", np.ones(max(ranks) - rank, dtype), x, axis=0) if rank < max(ranks) else x
+        for x, rank in zip(node.input, ranks)
+    )
     op.finish(op("Where", op("Equal", a, np.ones(1, dtype)), b, a))
 
 
