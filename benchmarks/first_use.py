@@ -40,10 +40,10 @@ def load_and_predict(path: str) -> dict[str, float]:
     from tfseq import runtime
 
     runtime.load(path).predict([[1, 2, 3, 4]])
-    return {"seconds": time.perf_counter() - start, "megabytes": _peak_megabytes()}
+    return {"seconds": time.perf_counter() - start, "megabytes": peak_megabytes()}
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
     """Of this process alone; `getrusage` would count its parent's memory, in which it began."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
