@@ -179,6 +179,48 @@ def test_a_table_that_is_also_multiplied_with_is_stored_once():
     assert sum(np.prod(t.dims) > 64 for t in model.graph.initializer) == 1
 
 
+def tied(embeddings):
+    """Logits of a row of the embeddings, by the same embeddings transposed."""
+    return model_of(
+        [
+            helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "i"], ["row"]),
+            helper.make_node("Transpose", ["table"], ["transposed"], perm=[1, 0]),
+            helper.make_node("MatMul", ["row", "transposed"], ["y"]),
+        ],
+        {"table": embeddings},
+        {"x": ["batch"]},
+        {"y": ["batch", len(embeddings)]},
+    )
+
+
+def test_tied_embeddings_are_stored_once_and_multiplied_in_int8():
+    embeddings = TABLE[:, :32] * np.linspace(0.1, 3, 64, dtype="float32")[:, None]  # rows of different sizes
+    model, x = tied(embeddings), np.array([0, 63, 5], "float32")
+    to_int8(model)
+    assert_allclose(run(model, x=x), embeddings[[0, 63, 5]] @ embeddings.T, atol=4)  # of up to 300
+    assert sum(np.prod(t.dims) > 64 for t in model.graph.initializer) == 1
+    operators = count_operators(model.graph)
+    assert operators["MatMulInteger"] == 1
+    assert "MatMul" not in operators
+
+
+def test_a_weight_multiplied_with_both_ways_has_one_scale_and_right_results():
+    model = model_of(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Transpose", ["w"], ["transposed"], perm=[1, 0]),
+            helper.make_node("MatMul", ["z", "transposed"], ["y"]),
+        ],
+        {"w": WEIGHT},
+        {"x": ["batch", 32]},
+        {"y": ["batch", 32]},
+    )
+    to_int8(model)
+    assert_allclose(run(model, x=X), X @ WEIGHT @ WEIGHT.T, atol=6)
+    assert sum(np.prod(t.dims) > 64 for t in model.graph.initializer) == 1
+
+
 def test_recurrent_operators_stay_standard_and_their_weights_are_stored_in_int8():
     model = lstm()
     x = RANDOM.normal(size=(6, 3, 8)).astype("float32")

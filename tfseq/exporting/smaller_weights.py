@@ -5,7 +5,8 @@ into a contrib operator whether wanted or not, and knows no GRU. Here a weight i
 
 - int8, a matrix that something is multiplied with: `DynamicQuantizeLinear`, `MatMulInteger`, rescaled by column. Seven
   bits of the eight are used, since x86 processors without VNNI overflow when they add two full products.
-- int8, a table that rows are looked up in: the rows found are rescaled.
+- int8, a table that rows are looked up in: the rows found are rescaled. One that is also multiplied with, transposed,
+  as tied embeddings are, serves both with one scale for a row.
 - all others, and float16: `Cast` and `Mul` outside every loop, which ONNX Runtime computes once, as it loads the file.
 """
 
@@ -56,6 +57,7 @@ def to_int8(model: ModelProto, contrib: bool = False) -> Weights:
             _rewrite(g, weights.lstm)
         if weights.needs_contrib:
             model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    weights.drop_transposes()
     weights.dequantize_others()
     return weights.finish()
 
@@ -137,10 +139,35 @@ class _Int8Weights(_WorthwhileWeights):
         self._scales: dict[str, np.ndarray] = {}
         self._in_lstm: dict[str, list[str]] = {}
         self._uses = _uses_by_operator(graph)
+        self._transposed = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose"}
+
+    def is_matrix(self, name: str) -> bool:
+        """Whether it is a weight of two axes, or one transposed, that has or can have a scale for each column."""
+        table = self._transposed.get(name, name)
+        if table not in self or self[table].ndim != 2:
+            return False
+        return table not in self._scales or self._scales[table].shape[table != name] == 1
 
     def columns(self, name: str) -> tuple[str, str]:
         """A matrix for products: (rows, columns) int8 and (columns,) scales."""
-        return self._quantized(name, 0, PRODUCT_LEVELS, keepdims=False, multiplied=True)
+        if name not in self._transposed:
+            return self._quantized(name, 0, PRODUCT_LEVELS, keepdims=False, multiplied=True)
+        table, stored, scale = self._transposed[name], f"{name}/int8", f"{name}/scale"
+        if name not in self._scales:
+            integers, _ = self._quantized(table, 1, PRODUCT_LEVELS, keepdims=True, multiplied=True)
+            self._scales[name] = self._scales[table].T  # (1, columns)
+            self.before.append(helper.make_node("Transpose", [integers], [stored], perm=[1, 0]))
+            self.constant(scale, self._scales[name].reshape(-1))
+        return stored, scale
+
+    def drop_transposes(self) -> None:
+        """Those whose results only products read, which now read integers."""
+        used = {name for g in all_graphs(self.graph) for node in g.node for name in node.input}
+        used |= {output.name for output in self.graph.output}
+        unused = {name for name in self._transposed if name in self._scales and name not in used}
+        kept = [node for node in self.graph.node if not unused.intersection(node.output)]
+        del self.graph.node[:]
+        self.graph.node.extend(kept)
 
     def _quantized(self, name, axes, levels, keepdims, multiplied=False):
         stored, scale = f"{name}/int8", f"{name}/scale"
@@ -229,7 +256,7 @@ class _Products:
         elif node.op_type != "MatMul":
             return None
         x, weight, *bias = node.input
-        if weight not in self.weights or self.weights[weight].ndim != 2:
+        if not self.weights.is_matrix(weight):
             return None
         output = node.output[0]
         integers, scales = self.weights.columns(weight)
