@@ -1,0 +1,142 @@
+"""Decoding as the papers say it, in NumPy: one row at a time, lists of symbols, every sequence read from its beginning.
+
+Nothing here is shared with `tfseq.decoding`. A model is a function of the symbols read so far that returns logits.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Logits = Callable[[Sequence[int]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may come next."""
+
+    end: int | None = None
+    min_length: int = 0
+    repetition_penalty: float = 1.0
+    forbidden: tuple[int, ...] = ()
+
+    def apply(self, logits, read, index):
+        logits = np.array(logits, "float64")
+        for symbol in set(read):
+            logits[symbol] *= 1 / self.repetition_penalty if logits[symbol] > 0 else self.repetition_penalty
+        for symbol in self.forbidden:
+            logits[symbol] = -np.inf
+        if self.end is not None and index < self.min_length:
+            logits[self.end] = -np.inf
+        return logits
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def one_path(choose, logits_of: Logits, begun: Sequence[int], max_length: int, rules: Rules):
+    """Symbols without the end, and their score. `choose` takes logits and the new symbol's position."""
+    new: list[int] = []
+    score = 0.0
+    while len(new) < max_length:
+        read = [*begun, *new]
+        logits = rules.apply(logits_of(read), read, len(new))
+        symbol = choose(logits, len(read))
+        score += log_softmax(logits)[symbol]
+        if symbol == rules.end:
+            break
+        new.append(symbol)
+    return new, score
+
+
+def greedy(logits_of: Logits, begun: Sequence[int], max_length: int, rules: Rules):
+    return one_path(lambda logits, _: int(np.argmax(logits)), logits_of, begun, max_length, rules)
+
+
+def sample(logits_of, begun, max_length, rules, row, temperature=1.0, top_k=0, top_p=1.0, seed=0):
+    """`row` is the row's index in its batch."""
+
+    def choose(logits, position):
+        kept = likeliest(logits, temperature, top_k, top_p)
+        noise = gumbel(seed, row, position, len(logits))
+        return int(np.argmax(np.where(kept, logits, -np.inf) + temperature * noise))
+
+    return one_path(choose, logits_of, begun, max_length, rules)
+
+
+def likeliest(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Which symbols stay, as booleans: the k largest; of these the fewest largest whose probability reaches top_p."""
+    logits = np.asarray(logits, "float64")
+    kept = sorted(range(len(logits)), key=lambda symbol: -logits[symbol])[: top_k or None]
+    if top_p < 1:
+        weights = np.array([np.exp((logits[s] - logits[kept[0]]) / max(temperature, 1e-30)) for s in kept])
+        reached = np.cumsum(weights / weights.sum())
+        kept = kept[: 1 + int(np.argmax(reached >= top_p))]
+    return np.isin(np.arange(len(logits)), kept)
+
+
+def gumbel(seed, row, position, symbols):
+    """The random numbers of `tfseq.decoding.random`, in unbounded integers."""
+    stream = lowbias32(lowbias32(seed & 0xFFFFFFFF ^ 0x9E3779B9) ^ row)
+    bits = np.array([lowbias32(lowbias32(stream ^ position) ^ lowbias32(symbol)) for symbol in range(symbols)])
+    return -np.log(-np.log(((bits >> 9) + 0.5) * 2.0**-23))
+
+
+def lowbias32(x: int) -> int:
+    x ^= x >> 16
+    x = x * 0x7FEB352D & 0xFFFFFFFF
+    x ^= x >> 15
+    x = x * 0x846CA68B & 0xFFFFFFFF
+    return x ^ x >> 16
+
+
+def penalty(n, length_penalty):
+    """Wu et al., 2016, eq. 14."""
+    return ((5 + n) / (5 + 1)) ** length_penalty
+
+
+def beam(logits_of, begun, max_length, rules, width, length_penalty):
+    """Symbols without the end, their score, and the number of steps it took."""
+    alive = [(0.0, [])]
+    best = (-np.inf, [])
+    for n in range(1, max_length + 1):
+        candidates = []
+        for score, new in alive:
+            read = [*begun, *new]
+            log_p = log_softmax(rules.apply(logits_of(read), read, len(new)))
+            candidates += [(score + p, [*new, symbol]) for symbol, p in enumerate(log_p) if p > -np.inf]
+        candidates.sort(key=lambda candidate: -candidate[0])
+        candidates = candidates[: width if rules.end is None else 2 * width]
+        alive = []
+        for score, new in candidates:
+            if new[-1] == rules.end or n == max_length:
+                if score / penalty(n, length_penalty) > best[0]:
+                    best = (score / penalty(n, length_penalty), new)
+            else:
+                alive.append((score, new))
+        alive = alive[:width]
+        if not alive or best[0] >= alive[0][0] / penalty(max_length if length_penalty >= 0 else n, length_penalty):
+            break
+    score, new = best
+    return (new[:-1] if new and new[-1] == rules.end else new), score, n
+
+
+def best_of_all(logits_of, begun, max_length, rules, length_penalty):
+    """The best of every sequence there is: those that end, and those of max_length that don't."""
+    symbols = range(len(logits_of(begun)))
+    best = (-np.inf, [])
+    for n in range(1, max_length + 1):
+        for new in itertools.product(symbols, repeat=n):
+            if rules.end in new[:-1] or (n < max_length and new[-1] != rules.end):
+                continue
+            score = 0.0
+            for i, symbol in enumerate(new):
+                read = [*begun, *new[:i]]
+                score += log_softmax(rules.apply(logits_of(read), read, i))[symbol]
+            if score / penalty(n, length_penalty) > best[0]:
+                best = (score / penalty(n, length_penalty), list(new))
+    score, new = best
+    return (new[:-1] if new and new[-1] == rules.end else new), score
