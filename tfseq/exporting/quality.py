@@ -8,7 +8,7 @@ import numpy as np
 from tfseq.errors import InputError
 from tfseq.exporting.task_data import Case, TaskData
 
-METRICS = ("change", "accuracy", "cross_entropy", "squared_error")
+METRICS = ("change", "similarity", "accuracy", "cross_entropy", "squared_error")
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
@@ -41,14 +41,15 @@ def compare(before: Run, after: Run, data: TaskData, metric: Metric | None = Non
 
     Returns:
         `change` of the outputs, and what the targets allow: accuracy and cross-entropy for classes, the squared error
-        for numbers. Negative class targets are left out.
+        for numbers; for sequences the similarity to their references, 1 - edits / length of the longer one, and the
+        share that is identical to its reference. Negative class targets are left out.
 
     Raises:
         InputError: targets and outputs have shapes that don't go together.
     """
-    change, tasks, kept = _Change(), _Tasks(data.symbol), []
+    change, tasks, kept = _Change(), _Tasks(data.symbol, data.sequences), []
     for case in data.cases:
-        old, new = before(case.feeds), after(case.feeds)
+        old, new = (_of_full_length(run(case.feeds), case) for run in (before, after))
         change.add(old, new)
         tasks.add(case, old, new)
         if metric:
@@ -60,6 +61,20 @@ def compare(before: Run, after: Run, data: TaskData, metric: Metric | None = Non
         name = getattr(metric, "__name__", "given metric").replace("_", " ")
         scores.insert(0, Score("given", name, first, second, abs(second - first)))
     return scores
+
+
+def _of_full_length(outputs: Mapping[str, np.ndarray], case: Case) -> Mapping[str, np.ndarray]:
+    """What was generated padded with 0 to the length that it could have had."""
+    if "max_length" not in case.feeds or "tokens" not in outputs:
+        return outputs
+    missing = int(case.feeds["max_length"]) - outputs["tokens"].shape[1]
+
+    def padded(name: str, array: np.ndarray) -> np.ndarray:
+        if name not in ("tokens", "attention"):
+            return array
+        return np.pad(array, [(0, 0), (0, missing), *[(0, 0)] * (array.ndim - 2)])
+
+    return {name: padded(name, array) for name, array in outputs.items()}
 
 
 def _joined(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -106,13 +121,14 @@ class _Change:
 class _Tasks:
     """Sums over cases, by metric and output."""
 
-    def __init__(self, symbol: str):
-        self.symbol = symbol
+    def __init__(self, symbol: str, sequences: bool):
+        self.symbol, self.sequences = symbol, sequences
         self.sums: dict[tuple[str, str], list[float]] = {}  # (metric, output) -> before, after, count
 
     def add(self, case: Case, old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> None:
         for name, target in case.targets.items():
-            for metric, values in _task_metrics(name, old[name], target).items():
+            metrics = _sequence_metrics(target) if self.sequences else _task_metrics(name, old[name], target)
+            for metric, values in metrics.items():
                 self._add(metric, name, values(old[name]), values(new[name]))
 
     def _add(self, metric: str, output: str, old: np.ndarray, new: np.ndarray) -> None:
@@ -126,19 +142,46 @@ class _Tasks:
         for (metric, output), (old, new, count) in self.sums.items():
             before, after = (old / count, new / count) if count else (0.0, 0.0)
             losses = {
+                "similarity": before - after,
                 "accuracy": before - after,
                 "cross_entropy": after - before,
                 "squared_error": (after - before) / max(before, 1e-12),
             }
             what = {
+                "similarity": "similarity to the references",
                 "accuracy": f"{self.symbol}s right" if self.symbol != "target" else "accuracy",
                 "cross_entropy": f"nats per {self.symbol}",
                 "squared_error": "mean squared error",
             }[metric]
             of = f" of {output}" if len(outputs) > 1 else ""
             scores.append(Score(metric, what + of, before, after, losses[metric]))
-        order = ("cross_entropy", "accuracy", "squared_error")
+        order = ("similarity", "cross_entropy", "accuracy", "squared_error")
         return sorted(scores, key=lambda score: order.index(score.metric))
+
+
+def _sequence_metrics(references: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Of sequences of tokens, (rows, time) and padded with 0 as their references are."""
+
+    def similarity(tokens: np.ndarray) -> np.ndarray:
+        pairs = [(_without_padding(a), _without_padding(b)) for a, b in zip(tokens, references)]
+        return np.array([1 - edit_distance(a, b) / max(len(a), len(b), 1) for a, b in pairs])
+
+    return {"similarity": similarity, "accuracy": lambda tokens: similarity(tokens) == 1}
+
+
+def _without_padding(row: np.ndarray) -> np.ndarray:
+    return row[: int(row.nonzero()[0][-1]) + 1] if row.any() else row[:0]
+
+
+def edit_distance(a: np.ndarray, b: np.ndarray) -> int:
+    """The fewest insertions, deletions and replacements that turn `a` into `b` (Levenshtein, 1966)."""
+    columns = np.arange(len(b) + 1)
+    distances = columns  # of the beginnings of b from the beginning of a that was read
+    for i, symbol in enumerate(a):
+        replaced = np.minimum(distances[:-1] + (b != symbol), distances[1:] + 1)
+        row = np.concatenate([[i + 1], replaced])
+        distances = np.minimum.accumulate(row - columns) + columns  # insertions
+    return int(distances[-1])
 
 
 def _task_metrics(name: str, output: np.ndarray, target: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -18,12 +18,13 @@ from tfseq.exporting.task_data import Case, Samples, TaskData, task_data
 from tfseq.runtime.atomic_write import atomic_write
 from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.model import Model
+from tfseq.runtime.settings import length_name
 
 # What a smaller file may lose where no tolerance is given: a share of the outputs' norm (or of the tokens), a share of
 # the cases, nats, and a share of the squared error.
 TOLERANCES = {
-    "int8": {"change": 0.1, "accuracy": 0.01, "cross_entropy": 0.02, "squared_error": 0.05},
-    "float16": {"change": 0.01, "accuracy": 0.005, "cross_entropy": 0.002, "squared_error": 0.005},
+    "int8": {"change": 0.1, "similarity": 0.02, "accuracy": 0.01, "cross_entropy": 0.02, "squared_error": 0.05},
+    "float16": {"change": 0.01, "similarity": 0.005, "accuracy": 0.005, "cross_entropy": 0.002, "squared_error": 0.005},
 }
 TIMED_TOKENS = 64
 
@@ -50,15 +51,15 @@ def quantize(
         path: of the file.
         output: of the smaller one, ends in .onnx.
         to: "int8" or "float16".
-        samples: what to judge it on: a text for a file that reads text (a generator is judged by the next token, the
-            likeliest, at places all over the text); or arrays by input name, or several such mappings, with `targets`
-            for the first output, or targets by output name, if they are known. None judges on random inputs, by the
-            change of the outputs.
-        metric: what may not get worse: "change", "accuracy", "cross_entropy" or "squared_error"; by default the first
-            that the samples allow of cross-entropy, accuracy, squared error and change. Or a function of outputs and
-            targets by name, each of all samples, to a number that may not move.
-        tolerance: by how much: accuracy in shares of 1, cross-entropy in nats, the others in shares of the original's.
-            By default TOLERANCES[to].
+        samples: what to judge it on: a text for a file that reads text (a language model is judged by the next token,
+            the likeliest, at places all over the text); pairs of texts, source and reference, for a file that turns one
+            into the other; or arrays by input name, or several such mappings, with `targets` for the first output, or
+            targets by output name, if they are known. None judges on random inputs, by the change of the outputs.
+        metric: what may not get worse: "change", "similarity", "accuracy", "cross_entropy" or "squared_error"; by
+            default the first that the samples allow of similarity, cross-entropy, accuracy, squared error and change.
+            Or a function of outputs and targets by name, each of all samples, to a number that may not move.
+        tolerance: by how much: similarity and accuracy in shares of 1, cross-entropy in nats, the others in shares of
+            the original's. By default TOLERANCES[to].
         contrib: with int8, let LSTMs compute in int8, by an operator that only ONNX Runtime has.
         progress: is told each step.
 
@@ -197,7 +198,7 @@ def _timed(case: Case, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:
     for spec in manifest.inputs:
         if spec.shape[:1] == ("batch",):
             feeds[spec.name] = feeds[spec.name][:1]
-        if spec.name == "new_tokens" and spec.shape == ():
+        if manifest.task == "generate" and spec.name == length_name(manifest.inputs):
             feeds[spec.name] = np.array(TIMED_TOKENS, spec.dtype)
             sizes["new tokens"] = TIMED_TOKENS
         sizes |= {axis: size for axis, size in zip(spec.shape, feeds[spec.name].shape) if isinstance(axis, str)}
