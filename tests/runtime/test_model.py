@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -181,3 +182,36 @@ def edit_metadata(path, old, new):
     assert old in model.metadata_props[0].value
     model.metadata_props[0].value = model.metadata_props[0].value.replace(old, new)
     onnx.save(model, path)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_threads_that_cannot_be_are_refused(counter, threads):
+    with pytest.raises(InputError, match="threads is"):
+        load(counter, threads=threads)
+
+
+@pytest.fixture
+def threads_of(monkeypatch):
+    """The number of threads that ONNX Runtime is asked for when a file is loaded; 0 stands for all cores."""
+    options = []
+    create = onnxruntime.InferenceSession
+
+    def record(path, given, **named):
+        options.append(given)
+        return create(path, given, **named)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
+
+    def ask(path, **named):
+        load(path, **named)
+        return options[-1].intra_op_num_threads
+
+    return ask
+
+
+def test_small_files_that_generate_take_one_thread(threads_of, counter, summer, shifter, monkeypatch):
+    assert [threads_of(path) for path in (counter, summer, shifter)] == [1, 1, 0]
+    assert threads_of(counter, threads=2) == 2
+    assert threads_of(shifter, threads=1) == 1
+    monkeypatch.setattr("tfseq.runtime.model.SMALL", counter.stat().st_size)
+    assert threads_of(counter) == 0
