@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 import os
 import re
@@ -25,6 +26,40 @@ def test_generate_passes_its_settings_on(counter, capsys):
     assert capsys.readouterr().out == "ah\n"  # b, moved on by 1 + 2 + 3
 
 
+def test_generate_prints_what_a_source_becomes(copier, capsys):
+    main(["generate", str(copier), "abc", "--length-penalty", "2"])
+    assert capsys.readouterr().out == "abc\n"
+
+
+def test_generate_reads_lines_from_the_standard_input(copier, counter, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("abc\n\nba"))
+    main(["generate", str(copier), "--max-length", "2"])
+    assert capsys.readouterr().out == "ab\n\nba\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a\nb\n"))
+    main(["generate", str(counter), "--max-length", "2"])
+    assert capsys.readouterr().out == "abc\nbcd\n"
+
+
+def test_generate_reads_bytes_that_are_no_text(copier, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xffb\n"), encoding="ascii"))
+    main(["generate", str(copier)])
+    out, err = capsys.readouterr()
+    assert out == "a\ufffd\n"
+    assert "never saw '\\udcff'" in err
+
+
+def test_a_text_is_printed_as_it_is_written(summer, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr("builtins.print", lambda *values, end="\n", flush=False: shown.append("".join(values) + end))
+    main(["generate", str(summer), "ad", "--stream", "--max-length", "3"])
+    assert shown == ["ad", "f", "c", "h", "\n"]
+
+
+def test_a_step_file_streams_without_being_told(summer, capsys):
+    main(["generate", str(summer), "ad", "--max-length", "3", "--seed", "0"])
+    assert capsys.readouterr().out == "adfch\n"
+
+
 def test_inspect_prints_a_table(shifter, capsys):
     main(["inspect", str(shifter)])
     lines = capsys.readouterr().out.splitlines()
@@ -46,6 +81,9 @@ def test_unknown_characters_are_one_line_on_stderr(counter, capsys):
         (["generate", "COUNTER", "a", "--max-length", "-1"], "max_length is -1"),
         (["generate", "COUNTER", "a", "--seed", "4294967296"], "seed is 4294967296"),
         (["generate", "SHIFTER", "a"], "does not generate"),
+        (["generate", "COUNTER", "a", "--top-p", "0.5"], "no setting 'top_p'; it has max_length, temperature"),
+        (["generate", "COUNTER", "a", "--stream"], "export the model with streaming=True"),
+        (["generate", "COUNTER", "a", "--threads", "0"], "threads is 0"),
         (["generate", "missing.onnx", "a"], "missing.onnx: No such file"),
         (["inspect", "missing.onnx"], "missing.onnx: No such file"),
         (["inspect", __file__], "not an ONNX file"),
@@ -142,6 +180,45 @@ def test_export_without_decoding_is_the_forward_pass(exporter, saved_generator, 
     main(["export", str(saved_forward_model), "model.onnx"])
     assert [call.decode for call in exporter.calls] == [None, None]
     assert (exporter.calls[0].tokenizer, exporter.calls[0].name, exporter.calls[0].opset) == (None, "hello", 17)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--decode", "greedy"], "Greedy()"),
+        (["--decode", "beam", "--width", "7"], "Beam(width=7)"),
+        (["--decode", "sample", "--streaming", "on"], "Sample()"),
+    ],
+)
+def test_the_strategy_is_chosen(exporter, saved_generator, arguments, expected):
+    import tfseq
+
+    main(["export", str(saved_generator), "model.onnx", *arguments, "--attention"])
+    assert exporter.calls[0].decode == eval(expected, vars(tfseq.decoding))
+    assert exporter.calls[0].attention
+    assert exporter.calls[0].streaming == (True if "on" in arguments else None)
+
+
+def test_what_has_a_source_is_exported_with_a_beam(exporter, tmp_path):
+    import numpy as np
+
+    from tfseq.decoding import Beam
+    from tfseq.models import Transformer
+
+    model = Transformer(9, units=4, heads=2, hidden=4, depth=1)
+    model({"source": np.ones((1, 3), "int32"), "target": np.ones((1, 3), "int32")})
+    model.save(tmp_path / "model.keras")
+    main(["export", str(tmp_path / "model.keras"), "model.onnx"])
+    assert exporter.calls[0].decode == Beam(4)
+    assert not exporter.calls[0].attention
+
+
+def test_a_tokenizer_of_subwords_is_read(exporter, saved_generator):
+    from tfseq.data import subword_tokenizer
+
+    subword_tokenizer(["hello"], 270).save(saved_generator.with_name("tokenizer.json"))
+    main(["export", str(saved_generator), "model.onnx"])
+    assert exporter.calls[0].tokenizer.to_json()["kind"] == "tokenizers"
 
 
 def test_the_tokenizer_can_be_elsewhere(exporter, saved_generator, tmp_path):

@@ -34,7 +34,9 @@ def export(
     model: Positional[KerasFile],
     output: Positional[OutputFile],
     tokenizer: Path | None = None,
-    decode: Literal["auto", "sample", "none"] = "auto",
+    decode: Literal["auto", "greedy", "sample", "beam", "none"] = "auto",
+    width: int = 4,
+    attention: bool = False,
     name: str | None = None,
     opset: int | None = None,
     streaming: Literal["auto", "on", "off"] = "auto",
@@ -47,11 +49,14 @@ def export(
         model: A model saved by Keras.
         output: The ONNX file to write; any name that does not end in .onnx becomes a SavedModel folder.
         tokenizer: A tokenizer.json to put into the file; by default the one beside the model, if there is one.
-        decode: Put the generation loop into the file (sample), or the forward pass alone (none); auto is the loop
-            wherever the model can generate.
+        decode: Put the generation loop into the file, by this strategy, or the forward pass alone (none). auto is the
+            loop wherever the model can generate: beam for what has a source, sample for what continues a prompt.
+        width: Of the beam.
+        attention: Have the loop also give out where each step looked in the source.
         name: What the file calls itself; by default the output's name.
         opset: Version of the ONNX operators, 13 to 24; the lowest from 18 on that suits the model if not given.
-        streaming: Write a graph of one step, its states as inputs and outputs; auto is that for a stateful model.
+        streaming: Write a graph of one step, its states as inputs and outputs; with --decode greedy or sample one that
+            also chooses the next token, for generate --stream. auto is the graph of a step for a stateful model.
         custom: A class that the model is made of, in a module of this folder or of Python's path; repeat it for more.
             Importing the module runs it.
         unsafe: Also load Python code that the file holds, of Lambda layers. It can do anything: only for files you
@@ -70,7 +75,8 @@ def export(
         manifest = exporting.export(
             keras_model,
             output,
-            decode=_decoding_strategy("none" if (decode, streaming) == ("auto", "on") else decode, keras_model),
+            decode=_decoding_strategy("none" if (decode, streaming) == ("auto", "on") else decode, width, keras_model),
+            attention=attention,
             tokenizer=symbols,
             name=name,
             opset=opset,
@@ -406,10 +412,12 @@ def _imported_class(name: str) -> type:
     return found
 
 
-def _decoding_strategy(decode: str, model: Any) -> Any:
-    from tfseq.decoding import Sample
+def _decoding_strategy(decode: str, width: int, model: Any) -> Any:
+    from tfseq.decoding import Beam, Greedy, Sample
     from tfseq.models import Generator
 
-    if decode == "sample" or (decode == "auto" and isinstance(model, Generator)):
-        return Sample()
-    return None
+    if decode == "auto":
+        if not isinstance(model, Generator):
+            return None
+        decode = "sample" if model.start is None else "beam"
+    return {"greedy": Greedy, "sample": Sample, "beam": lambda: Beam(width), "none": lambda: None}[decode]()
