@@ -1,7 +1,6 @@
 """Beam search: several paths per row, of which the likeliest are kept."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -57,7 +56,9 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
     candidates = width if model.end is None else min(2 * width, width * vocabulary)
     first_in_row = ops.expand_dims(ops.arange(task.batch, dtype="int32") * candidates, 1)  # (batch, 1)
     one_beam = np.where(np.arange(width) == 0, 0, -np.inf).astype("float32")  # all beams are the same before they part
-    penalty = _penalty(task.settings["length_penalty"])
+    first_beam = ops.expand_dims(ops.arange(task.batch, dtype="int32") * width, 1)  # (batch, 1)
+    exponent = task.settings["length_penalty"]
+    least_penalty = _penalty(task.max_length, exponent)
 
     def body(step, carry):
         chosen, alive, best, rules_state, state = carry
@@ -73,16 +74,17 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
             ends = ops.logical_or(ends, ops.equal(picks % vocabulary, model.end))
         if task.first is not None:
             ends, index = ops.logical_and(ends, index >= 0), ops.maximum(index, 0)
-        best = _better(best, step, scores, picks, ends, penalty(index + 1), first_in_row)
+        penalty = _penalty(index + 1, exponent)
+        best = _better(best, step, scores, picks, ends, penalty, first_in_row)
 
         scores, kept = ops.top_k(ops.where(ends, -math.inf, scores), width)
         picks = loops.take_rows(ops.reshape(picks, (-1,)), first_in_row + kept)  # (batch, width)
-        reachable = scores[:, :1] / penalty(index + 1, task.max_length)
+        reachable = scores[:, :1] / ops.where(exponent < 0, penalty, least_penalty)
         alive = ops.where(best[0] >= reachable, -math.inf, scores)
         if task.first is not None:
             alive = ops.where(_column(task.index(step)) < 0, one_beam, alive)
         if width > 1:
-            rules_state, state = reorder((rules_state, state), picks // vocabulary)
+            rules_state, state = reorder((rules_state, state), picks // vocabulary, first_beam)
         return (ops.reshape(picks % vocabulary, (-1,)), alive, best, rules_state, state), (picks, weights)
 
     zeros = ops.zeros((task.batch, 1), "int32")
@@ -117,15 +119,9 @@ def _column(index):
     return ops.expand_dims(index, 1) if len(index.shape) else index
 
 
-def _penalty(exponent: Any) -> Callable:
-    """What scores of n symbols are divided by; with `most`, the least for what goes on after n, up to `most`."""
-
-    def penalty(n, most=None):
-        if most is not None:
-            n = ops.where(exponent < 0, n, most)
-        return ((5.0 + ops.cast(n, "float32")) / 6.0) ** exponent
-
-    return penalty
+def _penalty(n, exponent):
+    """What the log-probability of n symbols is divided by."""
+    return ((5.0 + ops.cast(n, "float32")) / 6.0) ** exponent
 
 
 def _better(best, step, scores, picks, ends, penalty, first_in_row):

@@ -16,6 +16,7 @@ import keras
 from keras import ops, tree
 
 from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
+from tfseq.layers.loops import take_rows
 
 _CAPACITY: ContextVar[int | None] = ContextVar("capacity", default=None)
 
@@ -132,16 +133,18 @@ def _widen_cached(state: CachedState, width: int) -> CachedState:
     return state._replace(caches=caches, ancestors=ops.logical_and(ops.repeat(state.ancestors, width, axis=2), own))
 
 
-def reorder(state: Any, parents: Any) -> Any:
+def reorder(state: Any, parents: Any, first_beams: Any = None) -> Any:
     """Lets each beam go on from where another one is.
 
     Args:
         state: pytree; the leaves outside of a `CachedState` are (batch * width, ...).
         parents: index of that other beam within its row, (batch, width) int32.
+        first_beams: of each row among batch * width, (batch, 1) int32; computed if None, at every step of a loop.
     """
-    batch, width = ops.shape(parents)[0], parents.shape[1]
-    rows = ops.reshape(parents + ops.expand_dims(ops.arange(batch, dtype="int32") * width, 1), (-1,))
-    return _map(state, lambda leaf: ops.take(leaf, rows, axis=0), lambda cached: _reorder_cached(cached, parents))
+    if first_beams is None:
+        first_beams = ops.expand_dims(ops.arange(ops.shape(parents)[0], dtype="int32") * parents.shape[1], 1)
+    rows = ops.reshape(first_beams + parents, (-1,))
+    return _map(state, lambda leaf: take_rows(leaf, rows), lambda cached: _reorder_cached(cached, parents))
 
 
 def _reorder_cached(state: CachedState, parents: Any) -> CachedState:

@@ -8,8 +8,6 @@ output to look like the carry, and a buffer written with `slice_update` becomes 
 import keras
 from keras import ops, tree
 
-from tfseq.layers.cache import CachedState
-
 
 def scan(step, carry, xs, output_dtypes):
     """Runs `step` over the first axis of `xs`.
@@ -88,6 +86,8 @@ def _tensorflow_while(condition, body, carry, max_steps, output_dtypes):
 def _free_axes(carry):
     """Shapes of a TensorFlow loop's carry, free where the number of rows or a cache's entries stand."""
     import tensorflow as tf
+
+    from tfseq.layers.cache import CachedState
 
     def free(leaf, *axes):
         return tf.TensorShape([None if axis in axes else size for axis, size in enumerate(leaf.shape)])

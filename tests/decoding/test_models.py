@@ -1,0 +1,66 @@
+"""Every family of models, decoded with all strategies, against plain lists that read the whole sequence with `call`."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.decoding import by_hand
+from tests.decoding.toys import assert_same, decoded, logits_of_language_model, prompts, sources
+from tfseq.decoding import Beam, Greedy, Sample
+from tfseq.layers.loops import compiled
+from tfseq.models import AttentionSeq2Seq, Transformer, TransformerLanguageModel
+
+VOCABULARY = 9
+RULES = by_hand.Rules(end=2, min_length=2, repetition_penalty=1.3)
+SHARED = {"min_length": 2, "repetition_penalty": 1.3}
+
+
+def with_random_weights(model):
+    keras.utils.set_random_seed(0)
+    model.build()
+    random = np.random.default_rng(0)
+    for weight in model.weights:  # so that logits differ
+        weight.assign(np.asarray(weight) + random.normal(size=weight.shape, scale=0.4))
+    return model
+
+
+def assert_decoded_as_by_hand(model, inputs, rows, max_length):
+    """`rows`: of each row its logits as a function of what was read, and what it begins with."""
+    greedy = [by_hand.greedy(*row, max_length, RULES) for row in rows]
+    assert_same(decoded(model, Greedy(**SHARED), max_length=max_length, **inputs), greedy)
+    sampled = [by_hand.sample(*row, max_length, RULES, i, top_p=0.9, seed=5) for i, row in enumerate(rows)]
+    assert_same(decoded(model, Sample(top_p=0.9, seed=5, **SHARED), max_length=max_length, **inputs), sampled)
+    searched = [by_hand.beam(*row, max_length, RULES, 3, 0.7) for row in rows]
+    assert_same(decoded(model, Beam(3, 0.7, **SHARED), max_length=max_length, **inputs), searched)
+    assert len({len(symbols) for symbols, *_ in greedy + sampled + searched}) > 1
+
+
+def test_a_transformer_language_model():
+    model = with_random_weights(TransformerLanguageModel(VOCABULARY, 8, heads=2, depth=2, end=2))
+    prompt, lengths = prompts(VOCABULARY)
+    logits_of = logits_of_language_model(model)
+    rows = [(logits_of, row[:length].tolist()) for row, length in zip(prompt, lengths)]
+    assert_decoded_as_by_hand(model, {"prompt": prompt, "prompt_length": lengths}, rows, 6)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: Transformer(VOCABULARY, units=8, heads=2, hidden=16, depth=1, decoder_depth=2),
+        lambda: AttentionSeq2Seq(VOCABULARY, units=6, cell="lstm", depth=2),
+        lambda: AttentionSeq2Seq(VOCABULARY, units=6, cell="gru", alignment="dot"),
+    ],
+)
+def test_an_encoder_decoder(model):
+    model = with_random_weights(model())
+    source = sources(4)
+    call = compiled(lambda source, target: model({"source": source, "target": target}))
+
+    def logits_of(row):
+        def after(read):
+            arrays = np.array([row], "int32"), np.array([read], "int32")
+            return np.asarray(call(*map(keras.ops.convert_to_tensor, arrays)))[0, -1]
+
+        return after
+
+    assert_decoded_as_by_hand(model, {"source": source}, [(logits_of(row), [1]) for row in source], 6)
