@@ -18,7 +18,7 @@ def dot_product_attention(query, keys, values, mask=None):
     Returns:
         (batch, heads, queries, head_dim), and the weights, (batch, heads, queries, entries) float32.
     """
-    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(keys, (0, 1, 3, 2)))
+    scores = ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))) * query.shape[-1] ** -0.5
     weights = masked_softmax(scores, mask)  # (batch, heads, queries, entries)
     return ops.matmul(ops.cast(weights, values.dtype), values), weights
 

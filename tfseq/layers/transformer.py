@@ -132,13 +132,15 @@ class SelfAttention(keras.layers.Layer):
 
     def call(self, x, mask=None):
         time = ops.shape(x)[1]
-        qkv = (split_heads(part, self.heads, time) for part in ops.split(self.qkv(x), 3, axis=-1))
-        output, _ = dot_product_attention(*qkv, mask)  # (batch, heads, time, head_dim)
+        parts = ops.split(self.qkv(x), 3, axis=-1)
+        query, keys, values = (split_heads(part, self.heads, time) for part in parts)
+        output, _ = dot_product_attention(query, keys, values, mask)  # (batch, heads, time, head_dim)
         return self.out(merge_heads(output, -1, time, self.units))
 
     def step(self, x, cache, state):
         """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
-        output, cache = attend(*ops.split(self.qkv(x), 3, axis=-1), cache, state)
+        query, key, value = ops.split(self.qkv(x), 3, axis=-1)  # (rows, units) each
+        output, cache = attend(query, key, value, cache, state)
         return self.out(output), cache
 
     def get_config(self):
@@ -182,7 +184,8 @@ class CrossAttention(keras.layers.Layer):
     def call(self, x, keys_values, mask=None, queries=None):
         shape = (-1, self.units) if queries else (-1, ops.shape(x)[1], self.units)
         query = split_heads(self.query(x), self.heads, queries or shape[1])
-        output, weights = dot_product_attention(query, *keys_values, mask)
+        keys, values = keys_values
+        output, weights = dot_product_attention(query, keys, values, mask)
         return self.out(merge_heads(output, *shape)), weights
 
     def get_config(self):
@@ -261,7 +264,7 @@ class TransformerBlock(keras.layers.Layer):
         units: width of the sequence.
         heads: of the attention.
         hidden: width of the feed-forward network.
-        dropout: rate on what each of the two adds.
+        dropout: rate on what each part adds.
         norm: "pre" or "post", see `Residual`.
         activation: of the feed-forward network.
 
@@ -273,12 +276,12 @@ class TransformerBlock(keras.layers.Layer):
     def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
         super().__init__(**kwargs)
         self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
-        self.settings |= {"activation": activation}
-        policy = self.dtype_policy
-        self.attention = SelfAttention(units, heads, dtype=policy, name="attention")
-        self.feed_forward = FeedForward(units, hidden, activation, dtype=policy, name="feed_forward")
-        self.around_attention = Residual(norm, dropout, dtype=policy, name="around_attention")
-        self.around_feed_forward = Residual(norm, dropout, dtype=policy, name="around_feed_forward")
+        self.settings["activation"] = activation
+        policy = {"dtype": self.dtype_policy}
+        self.attention = SelfAttention(units, heads, name="attention", **policy)
+        self.feed_forward = FeedForward(units, hidden, activation, name="feed_forward", **policy)
+        self.around_attention = Residual(norm, dropout, name="around_attention", **policy)
+        self.around_feed_forward = Residual(norm, dropout, name="around_feed_forward", **policy)
 
     def build(self, shape):
         for layer in (self.attention, self.feed_forward, self.around_attention, self.around_feed_forward):
@@ -287,24 +290,26 @@ class TransformerBlock(keras.layers.Layer):
     def call(self, x, mask=None, training=False):
         y = self.attention(self.around_attention.enter(x), mask)
         x = self.around_attention.join(x, y, training)
-        return self.feed(x, training)
+        y = self.feed_forward(self.around_feed_forward.enter(x))
+        return self.around_feed_forward.join(x, y, training)
 
     def step(self, x, cache, state):
         """One step: x (rows, units), this block's cache, and the `CachedState` of this step."""
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
-        return self.feed(self.around_attention.join(x, y)), cache
-
-    def feed(self, x, training=False):
+        x = self.around_attention.join(x, y)
         y = self.feed_forward(self.around_feed_forward.enter(x))
-        return self.around_feed_forward.join(x, y, training)
+        return self.around_feed_forward.join(x, y), cache
 
     def get_config(self):
         return super().get_config() | self.settings
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class DecoderBlock(TransformerBlock):
-    """A `TransformerBlock` with attention over a memory between its two parts.
+class DecoderBlock(keras.layers.Layer):
+    """Self-attention, attention over a memory, then a feed-forward network, each with a way around.
+
+    Args:
+        units, heads, hidden, dropout, norm, activation: as in `TransformerBlock`.
 
     Call arguments:
         x: (batch, time, units).
@@ -317,29 +322,42 @@ class DecoderBlock(TransformerBlock):
     """
 
     def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
-        super().__init__(units, heads, hidden, dropout, norm, activation, **kwargs)
-        policy = self.dtype_policy
-        self.cross_attention = CrossAttention(units, heads, dtype=policy, name="cross_attention")
-        self.around_cross_attention = Residual(norm, dropout, dtype=policy, name="around_cross_attention")
+        super().__init__(**kwargs)
+        self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
+        self.settings["activation"] = activation
+        policy = {"dtype": self.dtype_policy}
+        self.attention = SelfAttention(units, heads, name="attention", **policy)
+        self.cross_attention = CrossAttention(units, heads, name="cross_attention", **policy)
+        self.feed_forward = FeedForward(units, hidden, activation, name="feed_forward", **policy)
+        self.around_attention = Residual(norm, dropout, name="around_attention", **policy)
+        self.around_cross_attention = Residual(norm, dropout, name="around_cross_attention", **policy)
+        self.around_feed_forward = Residual(norm, dropout, name="around_feed_forward", **policy)
 
     def build(self, shape):
-        super().build(shape)
-        self.cross_attention.build(shape)
-        self.around_cross_attention.build(shape)
+        arounds = (self.around_attention, self.around_cross_attention, self.around_feed_forward)
+        for layer in (self.attention, self.cross_attention, self.feed_forward, *arounds):
+            layer.build(shape)
 
     def call(self, x, keys_values, mask=None, memory_mask=None, training=False):
         y = self.attention(self.around_attention.enter(x), mask)
         x = self.around_attention.join(x, y, training)
         y, weights = self.cross_attention(self.around_cross_attention.enter(x), keys_values, memory_mask)
         x = self.around_cross_attention.join(x, y, training)
-        return self.feed(x, training), weights
+        y = self.feed_forward(self.around_feed_forward.enter(x))
+        return self.around_feed_forward.join(x, y, training), weights
 
     def step(self, x, cache, state, keys_values, memory_mask=None):
+        """One step as in `TransformerBlock`; also returns weights, (batch, heads, width, source_time) float32."""
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
         x = self.around_attention.join(x, y)
         y = self.around_cross_attention.enter(x)
         y, weights = self.cross_attention(y, keys_values, memory_mask, queries=state.width)
-        return self.feed(self.around_cross_attention.join(x, y)), cache, weights
+        x = self.around_cross_attention.join(x, y)
+        y = self.feed_forward(self.around_feed_forward.enter(x))
+        return self.around_feed_forward.join(x, y), cache, weights
+
+    def get_config(self):
+        return super().get_config() | self.settings
 
 
 def check_heads(units, heads):

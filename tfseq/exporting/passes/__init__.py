@@ -2,7 +2,17 @@
 
 import onnx
 
-from tfseq.exporting.passes import activations, attention, cleanup, constants, lookups, loops, normalization, reshapes
+from tfseq.exporting.passes import (
+    activations,
+    attention,
+    caches,
+    cleanup,
+    constants,
+    lookups,
+    loops,
+    normalization,
+    reshapes,
+)
 from tfseq.exporting.passes.graph import all_graphs, count_operators, initializers, subgraphs
 from tfseq.exporting.passes.opsets import CONVERTED, FUSED, lift, needed
 
@@ -42,7 +52,10 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
     for operator, fuse_operator in passes.items():
         if opset is None or opset >= FUSED[operator]:
             fuse_operator(model)
+    caches.append_in_attention(model)
     reshapes.merge_reshapes(model)
+    caches.share_masks(model.graph)
+    loops.hoist_loop_invariants(model.graph)  # masks over the memory
     cleanup.remove_unused(model.graph)
     if opset is None or opset > CONVERTED:
         lift(model, opset or needed(model))

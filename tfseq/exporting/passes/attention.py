@@ -136,7 +136,9 @@ def _fuse(values: Values, node: NodeProto, scores: _Scores) -> bool:
         unsqueezed = insert_before(values, node, "Unsqueeze", [mask, values.constant(np.array([1]), node.output[0])])
         values.shapes[unsqueezed] = (values.shapes[mask][0], 1, *values.shapes[mask][1:])
         mask = unsqueezed
-    if mask and values.shapes[mask][-2] == 1:  # the operator does not spread it over queries
+    if (
+        mask and values.shapes[mask][-2] == 1 != values.shapes[query][-2]
+    ):  # the operator does not spread it over queries
         mask = _spread_over_queries(values, node, mask, query)
     last_two = [0, 2, 1] if heads else [0, 1, 3, 2]
     transposed = values.node(scores.transposed_key, "Transpose")
@@ -169,6 +171,9 @@ def _mask_fits(values: Values, mask: str, rank: int) -> bool:
 
 
 def _spread_over_queries(values: Values, node: NodeProto, mask: str, query: str) -> str:
+    queries = values.shapes[query][-2]
+    if isinstance(queries, int):
+        return insert_before(values, node, "Expand", [mask, values.constant(np.array([1, 1, queries, 1]), mask)])
     bounds = [np.array([(values.rank(query) or 0) - 2 + i]) for i in (0, 1)]
     sizes = insert_before(values, node, "Shape", [query])
     size = insert_before(values, node, "Slice", [sizes, *(values.constant(x, node.output[0]) for x in bounds)])

@@ -7,18 +7,19 @@ import onnx
 from onnx import GraphProto, NodeProto, numpy_helper
 
 from tfseq.exporting.passes.graph import all_graphs, initializers, uses
-from tfseq.exporting.passes.values import attribute
+from tfseq.exporting.passes.values import LARGE, attribute
 
 
 def fold_layouts(graph: GraphProto) -> None:
-    """Reshapes and transposes constants that have no other reader, which would be stored twice."""
+    """Reshapes and transposes constants; not large ones with another reader, which would be stored twice."""
     constants, counts = initializers(graph), uses(graph)
     outputs = {output.name for g in all_graphs(graph) for output in g.output}
     for g in all_graphs(graph):
         kept = []
         for node in g.node:
             arrays = _arrays(node, constants)
-            alone = arrays is not None and counts[node.input[0]] == 1 and node.output[0] not in outputs
+            alone = arrays is not None and (counts[node.input[0]] == 1 or arrays[0].size <= LARGE)
+            alone = alone and node.output[0] not in outputs
             if arrays is None or not alone:
                 kept.append(node)
                 continue

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper, shape_inference
 
+from tfseq.exporting.passes.body_shapes import inferred_bodies
 from tfseq.exporting.passes.graph import all_graphs, initializers, producers
 
 NEWEST = 23  # opset of an operator that a pass writes
@@ -102,9 +103,10 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str | None, ...]]:
                 contents[tensor.name] = tensor.raw_data
                 tensor.ClearField("raw_data")
     try:
-        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+        whole = shape_inference.infer_shapes(model, data_prop=True)
+        inferred = [*all_graphs(whole.graph), *(g for body in inferred_bodies(whole, LARGE) for g in all_graphs(body))]
     except Exception:  # then no value has a known shape, and what needs one stays as it is
-        inferred = model.graph
+        inferred = list(all_graphs(model.graph))
     finally:
         for opset, version in declared:
             opset.version = version
@@ -113,7 +115,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str | None, ...]]:
                 if tensor.name in contents:
                     tensor.raw_data = contents[tensor.name]
     shapes: dict[str, tuple[int | str | None, ...]] = {}
-    for graph in all_graphs(inferred):
+    for graph in inferred:
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
                 shapes[value.name] = tuple(
