@@ -1,0 +1,141 @@
+"""Blocks of Transformers against PyTorch's, with its weights."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from tfseq.layers import transformer
+
+UNITS, HEADS, HIDDEN = 12, 3, 20
+
+
+def positional_table(length, units):
+    """Vaswani et al., 2017, section 3.5, entry by entry; our order has the sines first."""
+    table = np.zeros((length, units))
+    for p in range(length):
+        for i in range(units // 2):
+            table[p, i] = np.sin(p / 10000 ** (2 * i / units))
+            table[p, units // 2 + i] = np.cos(p / 10000 ** (2 * i / units))
+    return table
+
+
+def exact_gelu(x):
+    return keras.activations.gelu(x, approximate=False)
+
+
+def copy_norm(residual, norm):
+    residual.normalize.set_weights([norm.weight.detach().numpy(), norm.bias.detach().numpy()])
+
+
+def copy_dense(dense, weight, bias):
+    dense.set_weights([weight.detach().numpy().T, bias.detach().numpy()])
+
+
+def copy_block(block, theirs):
+    own = theirs.self_attn
+    copy_dense(block.attention.qkv, own.in_proj_weight, own.in_proj_bias)
+    copy_dense(block.attention.out, own.out_proj.weight, own.out_proj.bias)
+    copy_dense(block.feed_forward.widen, theirs.linear1.weight, theirs.linear1.bias)
+    copy_dense(block.feed_forward.narrow, theirs.linear2.weight, theirs.linear2.bias)
+    copy_norm(block.around_attention, theirs.norm1)
+    if not isinstance(block, transformer.DecoderBlock):
+        copy_norm(block.around_feed_forward, theirs.norm2)
+        return
+    cross, mixed = block.cross_attention, theirs.multihead_attn
+    copy_dense(cross.query, mixed.in_proj_weight[:UNITS], mixed.in_proj_bias[:UNITS])
+    copy_dense(cross.key_value, mixed.in_proj_weight[UNITS:], mixed.in_proj_bias[UNITS:])
+    copy_dense(cross.out, mixed.out_proj.weight, mixed.out_proj.bias)
+    copy_norm(block.around_cross_attention, theirs.norm2)
+    copy_norm(block.around_feed_forward, theirs.norm3)
+
+
+def randomized(torch, layer):
+    torch.manual_seed(0)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return layer.eval()
+
+
+@pytest.mark.parametrize("norm", transformer.NORMS)
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_block_is_that_of_pytorch(norm, activation):
+    torch = pytest.importorskip("torch")
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm == "pre", "activation": activation}
+    theirs = randomized(torch, torch.nn.TransformerEncoderLayer(UNITS, HEADS, HIDDEN, **options))
+    ours = {"relu": "relu", "gelu": exact_gelu}[activation]
+    block = transformer.TransformerBlock(UNITS, HEADS, HIDDEN, norm=norm, activation=ours)
+    block.build((None, None, UNITS))
+    copy_block(block, theirs)
+    x = np.random.default_rng(0).normal(size=(2, 5, UNITS)).astype("float32")
+    real = np.array([[True] * 5, [True, True, True, False, False]])
+    with torch.no_grad():
+        expected = theirs(torch.tensor(x), src_key_padding_mask=torch.tensor(~real)).numpy()
+    result = np.asarray(block(x, real[:, None, None]))
+    np.testing.assert_allclose(result[real], expected[real], atol=3e-5)
+
+
+@pytest.mark.parametrize("norm", transformer.NORMS)
+def test_decoder_block_is_that_of_pytorch(norm):
+    torch = pytest.importorskip("torch")
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm == "pre"}
+    theirs = randomized(torch, torch.nn.TransformerDecoderLayer(UNITS, HEADS, HIDDEN, **options))
+    block = transformer.DecoderBlock(UNITS, HEADS, HIDDEN, norm=norm)
+    block.build((None, None, UNITS))
+    copy_block(block, theirs)
+    rng = np.random.default_rng(0)
+    x, memory = (rng.normal(size=(2, time, UNITS)).astype("float32") for time in (4, 6))
+    real = np.array([[True] * 6, [True, True, False, False, False, False]])
+    with torch.no_grad():
+        expected = theirs(
+            torch.tensor(x),
+            torch.tensor(memory),
+            tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(4),
+            memory_key_padding_mask=torch.tensor(~real),
+        ).numpy()
+    keys_values = block.cross_attention.project(memory)
+    result, weights = block(x, keys_values, transformer.causal_mask(4), real[:, None, None])
+    np.testing.assert_allclose(result, expected, atol=3e-5)
+    np.testing.assert_allclose(np.asarray(weights).sum(-1), 1, rtol=1e-5)
+    assert np.all(np.asarray(weights)[1, :, :, 2:] == 0)
+
+
+def test_sinusoidal_positions_are_those_of_the_paper():
+    positions = transformer.sinusoidal_positions(np.arange(40), 8)
+    np.testing.assert_allclose(positions, positional_table(40, 8), atol=1e-5)
+
+
+def test_a_step_has_the_position_that_it_is_given():
+    layer = transformer.PositionedEmbedding(5, 4)
+    tokens = np.array([[1, 2, 3]])
+    parallel = np.asarray(layer(tokens))
+    for position in range(3):
+        step = layer(tokens[:, position], keras.ops.convert_to_tensor(position, "int32"))
+        np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
+
+
+def test_tied_embeddings_make_the_logits():
+    layer = transformer.PositionedEmbedding(5, 4)
+    layer.build()
+    (table,) = layer.get_weights()
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    np.testing.assert_allclose(layer.logits(x), x @ table.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: transformer.SelfAttention(10, 3), "units is 10 and heads 3; expected a multiple"),
+        (lambda: transformer.CrossAttention(10, 0), "units is 10 and heads 0; expected a multiple"),
+        (lambda: transformer.Residual("middle"), "norm is 'middle'; expected one of pre, post"),
+        (lambda: transformer.PositionedEmbedding(5, 4, "rotary"), "positions is 'rotary'; expected one of sinusoidal"),
+        (lambda: transformer.PositionedEmbedding(5, 3), "units is 3; expected an even number"),
+        (
+            lambda: transformer.PositionedEmbedding(5, 4, "learned", max_positions=2)(np.ones((1, 3), "int32")),
+            "sequence has 3 symbols; expected at most max_positions, 2",
+        ),
+    ],
+)
+def test_what_can_not_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
