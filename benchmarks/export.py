@@ -33,7 +33,7 @@ THREADS = 2
 SIZES = ((8, 64), (1, 64), (3, 17))  # batch and time; the first is timed
 TOLERANCE = 1e-4
 PARTS = ("layers", "sizes", "durations")
-OPENINGS, LEAST_TURNS, BURST, SLOW = 4, 5, 5, 0.02  # of a file; of an opening; runs in a turn; one run if it is slow, s
+OPENINGS, LEAST_TURNS, BURST, SLOW = 8, 5, 5, 0.02  # of a file; of an opening; runs in a turn; one run if it is slow, s
 LOOPS = ("Loop", "Scan")
 TELLING = (  # the operators that a table names, the most telling first
     LOOPS,
@@ -83,15 +83,11 @@ class Contestant:
     arrays: list[np.ndarray]
 
 
-def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome, float]:
-    """Exports a model both ways and runs the files in turn.
-
-    Returns:
-        Keras' outcome, ours, and the median of (Keras' time / ours), turn by turn.
-    """
+def compare(build: Callable, seconds: float) -> tuple[Outcome, Outcome]:
+    """Exports a model both ways and runs the files in turn; Keras' outcome, and ours."""
     stock, ours = exported(build, SIZES)
-    ratio = take_turns([stock, ours], seconds)
-    return stock.outcome, ours.outcome, ratio
+    take_turns([stock, ours], seconds)
+    return stock.outcome, ours.outcome
 
 
 def exported(build: Callable, sizes: Sequence[tuple[int, int]]) -> tuple[Contestant, Contestant]:
@@ -153,18 +149,15 @@ def _session(file: bytes | None):
     return lambda arrays: session.run(None, dict(zip(names, arrays)))
 
 
-def take_turns(contestants: Sequence[Contestant], seconds: float) -> float:
+def take_turns(contestants: Sequence[Contestant], seconds: float) -> None:
     """Runs the files that work in turn, and notes their milliseconds.
 
-    They are opened anew a few times, since a session keeps its luck with memory and cores.
-
-    Returns:
-        the median of (the first one's time / the second's), turn by turn; NaN if one of them doesn't work.
+    They are opened anew several times, in either order, since a session keeps its luck with memory and cores.
     """
     running = [contestant for contestant in contestants if contestant.file]
-    medians: list[list[float]] = [[] for _ in running]
-    ratios = []
+    medians: dict[int, list[float]] = {id(contestant): [] for contestant in running}
     for _ in range(OPENINGS if running else 0):
+        running.reverse()
         runs = [partial(_session(contestant.file), contestant.arrays) for contestant in running]
         slow = any(_best(run, 2) > SLOW for run in runs)
         times: list[list[float]] = [[] for _ in runs]
@@ -172,13 +165,10 @@ def take_turns(contestants: Sequence[Contestant], seconds: float) -> float:
         while time.perf_counter() < end or len(times[0]) < LEAST_TURNS:
             for run, own in zip(runs, times):
                 own.append(_best(run, 1 if slow else BURST))
-        for own, median in zip(times, medians):
-            median.append(statistics.median(own))
-        if len(times) > 1:
-            ratios.append(statistics.median(a / b for a, b in zip(times[0], times[1])))
-    for contestant, own in zip(running, medians):
-        contestant.outcome.milliseconds = min(own) * 1e3
-    return statistics.median(ratios) if all(c.outcome.works for c in contestants[:2]) else float("nan")
+        for contestant, own in zip(running, times):
+            medians[id(contestant)].append(statistics.median(own))
+    for contestant in running:
+        contestant.outcome.milliseconds = min(medians[id(contestant)]) * 1e3
 
 
 def _best(run: Callable[[], object], count: int) -> float:
@@ -294,22 +284,27 @@ def table(only: str, seconds: float) -> str:
         if chosen:
             rows.append(f"| **{group}** | | | | | | | |")
         for name, build in chosen.items():
-            stock, ours, ratio = results[f"{group}: {name}"] = compare(build, seconds)
-            rows.append("| " + " | ".join([name, *stock.cells(), *ours.cells(), _times(ratio)]) + " |")
+            stock, ours = results[f"{group}: {name}"] = compare(build, seconds)
+            ratio = f"{stock.milliseconds / ours.milliseconds:.2f}" if stock.works and ours.works else ""
+            rows.append("| " + " | ".join([name, *stock.cells(), *ours.cells(), ratio]) + " |")
             print(rows[-1], file=sys.stderr, flush=True)
     return "\n".join([*rows, "", *summary(results)])
 
 
-def summary(results: Mapping[str, tuple[Outcome, Outcome, float]]) -> list[str]:
+def summary(results: Mapping[str, tuple[Outcome, Outcome]]) -> list[str]:
     count = len(results)
-    both = {name: ratio for name, (stock, ours, ratio) in results.items() if stock.works and ours.works}
-    errors = [ours.error for _, ours, _ in results.values() if not ours.problem]
+    both = {
+        name: stock.milliseconds / ours.milliseconds
+        for name, (stock, ours) in results.items()
+        if stock.works and ours.works
+    }
+    errors = [ours.error for _, ours in results.values() if not ours.problem]
     lines = [
-        f"- Works: Keras {sum(stock.works for stock, _, _ in results.values())} of {count}, "
-        f"tfseq {sum(ours.works for _, ours, _ in results.values())} of {count}; worst error of tfseq "
+        f"- Works: Keras {sum(stock.works for stock, _ in results.values())} of {count}, "
+        f"tfseq {sum(ours.works for _, ours in results.values())} of {count}; worst error of tfseq "
         f"{max(errors, default=float('nan')):.1e}.",
-        f"- A Loop or Scan in the file: Keras {_loops(stock for stock, _, _ in results.values())}, "
-        f"tfseq {_loops(ours for _, ours, _ in results.values())}.",
+        f"- A Loop or Scan in the file: Keras {_loops(stock for stock, _ in results.values())}, "
+        f"tfseq {_loops(ours for _, ours in results.values())}.",
     ]
     if both:
         slowest, quickest = min(both, key=both.__getitem__), max(both, key=both.__getitem__)
@@ -322,10 +317,6 @@ def summary(results: Mapping[str, tuple[Outcome, Outcome, float]]) -> list[str]:
 
 def _loops(outcomes):
     return sum(any(name in (outcome.operators or {}) for name in LOOPS) for outcome in outcomes)
-
-
-def _times(ratio: float) -> str:
-    return "" if np.isnan(ratio) else f"{ratio:.2f}"
 
 
 def main() -> None:
