@@ -420,4 +420,4 @@ def _decoding_strategy(decode: str, width: int, model: Any) -> Any:
         if not isinstance(model, Generator):
             return None
         decode = "sample" if model.start is None else "beam"
-    return {"greedy": Greedy, "sample": Sample, "beam": lambda: Beam(width), "none": lambda: None}[decode]()
+    return {"greedy": Greedy(), "sample": Sample(), "beam": Beam(width), "none": None}[decode]

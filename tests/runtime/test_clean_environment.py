@@ -43,3 +43,17 @@ def run(program, returncode=0):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == returncode, result.stderr
     return result
+
+
+def test_the_library_of_tokenizers_is_loaded_by_files_that_need_it(counter, copier_of):
+    from tfseq.data import subword_tokenizer
+
+    tokenizer = subword_tokenizer(["a b"], 260)
+    program = "from tfseq import runtime; runtime.load({!r}); print('tokenizers' in sys.modules)"
+    assert run(program.format(str(counter))).stdout == "False\n"
+    assert run(program.format(str(copier_of(tokenizer.to_json())))).stdout == "True\n"
+
+
+def test_text_streams_from_the_command_line(summer):
+    program = f"from tfseq.cli import main; main(['generate', {str(summer)!r}, 'ad', '--stream', '--max-length', '3'])"
+    assert run(program).stdout == "adfch\n"

@@ -11,7 +11,7 @@ from onnx import helper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tfseq.data import subword_tokenizer
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime import (
     CodePointTokenizer,
     Manifest,
@@ -179,3 +179,30 @@ def test_a_setting_without_a_default_must_be_given(captioner):
     edit(captioner, decoding={"start": 1})
     with pytest.raises(InputError, match="'letter' has no default"):
         load(captioner).generate([[1, 2]])
+
+
+@pytest.mark.parametrize("already", [1, 3])
+def test_no_more_is_written_than_the_model_has_positions(counter, already):
+    edit(counter, decoding={"strategy": "sample", "temperature": 0, "max_positions": 4})
+    model, prompt = load(counter), "abc"[:already]
+    assert model.generate(prompt) == "abcdefg"[already:5]  # the fifth is written and not read
+    assert model.generate(prompt, max_length=5 - already) == "abcdefg"[already:5]
+    with pytest.raises(InputError, match=f"max_length is 5; after {already} tokens there is room for {5 - already}"):
+        model.generate(prompt, max_length=5)
+    with pytest.raises(InputError, match="The text has 5 tokens; this model reads 4 at most"):
+        model.generate(["a", "abcde"])
+
+
+def test_a_source_longer_than_the_model_reads_is_refused(copier):
+    edit(copier, decoding={"start": 1, "max_positions": 3})
+    assert load(copier).generate("abc") == "abc"
+    with pytest.raises(InputError, match="The source has 4 tokens; this model reads 3 at most"):
+        load(copier).generate(["a", "abcd"])
+    with pytest.raises(InputError, match="there is room for 3"):
+        load(copier).generate("abc", max_length=4)
+
+
+@pytest.mark.parametrize("tokenizer", [{"kind": "tokenizers", "json": "{}"}, {"kind": "runes"}, ["a"], {"symbols": []}])
+def test_a_file_with_a_damaged_tokenizer_is_refused(counter, tokenizer):
+    with pytest.raises(ArtefactError, match=r"counter\.onnx can't be used: .*tokenizer"):
+        load(edit(counter, tokenizer=tokenizer))

@@ -1,5 +1,8 @@
 """`Model.stream_text`: pieces come as they are written, states stay, and no character is shown before it is whole."""
 
+import json
+
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +78,23 @@ def test_two_streams_of_a_file_keep_apart(summer):
     mixed = [(next(one), next(other)) for _ in range(3)]
     assert "".join(a for a, _ in mixed) == letters(sums([1, 4], 3))
     assert "".join(b for _, b in mixed) == letters(sums([2, 10], 3))
+
+
+def test_a_stream_stops_where_the_model_has_no_more_positions(summer):
+    model = onnx.load(summer)
+    manifest = json.loads(model.metadata_props[0].value)
+    manifest["decoding"]["max_positions"] = 5
+    onnx.helper.set_model_props(model, {"tfseq": json.dumps(manifest)})
+    onnx.save(model, summer)
+    stream = load(summer).stream_text("ad", max_length=2)
+    assert "".join(stream) == letters(sums([1, 4], 2))
+    with pytest.raises(InputError, match="The text has 6 tokens"):
+        stream.more("ab")
+    with pytest.raises(InputError, match="max_length is 3; after 4 tokens there is room for 2"):
+        stream.more(max_length=3)
+    assert len("".join(stream.more())) == 2
+    with pytest.raises(InputError, match="The text has 6 tokens; this model reads 5 at most"):
+        stream.more()
 
 
 def test_the_end_stops_a_stream_for_good(reciter):

@@ -50,12 +50,14 @@ class Reading:
         rows: how many.
         before: the token ids that each continuation follows on; none for sources.
         widths: tokens of each text; None for other sources.
+        ahead: symbols that the model reads before it writes: of the longest prompt, or the one to start from.
     """
 
     feeds: Mapping[str, np.ndarray]
     rows: int
     before: Sequence[np.ndarray]
     widths: Sequence[int] | None
+    ahead: int = 1
 
 
 def continues_prompts(manifest: Manifest) -> bool:
@@ -103,7 +105,12 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
     for row, ids in zip(padded, encoded, strict=True):
         row[: len(ids)] = ids
     if what == "prompt":
-        return Reading({"prompt": padded, "prompt_length": lengths}, len(texts), encoded, lengths.tolist())
+        return Reading(
+            {"prompt": padded, "prompt_length": lengths}, len(texts), encoded, lengths.tolist(), padded.shape[1]
+        )
+    positions = (manifest.decoding or {}).get("max_positions")
+    if positions is not None and padded.shape[1] > positions:
+        raise InputError(f"The source has {padded.shape[1]} tokens; this model reads {positions} at most.")
     return Reading({name: padded}, len(texts), [encoded[0][:0]] * len(texts), lengths.tolist())
 
 

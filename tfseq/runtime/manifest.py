@@ -91,7 +91,8 @@ class Manifest:
         opset: version of the ai.onnx operators.
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
         decoding: strategy, the defaults of the run-time settings (temperature, top_k, seed and so on), and the symbols
-            that decoding starts with and ends at, or None; None for "predict".
+            that decoding starts with and ends at, or None; `max_positions` where a model reads no longer sequences.
+            None for "predict".
         provenance: versions, model class, parameters, hash of the weights, data, date.
         states: of a model that reads sequences in chunks: what to carry from one chunk to the next; else empty.
         notes: sentences about what could have come out better, such as a layer without a native operator.

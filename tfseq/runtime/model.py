@@ -137,9 +137,9 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("generate")
-        length = checked_length(self.manifest, max_length)
         chosen = checked_settings(self.manifest, settings)
         reading = read(self.manifest, tokenizer, text)
+        length = checked_length(self.manifest, max_length, reading.ahead)
         if length == 0:
             outputs = {"tokens": np.zeros((reading.rows, 0), np.int32)}
         else:

@@ -69,15 +69,29 @@ def checked_settings(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, 
     return values
 
 
-def checked_length(manifest: Manifest, max_length: Any) -> int:
-    """The number of new tokens, at most; None is the file's default.
+def checked_length(manifest: Manifest, max_length: Any, already: int = 0) -> int:
+    """The number of new tokens, at most; None is the file's default, or less where the model has no more positions.
+
+    Args:
+        manifest: of the file.
+        max_length: as the caller gave it.
+        already: symbols that the model has read or will have read before it writes, a prompt or a start.
 
     Raises:
-        InputError: it is no whole number, or out of range.
+        InputError: it is no whole number, or out of range; the model has too few positions.
     """
+    positions = (manifest.decoding or {}).get("max_positions")
+    room = INT32.max if positions is None else positions - already + 1  # the last token is written and not read
+    if room < 1:
+        raise InputError(f"The text has {already} tokens; this model reads {positions} at most.")
     if max_length is None:
-        max_length = (manifest.decoding or {}).get("max_length", MAX_LENGTH)
-    return _whole("max_length", max_length, 0, INT32.max)
+        return min(_whole("max_length", (manifest.decoding or {}).get("max_length", MAX_LENGTH), 0, INT32.max), room)
+    length = _whole("max_length", max_length, 0, INT32.max)
+    if length > room:
+        raise InputError(
+            f"max_length is {length}; after {already} tokens there is room for {room}, as this model reads {positions}."
+        )
+    return length
 
 
 def _checked(name: str, value: Any, dtype: np.dtype) -> Any:

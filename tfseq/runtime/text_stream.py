@@ -42,11 +42,11 @@ class TextStream(Iterator[str]):
         settings: Mapping[str, Any],
     ):
         self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
-        self._left = checked_length(manifest, max_length)
         self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
         reading = read(manifest, tokenizer, given)
         if reading.rows != 1 or isinstance(given, list | tuple):
             raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
+        self._left = checked_length(manifest, max_length, reading.ahead)
         if continues_prompts(manifest):
             unread = reading.before[0]
         else:
@@ -93,15 +93,17 @@ class TextStream(Iterator[str]):
         """
         if self.ended:
             raise InputError("The model has ended this sequence; begin another with stream_text.")
-        left = checked_length(self._manifest, max_length)
+        ids = self._unread[:0]
         if text:
             (text,) = checked_texts(text, "text")
             warn_of_unknown(self._tokenizer, [text])
             ids = encode(self._tokenizer, text, "text")
-            self._unread = np.append(self._unread, ids).astype(np.int32)
+        unread = np.append(self._unread, ids).astype(np.int32)
+        self._left = checked_length(self._manifest, max_length, self._position + len(unread))
+        if text:
             self._late += self._pieces.rest()
             self._pieces = _Pieces(self._tokenizer, ids)
-        self._left, self._index = left, 0
+        self._unread, self._index = unread, 0
         return self
 
     def _choose(self) -> int:
