@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -25,6 +25,7 @@ def words(vocabulary, **parts):
     return library
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back_from_bytes(text):
     ids = BYTES.encode(text)
@@ -33,6 +34,7 @@ def test_any_text_comes_back_from_bytes(text):
     assert not BYTES.unknown(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("<>endstarpu \n"), max_size=30))
 def test_text_never_becomes_a_special_token(text):
     assert BYTES.encode(text).min(initial=3) >= 3

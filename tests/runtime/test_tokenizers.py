@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseq.errors import ArtefactError, InputError
@@ -30,6 +30,7 @@ def test_the_empty_text_has_no_tokens():
     assert HELLO.decode([]) == ""
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_text_survives_encoding_and_decoding_when_every_character_is_known(text):
     tokenizer = CharacterTokenizer(["<unk>", *sorted(set(text))])
@@ -37,6 +38,7 @@ def test_text_survives_encoding_and_decoding_when_every_character_is_known(text)
     assert [tokenizer.symbols[i] for i in tokenizer.encode(text)] == list(text)
 
 
+@settings(deadline=None)
 @given(st.sets(st.characters()), st.text())
 def test_encoding_agrees_with_a_dictionary(characters, text):
     symbols = ["<unk>", *sorted(characters)]
@@ -67,6 +69,7 @@ def test_start_and_end_are_tokens_that_no_text_has():
     assert tokenizer.decode([1, *ids, 2]) == "<start>e<end>"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_code_points_are_those_of_python_lone_surrogates_included(text):
     ids = CodePointTokenizer([]).encode(text)

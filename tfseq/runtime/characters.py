@@ -44,6 +44,7 @@ class CharacterTokenizer(Tokenizer):
         characters = [i for i, symbol in enumerate(self.symbols) if len(symbol) == 1]
         self.code_points = np.full(len(self.symbols), ord(REPLACEMENT), np.int32)
         self.code_points[characters] = [ord(self.symbols[i]) for i in characters]
+        self._is_text = np.array([symbol not in (START, END) for symbol in self.symbols])
         known = self.code_points[characters]
         self._token_of_code = np.zeros(int(known.max(initial=0)) + 2, np.int32)  # the last entry stays 0, unknown
         self._token_of_code[known] = characters
@@ -64,7 +65,7 @@ class CharacterTokenizer(Tokenizer):
             InputError: an id is outside the vocabulary, or `ids` is not a list of integers.
         """
         ids = checked_ids(ids, self.vocabulary_size)
-        return text_of(self.code_points[ids[~np.isin(ids, [i for i in (self.start, self.end) if i is not None])]])
+        return text_of(self.code_points[ids[self._is_text[ids]]])
 
     def unknown(self, text: str) -> list[str]:
         return unknown_characters(text, self.symbols)

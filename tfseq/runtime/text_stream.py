@@ -129,7 +129,7 @@ class _Pieces:
 
     def __init__(self, tokenizer: Tokenizer, before: np.ndarray):
         self._tokenizer = tokenizer
-        self._said = [int(token) for token in before[-1:]]
+        self._said = [int(token) for token in before[-1:]]  # the token that the next piece follows on
         self._waiting: list[int] = []
 
     def add(self, token: int) -> str:
