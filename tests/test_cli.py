@@ -60,6 +60,15 @@ def test_a_step_file_streams_without_being_told(summer, capsys):
     assert capsys.readouterr().out == "adfch\n"
 
 
+def test_a_reader_that_has_gone_is_no_traceback(counter):
+    program = f"from tfseq.cli import main; main(['generate', {str(counter)!r}, 'a', '--max-length', '300000'])"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_inspect_prints_a_table(shifter, capsys):
     main(["inspect", str(shifter)])
     lines = capsys.readouterr().out.splitlines()

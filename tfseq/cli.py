@@ -289,6 +289,10 @@ def one_line_errors(program: str) -> Iterator[None]:
         warnings.showwarning = _one_line_warnings(program, warnings.showwarning)
         try:
             yield
+            sys.stdout.flush()  # here, where a reader that has gone is no traceback
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
+            raise SystemExit(1) from None
         except TfseqError as error:
             print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
             raise SystemExit(2) from None

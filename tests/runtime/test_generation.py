@@ -13,10 +13,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tfseq.data import subword_tokenizer
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime import (
+    CharacterTokenizer,
     CodePointTokenizer,
     Manifest,
     SubwordTokenizer,
     TensorSpec,
+    TokenizerPair,
     UnknownCharacterWarning,
     load,
 )
@@ -85,6 +87,14 @@ def test_subwords_and_an_end_that_sources_get(copier_of):
     result = load(copier_of(tokenizer.to_json(), source="english")).generate("né😀 men fly", 99, details=True)
     assert result.text == "né😀 men fly"
     assert result.tokens.tolist() == [*tokenizer.encode("né😀 men fly"), 2]
+
+
+def test_a_source_may_have_a_vocabulary_of_its_own(copier_of):
+    source, target = CharacterTokenizer(["<unk>", *"abc"]), CharacterTokenizer(["<unk>", *"xyz"])
+    model = load(copier_of(TokenizerPair(source, target).to_json()))
+    assert model.generate(["cab", "a"]) == ["zxy", "x"]
+    with pytest.warns(UnknownCharacterWarning, match="'x'"):
+        model.generate("bax")
 
 
 def words(*vocabulary):

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime.tokenizers import CharacterTokenizer, CodePointTokenizer, load_tokenizer, read_tokenizer
+from tfseq.runtime.tokenizers import (
+    CharacterTokenizer,
+    CodePointTokenizer,
+    TokenizerPair,
+    load_tokenizer,
+    read_tokenizer,
+)
 
 HELLO = CharacterTokenizer(["<unk>", "e", "h", "l", "o"])
 
@@ -58,6 +64,9 @@ def test_the_kind_chooses_the_class():
     assert load_tokenizer(HELLO.to_json()).symbols == HELLO.symbols
     with pytest.raises(ArtefactError, match="'subwords'"):
         load_tokenizer({"kind": "subwords"})
+    for value in ({"kind": "pair"}, {"kind": "pair", "source": HELLO.to_json(), "target": {"kind": "subwords"}}):
+        with pytest.raises(ArtefactError):
+            load_tokenizer(value)
 
 
 def test_start_and_end_are_tokens_that_no_text_has():
@@ -87,7 +96,16 @@ def test_what_no_code_point_is_refused():
             CodePointTokenizer([]).decode(ids)
 
 
-@pytest.mark.parametrize("tokenizer", [HELLO, CodePointTokenizer(["<unk>", "a"])])
+def test_a_pair_reads_with_one_tokenizer_and_writes_with_the_other():
+    digits = CharacterTokenizer(["<unk>", "<start>", "<end>", *"0123456789"])
+    pair = TokenizerPair(HELLO, digits)
+    assert pair.encode("hello!").tolist() == [2, 1, 3, 3, 4, 0]
+    assert pair.unknown("hello!") == ["!"]
+    assert pair.decode([1, 4, 5, 2]) == "12"
+    assert (pair.start, pair.end, pair.vocabulary_size) == (1, 2, 13)
+
+
+@pytest.mark.parametrize("tokenizer", [HELLO, CodePointTokenizer(["<unk>", "a"]), TokenizerPair(HELLO, HELLO)])
 def test_a_file_is_read_as_the_kind_that_it_names(tmp_path, tokenizer):
     tokenizer.save(tmp_path / "tokenizer.json")
     read = read_tokenizer(tmp_path / "tokenizer.json")

@@ -9,6 +9,7 @@ from tfseq.runtime.tokenizers import (
     CodePointTokenizer,
     SubwordTokenizer,
     Tokenizer,
+    TokenizerPair,
     load_tokenizer,
     read_tokenizer,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "TensorSpec",
     "TextStream",
     "Tokenizer",
+    "TokenizerPair",
     "UnknownCharacterWarning",
     "load",
     "load_tokenizer",

@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from tfseq.errors import ArtefactError
 from tfseq.runtime.characters import END, START, UNKNOWN, CharacterTokenizer, CodePointTokenizer
@@ -18,12 +20,66 @@ __all__ = [
     "CodePointTokenizer",
     "SubwordTokenizer",
     "Tokenizer",
+    "TokenizerPair",
     "load_tokenizer",
     "read_tokenizer",
 ]
 
+
+class TokenizerPair(Tokenizer):
+    """Two tokenizers, of an encoder-decoder that reads with one vocabulary and writes with another.
+
+    Args:
+        source: of what is read.
+        target: of what is written; `start`, `end` and `vocabulary_size` are its own.
+    """
+
+    kind = "pair"
+
+    def __init__(self, source: Tokenizer, target: Tokenizer):
+        self.source, self.target = source, target
+        self.start, self.end, self.append = target.start, target.end, source.append
+        self.splits_characters = target.splits_characters
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.target.vocabulary_size
+
+    def encode(self, text: str) -> np.ndarray:
+        """Token ids of a source, (time,) int32."""
+        return self.source.encode(text)
+
+    def decode(self, ids: Any) -> str:
+        """The text of token ids that were written, (time,) integers.
+
+        Raises:
+            InputError: an id is outside the vocabulary, or `ids` is not a list of integers.
+        """
+        return self.target.decode(ids)
+
+    def unknown(self, text: str) -> list[str]:
+        return self.source.unknown(text)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "source": self.source.to_json(), "target": self.target.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            ArtefactError: `value` does not describe two tokenizers.
+        """
+        source, target = value.get("source"), value.get("target")
+        if value.get("kind") != cls.kind or not isinstance(source, Mapping) or not isinstance(target, Mapping):
+            raise ArtefactError(
+                'Not a pair of tokenizers; expected {"kind": "pair", "source": {...}, "target": {...}}.'
+            )
+        return cls(load_tokenizer(source), load_tokenizer(target))
+
+
 _KINDS: dict[str, type[Tokenizer]] = {
-    kind.kind: kind for kind in (CharacterTokenizer, CodePointTokenizer, SubwordTokenizer)
+    kind.kind: kind for kind in (CharacterTokenizer, CodePointTokenizer, SubwordTokenizer, TokenizerPair)
 }
 
 
