@@ -34,8 +34,19 @@ CTRANSLATE2 = {  # threads in a product, and translators that share the batch
     "1 thread": ("1", "1"),
     "2 translators": ("1", "2"),
 }
+ENVIRONMENTS = {  # variables that its libraries read; see `--tune`
+    "as it comes": (),
+    "CT2_USE_MKL=1": ("CT2_USE_MKL=1",),
+    "CT2_USE_MKL=1 CT2_PACKED_GEMM=1": ("CT2_USE_MKL=1", "CT2_PACKED_GEMM=1"),
+    "OMP_WAIT_POLICY=active": ("OMP_WAIT_POLICY=active",),
+    "OMP_WAIT_POLICY=passive": ("OMP_WAIT_POLICY=passive",),
+    "OMP_PROC_BIND=true": ("OMP_PROC_BIND=true",),
+}
 PRECISIONS = ("float32", "int8")
 GOALS = {"float32": 1.5, "int8": 1.2, "two files": 1.5}
+
+
+Results = Mapping[str, list[dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -187,29 +198,68 @@ def contestants(folder: Path) -> dict[str, list[str]]:
     return everyone
 
 
-def compare(results: Mapping[str, list[dict[str, float]]]) -> str:
-    """Markdown: ours beside the best of each peer's settings, case by case."""
+def compare(results: Results, precision: str) -> str:
+    """Markdown: ours beside CTranslate2 on as many threads, and in the setting that is best for the case."""
+    goal = GOALS[precision]
     rows = [
-        "| | peer at its best | symbols/s | tfseq, symbols/s | min to max | tfseq / peer | min to max | goal |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {precision} | tfseq, symbols/s | CTranslate2, 2 threads | ratio, round by round "
+        f"| CTranslate2 at its best | ratio, round by round (goal: {goal}) |",
+        "|---|---|---|---|---|---|",
     ]
-    for peer, goal in GOALS.items():
-        precision = peer if peer in PRECISIONS else "float32"
-        ours = results[f"tfseq {precision}"]
-        prefix = f"CTranslate2 {peer}" if peer in PRECISIONS else peer
-        rivals = {name.removeprefix("CTranslate2 "): r for name, r in results.items() if name.startswith(prefix)}
-        for case in cases():
-            medians = {n: statistics.median(run[case] for run in runs) for n, runs in rivals.items() if case in runs[0]}
-            if not medians:
-                continue
-            best = max(medians, key=medians.__getitem__)
-            own = [run[case] for run in ours]
-            ratios = [a / run[case] for a, run in zip(own, rivals[best], strict=True)]
-            rows.append(
-                f"| {precision}, {case} | {best.removeprefix(precision + ', ')} | {medians[best]:,.0f} "
-                f"| {statistics.median(own):,.0f} | {min(own):,.0f} to {max(own):,.0f} "
-                f"| **{statistics.median(ratios):.2f}** | {min(ratios):.2f} to {max(ratios):.2f} | {goal} |"
-            )
+    ours = results[f"tfseq {precision}"]
+    for case in cases():
+        medians = {setting: _median(results[f"CTranslate2 {precision}, {setting}"], case) for setting in CTRANSLATE2}
+        best = max(medians, key=medians.__getitem__)
+        same, quickest = (results[f"CTranslate2 {precision}, {setting}"] for setting in ("2 threads", best))
+        rows.append(
+            f"| {case} | {_median(ours, case):,.0f} | {medians['2 threads']:,.0f} | {_ratios(ours, same, case)} "
+            f"| {medians[best]:,.0f} ({best}) | {_ratios(ours, quickest, case)} |"
+        )
+    return "\n".join(rows)
+
+
+def compare_two_files(results: Results) -> str:
+    """Markdown: ours beside the loop in Python, with NumPy arrays and with bound values."""
+    rows = [
+        f"| float32 | tfseq, symbols/s | two files, NumPy | ratio, round by round (goal: {GOALS['two files']}) "
+        "| two files, bound | ratio, round by round |",
+        "|---|---|---|---|---|---|",
+    ]
+    ours = results["tfseq float32"]
+    for case in cases((1,)):
+        cells = [f"{_median(ours, case):,.0f}"]
+        for way in ("numpy", "bound"):
+            peer = results[f"two files, {way}"]
+            cells += [f"{_median(peer, case):,.0f}", _ratios(ours, peer, case)]
+        rows.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _median(runs: list[dict[str, float]], case: str) -> float:
+    return statistics.median(run[case] for run in runs)
+
+
+def _ratios(ours: list[dict[str, float]], peer: list[dict[str, float]], case: str) -> str:
+    ratios = [a[case] / b[case] for a, b in zip(ours, peer, strict=True)]
+    return f"**{statistics.median(ratios):.2f}** ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+
+
+def tune(folder: Path, rounds: int) -> str:
+    """Markdown: CTranslate2 under settings of its environment, symbols per second."""
+    from benchmarks.turns import take_turns
+
+    commands = {
+        f"{precision}, {name}": [
+            "benchmarks.peers.ctranslate2_transformer",
+            *(str(folder), precision, str(THREADS), "1", *environment),
+        ]
+        for precision in PRECISIONS
+        for name, environment in ENVIRONMENTS.items()
+    }
+    results = take_turns(commands, rounds)
+    rows = [f"| 2 threads | {' | '.join(cases())} |", "|---|" + "---|" * len(cases())]
+    for name, runs in results.items():
+        rows.append(f"| {name} | {' | '.join(f'{_median(runs, case):,.0f}' for case in cases())} |")
     return "\n".join(rows)
 
 
@@ -237,6 +287,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--quick", action="store_true", help="the small size, one round, 10 symbols")
+    parser.add_argument("--tune", action="store_true", help="only CTranslate2, in several environments")
     parser.add_argument("--run", nargs=2, metavar=("FOLDER", "PRECISION"), help="ours alone, in this process")
     arguments = parser.parse_args()
     if arguments.run:
@@ -252,9 +303,14 @@ def main() -> None:
             folder = Path(temporary)
             print(f"preparing the {name} model", file=sys.stderr, flush=True)
             prepare(SIZES[name], folder, 10 if arguments.quick else NEW_TIME, 1 if arguments.quick else LEAST_RUNS)
+            print("", f"**{name}**: {asdict(SIZES[name])}", sep="\n")
+            if arguments.tune:
+                print("", tune(folder, arguments.rounds), sep="\n")
+                continue
             results = take_turns(contestants(folder), arguments.rounds)
-            parameters = f"{SIZES[name]}"
-            print("", f"**{name}**: {parameters}", "", compare(results), "", agreement(folder), sep="\n")
+            for precision in PRECISIONS:
+                print("", compare(results, precision), sep="\n")
+            print("", compare_two_files(results), "", agreement(folder), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
