@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from tfseq.exporting.lstm_steps import steps_as_products
 from tfseq.exporting.passes import all_graphs, subgraphs
 
 SMALLEST = 1024  # numbers in a weight that is worth it
@@ -47,6 +48,8 @@ def to_int8(model: ModelProto, contrib: bool = False) -> Weights:
         contrib: lets LSTMs compute in int8 by com.microsoft's DynamicQuantizeLSTM, which standard ONNX lacks.
     """
     graph = model.graph
+    if not contrib:
+        steps_as_products(graph)
     weights = _Int8Weights(graph)
     for g in _inner_first(graph):
         _rewrite(g, _Products(weights).of)
