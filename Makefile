@@ -1,5 +1,6 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
+# make test-js    the JavaScript client beside Python; needs Node 20 or later
 #
 # Each installs what it needs into .venv, once. Needs Python 3.11, 3.12 or 3.13.
 
@@ -12,7 +13,9 @@ TRAIN ?= $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),train-cpu,tra
 SPREAD = -n auto --dist worksteal
 SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: demo test test-slow lint clean
+JS = clients/js
+
+.PHONY: demo test test-slow test-js lint clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
@@ -23,6 +26,12 @@ test: lint
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
+test-js: $(VENV)/train.stamp $(JS)/node_modules/.package-lock.json
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	echo "Writing files for JavaScript to run, and what Python makes of them." && \
+	$(BIN)/python $(JS)/test/fixtures.py "$$folder" && \
+	cd $(JS) && npm run --silent types && TFSEQ_FIXTURES="$$folder" npm test --silent
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -30,7 +39,8 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	    $(JS)/node_modules
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing TensorFlow and what tfseq needs into $(VENV): a few minutes, once."
@@ -39,6 +49,13 @@ $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN),dev]"
+	@touch $@
+
+$(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && \
+	    command -v npm >/dev/null || { \
+	    echo "Needs Node 20 or later with npm (on Debian: apt install nodejs npm)." >&2; exit 1; }
+	cd $(JS) && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund
 	@touch $@
 
 $(BIN)/python:

@@ -8,9 +8,9 @@ import argparse
 import json
 import os
 import random
-import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from pydoc_data import topics
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizer_fixtures import HARD, HELD_OUT, LEARNED, LINES, tokenizer_answers
 
 import tfseq
 from tfseq import runtime
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
-from tfseq.runtime import SubwordTokenizer
 
 INPUTS, ROWS = 200, 8  # per file; per batch
-LINES = [line.strip() for text in topics.topics.values() for line in text.splitlines() if len(line.strip()) > 8]
-LEARNED, HELD_OUT = LINES[:4000], LINES[4000:]
-SETTINGS = {  # of one batch after another
+SETTINGS: dict[str, list[Any]] = {  # of one batch after another
     "temperature": [0.7, 0.0, 1.0, 1.3],
     "top_k": [0, 5, 0, 20],
     "top_p": [1.0, 1.0, 0.9, 0.5],
@@ -39,11 +35,6 @@ SETTINGS = {  # of one batch after another
     "length_penalty": [1.0, 0.0, 0.6, 2.0],
     "repetition_penalty": [1.3, 1.0, 2.0],
 }
-HARD = [  # what Unicode libraries disagree about, in characters that all of them know
-    *["Grüße aus Köln — naïve café", "e\u0301 é ﬁ ﬀ ①", "Привет, мир! Ёлка", "日本語のテキスト、東京。", "मैं हिन्दी हूँ", "אבג دهؤ"],
-    *["👍🏽 👨‍👩‍👧 🇩🇪 x", "a\tb\nc  d\u00a0e\u2003f\u3000g\u0085h\ufeffi\u200bj\x1ck", "it's we'll I'M don't D'où", "ΑΣ ΑΣΑ ὈΔΥΣΣΕΎΣ"],
-    *["1234 5.6 ٣٤ Ⅷ ² x² ½", "x_y __init__ <unk> </s> <end>", "İstanbul DŽ ǅ ß ſ K", "ＡＢＣ １２３ ｶﾞ", "a\x00b", "\ud800 lone", "▁under", "$& $1"],
-]
 
 
 def main() -> None:
@@ -74,26 +65,28 @@ def written(folder: Path) -> Iterator[Path]:
         "sample": tfseq.Sample(forbidden=(0,)),
     }
 
-    def export(name: str, model: Callable[[], keras.Model], tokenizer: Any, *names: str, **settings: Any):
-        model = varied(model())
+    def export(name: str, make: Callable[[], keras.Model], tokenizer: Any, *names: str, **settings: Any):
+        model = varied(make())
         for strategy in names:
             path = folder / f"{name}_{strategy}.onnx"
             tfseq.export(model, path, decode=strategies[strategy], tokenizer=tokenizer, verify=False, **settings)
             yield path
 
     size = characters.vocabulary_size
-    yield from export("lstm", lambda: RecurrentLanguageModel(size, 32, depth=2), characters, *strategies)
-    yield from export("gru", lambda: RecurrentLanguageModel(size, 32, cell="gru"), characters, "sample", code_points=False)
+    yield from export("lstm", partial(RecurrentLanguageModel, size, 32, depth=2), characters, *strategies)
+    gru = partial(RecurrentLanguageModel, size, 32, cell="gru")
+    yield from export("gru", gru, characters, "sample", code_points=False)
     size = with_ends.vocabulary_size
-    yield from export("attention", lambda: AttentionSeq2Seq(size, units=32), with_ends, "greedy", attention=True)
+    yield from export("attention", partial(AttentionSeq2Seq, size, units=32), with_ends, "greedy", attention=True)
     size = words.vocabulary_size
     ends = {"start": words.start, "end": words.end}
-    yield from export("words", lambda: AttentionSeq2Seq(size, units=32, cell="lstm", **ends), words, "beam", "sample")
+    reader = partial(AttentionSeq2Seq, size, units=32, cell="lstm", **ends)
+    yield from export("words", reader, words, "beam", "sample")
     ends = {"start": pieces.start, "end": pieces.end}
     shape = {"units": 32, "heads": 4, "hidden": 64, "depth": 2, "tied": False}
     size = pieces.vocabulary_size
-    yield from export("transformer", lambda: Transformer(size, **shape, **ends), pieces, *strategies)
-    yield from export("causal", lambda: TransformerLanguageModel(size, **shape), pieces, "beam", "sample")
+    yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *strategies)
+    yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, "beam", "sample")
 
 
 def varied(model: keras.Model) -> keras.Model:
@@ -115,7 +108,7 @@ def asked(path: Path) -> dict[str, Any]:
     batches = []
     for i, first in enumerate(range(0, len(texts), ROWS)):
         given = texts[first : first + ROWS]
-        settings = {name: values[i % len(values)] for name, values in SETTINGS.items() if name in names}
+        settings: Any = {name: values[i % len(values)] for name, values in SETTINGS.items() if name in names}
         results = model.generate(given, max_length=24, details=True, **settings)
         expected = [
             {
@@ -142,27 +135,28 @@ def lines(model: Any, count: int) -> list[str]:
 
 
 def step_files(folder: Path) -> Iterator[Path]:
+    """Files of one step: a language model of characters, one of pieces of words, and an encoder-decoder of words."""
     characters = character_tokenizer("".join(sorted(set("".join(LINES)))))
-    pieces = subword_tokenizer(LEARNED, 500)
-    recurrent = varied(RecurrentLanguageModel(characters.vocabulary_size, 32))
-    causal = varied(TransformerLanguageModel(pieces.vocabulary_size, 32, heads=4, depth=2))
-    for name, model, tokenizer, strategy in (
-        ("lstm_steps", recurrent, characters, tfseq.Sample()),
-        ("causal_steps", causal, pieces, tfseq.Sample()),
-    ):
+    words, pieces = word_tokenizer(LEARNED, 600, append_end=True), subword_tokenizer(LEARNED, 500)
+    recurrent = RecurrentLanguageModel(characters.vocabulary_size, 32)
+    causal = TransformerLanguageModel(pieces.vocabulary_size, 32, heads=4, depth=2)
+    reader = AttentionSeq2Seq(words.vocabulary_size, units=32, start=words.start, end=words.end)
+    models = {"lstm_steps": (recurrent, characters), "causal_steps": (causal, pieces), "words_steps": (reader, words)}
+    for name, (model, tokenizer) in models.items():
         path = folder / f"{name}.onnx"
-        tfseq.export(model, path, decode=strategy, tokenizer=tokenizer, streaming=True, verify=False)
+        tfseq.export(varied(model), path, decode=tfseq.Sample(), tokenizer=tokenizer, streaming=True, verify=False)
         yield path
 
 
 def streamed(path: Path) -> dict[str, Any]:
+    """What a file of one step writes piece by piece, and when it is told to go on."""
     model = runtime.load(path)
     texts = []
     for i, given in enumerate(lines(model, 25)):
-        settings = {"temperature": [1.0, 0.0][i % 2], "seed": i}
+        settings: dict[str, Any] = {"temperature": [1.0, 0.0][i % 2], "seed": i}
         stream = model.stream_text(given, max_length=16, **settings)
         pieces = list(stream)
-        more = list(stream.more(" and", max_length=5))
+        more = None if stream.ended else list(stream.more(" and", max_length=5))
         expected = {"pieces": pieces, "more": more, "tokens": stream.tokens, "score": stream.score}
         texts.append({"given": given, "settings": {"max_length": 16, **settings}, "expected": expected})
     return {"file": str(path), "texts": texts}
@@ -182,84 +176,17 @@ def predicted(folder: Path) -> dict[str, Any]:
     forward = runtime.load(folder / "forward.onnx").run(given)
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4, return_sequences=True)])
     tfseq.export(model, folder / "chunks.onnx", streaming=True, verify=False)
-    stream = runtime.load(folder / "chunks.onnx").stream()
-    name = stream._inputs[0].name
+    opened = runtime.load(folder / "chunks.onnx")
+    stream, name = opened.stream(), opened.manifest.inputs[0].name
     readings = draw.normal(size=(2, 10, 3)).astype("float32")
-    chunks = np.split(readings, [4, 5], axis=1)
-    read = [{"given": {name: chunk.tolist()}, "expected": stream.predict(chunk).tolist()} for chunk in chunks]
-    as_lists = lambda arrays: {name: array.tolist() for name, array in arrays.items()}  # noqa: E731
+    read = []
+    for chunk in np.split(readings, [4, 5], axis=1):
+        read.append({"given": {name: chunk.tolist()}, "expected": np.asarray(stream.predict(chunk)).tolist()})
+    lists = [{name: array.tolist() for name, array in arrays.items()} for arrays in (given, forward)]
     return {
-        "forward": {"file": str(folder / "forward.onnx"), "given": as_lists(given), "expected": as_lists(forward)},
+        "forward": {"file": str(folder / "forward.onnx"), "given": lists[0], "expected": lists[1]},
         "chunks": {"file": str(folder / "chunks.onnx"), "chunks": read},
     }
-
-
-def tokenizer_answers() -> list[dict[str, Any]]:
-    """Words and pieces of words of many kinds, on hard texts and random ones."""
-    draw = random.Random(0)
-    texts = [*HARD, "", " ", "\n", *(random_text(draw) for _ in range(600))]
-    answers = []
-    for name, tokenizer in libraries():
-        ids = [tokenizer.encode(text).tolist() for text in texts]
-        others = [[draw.randrange(tokenizer.vocabulary_size) for _ in range(draw.randint(0, 20))] for _ in range(200)]
-        decoded = [[row, tokenizer.decode(row)] for row in [*ids, *others]]
-        description = tokenizer.to_json()
-        answers.append({"name": name, "description": description, "texts": texts, "ids": ids, "decoded": decoded})
-    return answers
-
-
-def libraries() -> Iterator[tuple[str, SubwordTokenizer]]:
-    texts = LEARNED[:1500] + HARD * 5
-    texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    yield "word_tokenizer", word_tokenizer(texts, 500)
-    yield "subword_tokenizer", subword_tokenizer(texts, 600)
-    special = ["<pad>", "<unk>", "<s>", "</s>"]
-    bpe = {"vocab_size": 600, "special_tokens": special, "show_progress": False}
-    unigram = models.Unigram, trainers.UnigramTrainer(**bpe, unk_token="<unk>")
-    word = (lambda: models.WordLevel(unk_token="<unk>")), trainers.WordLevelTrainer(**bpe)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    byte = models.BPE, trainers.BpeTrainer(**bpe, initial_alphabet=alphabet)
-    fallback = [f"<0x{i:02X}>" for i in range(256)]
-    with_bytes = (
-        lambda: models.BPE(byte_fallback=True, unk_token="<unk>"),
-        trainers.BpeTrainer(vocab_size=700, special_tokens=[*special, *fallback], show_progress=False),
-    )
-    spaces = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    small = normalizers.Sequence([normalizers.Strip(), normalizers.NFKC(), normalizers.Lowercase()])
-    kinds: list[tuple[str, tuple, Any, Any, Any]] = [
-        ("words", word, None, pre_tokenizers.Whitespace(), None),
-        ("spaces, small", word, small, pre_tokenizers.WhitespaceSplit(), None),
-        ("digits", word, None, pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits(True)]), None),
-        ("bytes with a space", byte, None, pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()),
-        ("unigram", unigram, normalizers.NFKC(), *spaces),
-        ("unigram over all", unigram, None, pre_tokenizers.Metaspace(split=False), decoders.Metaspace()),
-        ("byte fallback", with_bytes, None, spaces[0], byte_decoder()),
-    ]
-    for name, (model, trainer), normalizer, splitter, decoder in kinds:
-        library = Tokenizer(model())
-        for part, value in {"normalizer": normalizer, "pre_tokenizer": splitter, "decoder": decoder}.items():
-            if value is not None:
-                setattr(library, part, value)
-        library.train_from_iterator(texts, trainer)
-        yield name, SubwordTokenizer(library.to_str(), 2, 3)
-
-
-def byte_decoder() -> decoders.Decoder:
-    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    return decoders.Sequence(parts)
-
-
-def random_text(draw: random.Random) -> str:
-    """Of characters that Unicode 3.2 has already: newer ones are not in all tables."""
-    length = draw.randint(1, 40)
-    if draw.random() < 0.3:
-        return draw.choice(HELD_OUT)[:length]
-    if draw.random() < 0.5:
-        pieces: Sequence[str] = [" ", "  ", "\n", "\r", "\x85", "\u2028", "\xa0", "'s", "é", "e\u0301", "İ", "Σ", "\ufeff"]
-        return "".join(draw.choice([*pieces, "\u200d", "\x1c", "1", "a", "▁", "</s>", "<unk>"]) for _ in range(length))
-    top = draw.choice([0x80, 0x250, 0x3100, 0x30000])
-    characters = (chr(draw.randrange(top)) for _ in range(length))
-    return "".join(c for c in characters if unicodedata.ucd_3_2_0.category(c) not in ("Cn", "Cs")) or "a"
 
 
 if __name__ == "__main__":
