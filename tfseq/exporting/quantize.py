@@ -45,7 +45,8 @@ def quantize(
     int8 multiplies in 8-bit integers where a weight is a matrix, inside loops too: activations are quantized as they
     come, with one scale for a whole array, so that a row can depend a little on the others in its batch. Weights of
     recurrent operators and convolutions are stored in int8 and computed with in float32, for which standard ONNX has
-    no other way; an LSTM that reads a single step, as in a loop that generates, is taken apart into products. float16 stores weights in float16 and computes in float32. Inputs and outputs stay as they are.
+    no other way; an LSTM that reads a single step, as in a loop that generates, is taken apart into products. float16
+    stores weights in float16 and computes in float32. Inputs and outputs stay as they are.
 
     Args:
         path: of the file.
