@@ -1,0 +1,265 @@
+"""What every generator keeps to: `call` and `step` agree, padding changes nothing, beams share memories."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+from keras import ops
+
+from tfseq.layers.cache import reorder, widen
+from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
+
+VOCABULARY, SOURCES = 9, 11
+SOURCE = np.array([[3, 4, 5, 6, 7, 8], [4, 3, 10, 9, 0, 0], [5, 0, 0, 0, 0, 0]], "int32")
+TOKENS = np.array([[1, 3, 4, 5, 6], [1, 8, 7, 2, 0], [1, 4, 4, 4, 2]], "int32")
+
+
+def attention_seq2seq(**options):
+    return AttentionSeq2Seq(VOCABULARY, **{"source_vocabulary_size": SOURCES, "units": 8, "embedding_dim": 5} | options)
+
+
+def transformer(**options):
+    small = {"source_vocabulary_size": SOURCES, "units": 8, "heads": 2, "hidden": 16, "depth": 2}
+    return Transformer(VOCABULARY, **small | options)
+
+
+def transformer_language_model(**options):
+    return TransformerLanguageModel(VOCABULARY, **{"units": 8, "heads": 2, "depth": 2} | options)
+
+
+MODELS = {
+    "attention gru network": lambda **kw: attention_seq2seq(**kw),
+    "attention lstm dot, two layers": lambda **kw: attention_seq2seq(cell="lstm", alignment="dot", depth=2, **kw),
+    "attention rnn general": lambda **kw: attention_seq2seq(cell="rnn", alignment="general", **kw),
+    "attention irnn cosine": lambda **kw: attention_seq2seq(cell="irnn", alignment="cosine", **kw),
+    "transformer pre": lambda **kw: transformer(**kw),
+    "transformer post, learned, untied": lambda **kw: transformer(norm="post", positions="learned", tied=False, **kw),
+    "transformer shared, shallow decoder": lambda **kw: transformer(
+        **{"source_vocabulary_size": None, "decoder_depth": 1} | kw
+    ),
+    "transformer language model": lambda **kw: transformer_language_model(**kw),
+    "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
+}
+ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
+
+
+def made(name, **options):
+    keras.utils.set_random_seed(1)
+    model = MODELS[name](**options)
+    model(inputs(model))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:  # biases and norms too, so that none is neutral
+        weight.assign(weight + rng.normal(0, 0.2, weight.shape))
+    return model
+
+
+def inputs(model, source=SOURCE):
+    if not model.sources:
+        return ops.convert_to_tensor(TOKENS)
+    if "source_vocabulary_size" in model.get_config() and model.get_config()["source_vocabulary_size"] is None:
+        source = np.minimum(source, VOCABULARY - 1)
+    return {"source": ops.convert_to_tensor(source), "target": ops.convert_to_tensor(TOKENS)}
+
+
+def memory_of(model, source=SOURCE):
+    return model.encode(inputs(model, source)["source"]) if model.sources else ()
+
+
+def logits_of_steps(model, memory, tokens=TOKENS, width=1):
+    """(rows, time, vocabulary), of steps that read the rows of `tokens`."""
+    state = widen(model.initial_state(memory, len(tokens) // width), width)
+    logits = []
+    for column in tokens.T:
+        new, state = model.step(ops.convert_to_tensor(column), state, memory)
+        logits.append(np.asarray(new))
+    return np.stack(logits, axis=1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_give_the_logits_of_the_parallel_call_at_every_position(name):
+    model = made(name)
+    expected = np.asarray(model(inputs(model)))
+    assert expected.shape == (*TOKENS.shape, VOCABULARY)
+    np.testing.assert_allclose(logits_of_steps(model, memory_of(model)), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_position_knows_nothing_of_what_follows(name):
+    model = made(name)
+    before = np.asarray(model(inputs(model)))
+    later = inputs(model)
+    changed = TOKENS.copy()
+    changed[:, 3:] = 7 - changed[:, 3:] % 3
+    later = later | {"target": changed} if model.sources else changed
+    after = np.asarray(model(later))
+    np.testing.assert_allclose(after[:, :3], before[:, :3], atol=1e-6)
+    assert np.abs(after[:, 3:] - before[:, 3:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_padding_of_sources_changes_nothing(name):
+    model = made(name)
+    expected = np.asarray(model(inputs(model)))
+    wider = np.concatenate([SOURCE, np.zeros((3, 4), "int32")], axis=1)
+    np.testing.assert_allclose(model(inputs(model, wider)), expected, atol=2e-5)
+    shorter = model({"source": inputs(model)["source"][1:2, :4], "target": TOKENS[1:2]})
+    np.testing.assert_allclose(shorter, expected[1:2], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_the_source_matters(name):
+    model = made(name)
+    other = model(inputs(model, np.where(SOURCE > 0, 3 + SOURCE % 5, 0)))
+    assert np.abs(np.asarray(other) - np.asarray(model(inputs(model)))).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_attention_sums_to_one_over_what_is_real(name):
+    model = made(name)
+    memory = memory_of(model)
+    state = model.initial_state(memory, 3)
+    tokens = ops.convert_to_tensor(TOKENS[:, 0])
+    logits, _, weights = model.step_with_attention(tokens, state, memory)
+    np.testing.assert_allclose(logits, model.step(tokens, state, memory)[0], atol=1e-6)
+    weights = np.asarray(weights)
+    assert weights.dtype == "float32"
+    assert weights.shape == SOURCE.shape
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+    assert np.all(weights[SOURCE == 0] == 0)
+    assert weights[2, 0] == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_beams_that_share_a_memory_go_their_own_ways(name):
+    """Every beam is fed its own symbols and is compared with a batch of its own."""
+    model, width = made(name), 3
+    rng = np.random.default_rng(2)
+    tokens = rng.integers(1, VOCABULARY, (3 * width, 5)).astype("int32")
+    memory = memory_of(model)
+    alone = logits_of_steps(model, memory_of(model, SOURCE.repeat(width, axis=0)), tokens)
+    shared = logits_of_steps(model, memory if model.shares_memory else widen(memory, width), tokens, width)
+    np.testing.assert_allclose(shared, alone, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_beam_that_goes_on_from_another_has_that_ones_past(name):
+    model, width = made(name), 2
+    rng = np.random.default_rng(3)
+    parents = rng.integers(0, width, (5, 3, width)).astype("int32")
+    tokens = rng.integers(1, VOCABULARY, (5, 3 * width)).astype("int32")
+    memory = memory_of(model)
+    memory_of_beams = memory if model.shares_memory else widen(memory, width)
+    state, past = widen(model.initial_state(memory, 3), width), np.zeros((3 * width, 0), "int32")
+    for t in range(5):
+        past = np.concatenate([past, tokens[t][:, None]], axis=1)
+        logits, state = model.step(ops.convert_to_tensor(tokens[t]), state, memory_of_beams)
+        expected = logits_of_steps(model, memory_of(model, SOURCE.repeat(width, axis=0)), past)[:, -1]
+        np.testing.assert_allclose(logits, expected, atol=2e-5)
+        state = reorder(state, ops.convert_to_tensor(parents[t]))
+        past = past[(parents[t] + np.arange(3)[:, None] * width).ravel()]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_gives_the_same_logits(name, tmp_path):
+    model = made(name, dropout=0.3)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    np.testing.assert_array_equal(again(inputs(model)), model(inputs(model)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_mixed_precision_keeps_weights_and_logits_in_float32(name):
+    exact, mixed = made(name), made(name, dtype="mixed_bfloat16")
+    mixed.set_weights(exact.get_weights())
+    logits = mixed(inputs(mixed))
+    assert logits.dtype == "float32"
+    assert {weight.dtype for weight in mixed.weights} == {"float32"}
+    memory = memory_of(mixed)
+    new, state = mixed.step(ops.convert_to_tensor(TOKENS[:, 0]), mixed.initial_state(memory, 3), memory)
+    assert new.dtype == "float32"
+    dtypes = {keras.backend.standardize_dtype(leaf.dtype) for leaf in keras.tree.flatten(state)}
+    assert dtypes - {"int32"} == {"bfloat16"}
+    np.testing.assert_allclose(new, logits[:, 0], atol=0.1)
+    np.testing.assert_allclose(logits, exact(inputs(exact)), atol=0.3)
+    assert np.abs(np.asarray(logits) - np.asarray(exact(inputs(exact)))).max() > 1e-4
+
+
+def test_dropout_acts_in_training_only():
+    for name in ("attention gru network", "transformer pre", "transformer language model"):
+        model = made(name, dropout=0.5)
+        first, second = model(inputs(model), training=True), model(inputs(model), training=True)
+        assert np.abs(np.asarray(first) - np.asarray(second)).max() > 1e-3, name
+        np.testing.assert_array_equal(model(inputs(model)), model(inputs(model)))
+
+
+@pytest.mark.parametrize("name", ["attention gru network", "transformer pre"])
+def test_reversing_is_learned(name):
+    """120 steps of training on sequences to reverse, which a decoder can only do by looking at the source."""
+    keras.utils.set_random_seed(0)
+    options = {"source_vocabulary_size": None, "units": 32}
+    model = MODELS[name](**options | ({"hidden": 64, "depth": 1} if "transformer" in name else {"embedding_dim": 16}))
+    rng = np.random.default_rng(0)
+    source = rng.integers(3, VOCABULARY, (256, 5)).astype("int32")
+    target = np.concatenate([np.ones((256, 1)), source[:, ::-1], np.full((256, 1), 2)], axis=1).astype("int32")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss, jit_compile=False)
+    x = {"source": source, "target": target[:, :-1]}
+    history = model.fit(x, target[:, 1:], batch_size=64, epochs=30, verbose=0)
+    assert history.history["loss"][0] > 1.5
+    assert history.history["loss"][-1] < 0.5
+
+
+ON_JAX = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import keras, numpy as np, test_generators as common
+from tfseq.layers.cache import capacity
+assert keras.backend.backend() == "jax"
+for i, name in enumerate(common.MODELS):
+    model = keras.models.load_model(f"{sys.argv[1]}/{i}.keras")
+    np.save(f"{sys.argv[1]}/{i}.npy", model(common.inputs(model)))
+    with capacity(7):
+        np.save(f"{sys.argv[1]}/{i}_steps.npy", common.logits_of_steps(model, common.memory_of(model)))
+        if name == "transformer pre":
+            common.test_a_beam_that_goes_on_from_another_has_that_ones_past(name)
+"""
+
+
+def test_jax_gives_the_logits_of_tensorflow(tmp_path):
+    pytest.importorskip("jax")
+    expected = []
+    for i, name in enumerate(MODELS):
+        model = made(name)
+        model.save(tmp_path / f"{i}.keras")
+        expected.append(np.asarray(model(inputs(model))))
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", ON_JAX, str(tmp_path), os.path.dirname(__file__)]
+    subprocess.run(command, check=True, env=environment)
+    for i, logits in enumerate(expected):
+        np.testing.assert_allclose(np.load(tmp_path / f"{i}.npy"), logits, atol=2e-5)
+        np.testing.assert_allclose(np.load(tmp_path / f"{i}_steps.npy"), logits, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: attention_seq2seq(units=7), "units is 7; expected an even number"),
+        (lambda: attention_seq2seq(depth=0), "depth is 0; expected at least 1"),
+        (lambda: attention_seq2seq(cell="cnn"), "cell is 'cnn'; expected one of"),
+        (lambda: attention_seq2seq(alignment="none"), "alignment is 'none'; expected one of"),
+        (lambda: transformer(heads=3), "units is 8 and heads 3"),
+        (lambda: transformer(decoder_depth=0), "decoder_depth is 0; expected at least 1"),
+        (lambda: transformer(source_vocabulary_size=0), "source_vocabulary_size is 0; expected at least 1"),
+        (lambda: transformer(norm="layer"), "norm is 'layer'; expected one of pre, post"),
+        (lambda: transformer_language_model(positions="none"), "positions is 'none'; expected one of"),
+        (lambda: transformer_language_model(units=0), "units is 0; expected at least 1"),
+    ],
+)
+def test_hyper_parameters_that_can_not_be_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
