@@ -98,10 +98,10 @@ def penalty(n, length_penalty):
     return ((5 + n) / (5 + 1)) ** length_penalty
 
 
-def beam(logits_of, begun, max_length, rules, width, length_penalty):
+def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.0):
     """Symbols without the end, their score, and the number of steps it took."""
     alive = [(0.0, [])]
-    best = (-np.inf, [])
+    best, ended = (-np.inf, []), 0
     for n in range(1, max_length + 1):
         candidates = []
         for score, new in alive:
@@ -111,14 +111,17 @@ def beam(logits_of, begun, max_length, rules, width, length_penalty):
         candidates.sort(key=lambda candidate: -candidate[0])
         candidates = candidates[: width if rules.end is None else 2 * width]
         alive = []
-        for score, new in candidates:
+        for rank, (score, new) in enumerate(candidates):
             if new[-1] == rules.end or n == max_length:
+                ended += rank < width
                 if score / penalty(n, length_penalty) > best[0]:
                     best = (score / penalty(n, length_penalty), new)
             else:
                 alive.append((score, new))
         alive = alive[:width]
         if not alive or best[0] >= alive[0][0] / penalty(max_length if length_penalty >= 0 else n, length_penalty):
+            break
+        if ended >= patience * width:
             break
     score, new = best
     return (new[:-1] if new and new[-1] == rules.end else new), score, n

@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from tfseq.errors import InputError
 @pytest.mark.parametrize(("vocabulary", "max_length"), [(3, 4), (4, 3)])
 def test_with_room_for_every_sequence_the_best_of_all_is_found(vocabulary, max_length, min_length, length_penalty):
     rules = by_hand.Rules(end=2, min_length=min_length)
-    beam = Beam(vocabulary**max_length, length_penalty=length_penalty, min_length=min_length)
+    beam = Beam(vocabulary**max_length, length_penalty, patience=math.inf, min_length=min_length)
     source = sources(6)
     for seed in range(3):
         model = TableTranslator(vocabulary, seed)
@@ -40,18 +42,19 @@ def test_with_room_for_every_sequence_the_best_of_all_is_found(vocabulary, max_l
     min_length=st.integers(0, 5),
     repetition_penalty=st.sampled_from([1.0, 1.7, 0.8]),
     forbidden=st.sets(st.integers(3, 6), max_size=2),
+    patience=st.sampled_from([0.3, 1.0, 1.5, math.inf]),
     shares_memory=st.booleans(),
 )
 def test_search_is_that_of_plain_lists(
-    seed, width, length_penalty, max_length, min_length, repetition_penalty, forbidden, shares_memory
+    seed, width, length_penalty, max_length, min_length, repetition_penalty, forbidden, patience, shares_memory
 ):
     model = TableTranslator(7, seed, shares_memory=shares_memory)
     source = sources(4, seed=seed)
     rules = by_hand.Rules(2, min_length, repetition_penalty, tuple(forbidden))
-    beam = Beam(
-        width, length_penalty, min_length=min_length, repetition_penalty=repetition_penalty, forbidden=tuple(forbidden)
-    )
-    expected = [by_hand.beam(model.logits_of(row), [1], max_length, rules, width, length_penalty) for row in source]
+    searched = {"length_penalty": length_penalty, "patience": patience}
+    asked = {"min_length": min_length, "repetition_penalty": repetition_penalty, "forbidden": tuple(forbidden)}
+    beam = Beam(width, **searched, **asked)
+    expected = [by_hand.beam(model.logits_of(row), [1], max_length, rules, width, **searched) for row in source]
     assert_same(decoded(model, beam, source=source, max_length=max_length), expected)
 
 
@@ -68,14 +71,15 @@ def test_prompts_of_any_lengths_are_continued_as_by_plain_lists(cell, end, repet
     assert_same(decoded(model, beam, prompt=prompt, prompt_length=lengths, max_length=7), expected)
 
 
-def test_the_search_stops_when_no_beam_can_win_any_more():
+@pytest.mark.parametrize("patience", [1.0, math.inf])
+def test_the_search_stops_when_enough_have_ended_or_none_can_win_any_more(patience):
     """As many steps as the row that takes longest, counted by a loop that is not compiled."""
     source, rules = sources(4), by_hand.Rules(2)
     ran = set()
     for seed in range(6):
         model = TableTranslator(5, seed)
-        steps = max(by_hand.beam(model.logits_of(row), [1], 30, rules, 3, 0.6)[2] for row in source)
-        decoded(model, Beam(3, 0.6), source=source, max_length=30)
+        steps = max(by_hand.beam(model.logits_of(row), [1], 30, rules, 3, 0.6, patience)[2] for row in source)
+        decoded(model, Beam(3, 0.6, patience), source=source, max_length=30)
         assert model.steps == steps
         ran.add(steps)
     assert min(ran) < 10
@@ -140,6 +144,7 @@ def test_between_equals_the_lower_symbol_wins():
         ({"width": 2.0}, "width is 2.0"),
         ({"length_penalty": float("inf")}, "length_penalty is inf"),
         ({"length_penalty": "1"}, "length_penalty is '1'"),
+        ({"patience": 0}, "patience is 0; expected a number above 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

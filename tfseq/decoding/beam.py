@@ -20,12 +20,18 @@ class Beam(Strategy):
 
     A sequence of n symbols, its end among them, scores its log-probability divided by ((5 + n) / 6) ** length_penalty
     (Wu et al., 2016, "Google's neural machine translation system", eq. 14). Of the 2 * width likeliest continuations
-    of a step, those that end compete for the result, and the best `width` others go on. A row is done when no beam of
-    its can get a better score than its best ended sequence has. Between equals the lower beam and symbol win.
+    of a step, those that end compete for the result, and the best `width` others go on. Between equals the lower beam
+    and symbol win.
+
+    A row is done when no beam of its can get a better score than its best ended sequence has, or when patience * width
+    sequences have ended among the `width` likeliest of their steps (Kasai et al., 2022, "A call for clarity in beam
+    search", whose patience factor of 1 is what most libraries do).
 
     Args:
         width: beams per row. It is fixed in an exported graph.
         length_penalty: 0 compares log-probabilities, which favours short sequences; 1 is close to the mean per symbol.
+        patience: inf goes on for as long as a better sequence could be found, which with a length penalty and a large
+            max_length is long. It is fixed in an exported graph.
         min_length, repetition_penalty, forbidden: see `Strategy`.
 
     Raises:
@@ -34,6 +40,7 @@ class Beam(Strategy):
 
     width: int = 4
     length_penalty: float = 1.0
+    patience: float = 1.0
 
     NAME: ClassVar[str] = "beam"
     OWN_DTYPES: ClassVar[dict[str, str]] = {"length_penalty": "float32"}
@@ -43,10 +50,14 @@ class Beam(Strategy):
         require_integer("width", self.width, 1)
         if not is_number(self.length_penalty) or not math.isfinite(self.length_penalty):
             raise InputError(f"length_penalty is {self.length_penalty!r}; expected a number (0: none).")
+        if not is_number(self.patience) or not self.patience > 0:
+            raise InputError(
+                f"patience is {self.patience!r}; expected a number above 0 (inf: until nothing is better)."
+            )
 
     @property
     def fixed(self):
-        return *super().fixed, self.width
+        return *super().fixed, self.width, self.patience
 
 
 def search(task: Task, beam: Beam) -> dict[str, Any]:
@@ -59,9 +70,11 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
     first_beam = ops.expand_dims(ops.arange(task.batch, dtype="int32") * width, 1)  # (batch, 1)
     exponent = task.settings["length_penalty"]
     least_penalty = _penalty(task.max_length, exponent)
+    counts = model.end is not None and beam.patience < math.inf
+    enough = math.ceil(beam.patience * width) if counts else 0
 
     def body(step, carry):
-        chosen, alive, best, rules_state, state = carry
+        chosen, alive, best, ended, rules_state, state = carry
         tokens, index = wide.read(step, chosen), wide.index(step)
         logits, state, weights = wide.step(tokens, state)
         logits, rules_state = beam.apply_rules(model, logits, tokens, index, rules_state, task.settings)
@@ -76,22 +89,29 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
             ends, index = ops.logical_and(ends, index >= 0), ops.maximum(index, 0)
         penalty = _penalty(index + 1, exponent)
         best = _better(best, step, scores, picks, ends, penalty, first_in_row)
+        if counts:
+            likely = ops.logical_and(ends, scores > -math.inf)[:, :width]
+            ended += ops.sum(ops.cast(likely, "int32"), axis=1, keepdims=True)
 
         scores, kept = ops.top_k(ops.where(ends, -math.inf, scores), width)
         picks = loops.take_rows(ops.reshape(picks, (-1,)), first_in_row + kept)  # (batch, width)
         reachable = scores[:, :1] / ops.where(exponent < 0, penalty, least_penalty)
-        alive = ops.where(best[0] >= reachable, -math.inf, scores)
+        done = best[0] >= reachable
+        if counts:
+            done = ops.logical_or(done, ended >= enough)
+        alive = ops.where(done, -math.inf, scores)
         if task.first is not None:
             alive = ops.where(_column(task.index(step)) < 0, one_beam, alive)
         if width > 1:
             rules_state, state = reorder((rules_state, state), picks // vocabulary, first_beam)
-        return (ops.reshape(picks % vocabulary, (-1,)), alive, best, rules_state, state), (picks, weights)
+        return (ops.reshape(picks % vocabulary, (-1,)), alive, best, ended, rules_state, state), (picks, weights)
 
     zeros = ops.zeros((task.batch, 1), "int32")
     carry = (
         wide.first_symbols(wide.batch),
         one_beam + ops.zeros((task.batch, 1)),
         (ops.full((task.batch, 1), -math.inf), zeros, zeros),
+        zeros if counts else (),
         beam.first_rules_state(model, wide.batch),
         widen(model.initial_state(task.memory, task.batch), width),
     )
