@@ -28,6 +28,7 @@ import { Tensor, bind } from "./tensors.js";
  * @property {number} rows how many
  * @property {number[][]} before the token ids that each continuation follows on; none for sources
  * @property {number[] | null} widths tokens of each text; null for other sources
+ * @property {number} ahead symbols that the model reads before it writes: of the longest prompt, or the start
  */
 
 /** Whether a file that generates continues a prompt; otherwise it reads a source. @param {Manifest} manifest */
@@ -71,8 +72,15 @@ export function read(manifest, tokenizer, given) {
   encoded.forEach((ids, row) => padded.set(ids, row * time));
   /** @type {Record<string, Tensor>} */
   const feeds = { [name]: new Tensor("int32", padded, [texts.length, time]) };
-  if (what === "prompt") feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [texts.length]);
-  return { feeds, rows: texts.length, before: what === "prompt" ? encoded : texts.map(() => []), widths };
+  if (what === "prompt") {
+    feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [texts.length]);
+    return { feeds, rows: texts.length, before: encoded, widths, ahead: time };
+  }
+  const positions = manifest.decoding?.max_positions;
+  if (positions != null && time > positions) {
+    throw new InputError(`The source has ${time} tokens; this model reads ${positions} at most.`);
+  }
+  return { feeds, rows: texts.length, before: texts.map(() => []), widths, ahead: 1 };
 }
 
 /**
@@ -175,5 +183,5 @@ function readArrays(specs, given) {
   if (isOne && specs.length > 1) throw new InputError(`Got one array; expected ${specs.length}: ${wanted}.`);
   const feeds = bind(specs, isOne ? { [specs[0].name]: given } : given);
   const rows = Object.values(feeds)[0].dims[0];
-  return { feeds, rows, before: Array.from({ length: rows }, () => []), widths: null };
+  return { feeds, rows, before: Array.from({ length: rows }, () => []), widths: null, ahead: 1 };
 }

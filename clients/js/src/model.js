@@ -76,9 +76,9 @@ export class Model {
    */
   async generate(given, { maxLength, details = false, ...settings } = {}) {
     const tokenizer = this.#writer("generate");
-    const length = checkedLength(this.manifest, maxLength);
     const chosen = checkedSettings(this.manifest, settings);
     const reading = read(this.manifest, tokenizer, given);
+    const length = checkedLength(this.manifest, maxLength, reading.ahead);
     const limit = new Tensor("int32", Int32Array.of(length), []);
     const outputs =
       length === 0
@@ -164,13 +164,26 @@ export async function load(file, options = {}) {
     const manifest = readManifest(readMetadata(bytes));
     const tokenizer = manifest.tokenizer === null ? null : await loadTokenizer(manifest.tokenizer);
     checkTypes(manifest);
-    const session = await Session.create(bytes, options);
+    const session = await Session.create(bytes, options, suitableThreads(manifest, bytes));
     checkNames(manifest, session.inputNames);
     return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session);
   } catch (error) {
     if (!(error instanceof ArtefactError)) throw error;
     throw new ArtefactError(`${name} can't be used: ${error.message}`);
   }
+}
+
+const SMALL = 2_000_000; // bytes
+
+/**
+ * How many threads are quickest: one for small files that generate, whose steps are over before a second thread has its
+ * share, and for others as many as there are cores.
+ *
+ * @param {Manifest} manifest
+ * @param {Uint8Array} bytes
+ */
+function suitableThreads({ task }, bytes) {
+  return task !== "predict" && bytes.length < SMALL ? 1 : undefined;
 }
 
 /** @param {string | URL} file @returns {Promise<Uint8Array>} */

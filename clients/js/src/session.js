@@ -19,7 +19,7 @@ const QUIET = { logSeverityLevel: 4 }; // what goes wrong is thrown; the log wou
  *
  * @typedef {object} SessionOptions
  * @property {"node" | "wasm"} [backend] native code, which is the default in Node, or WebAssembly
- * @property {number} [threads] of one session; with WebAssembly, of all sessions, as the first one says
+ * @property {number} [threads] of this file; with WebAssembly, of all files, as the first one says
  */
 
 /** An ONNX graph, opened on the CPU. */
@@ -41,11 +41,12 @@ export class Session {
   /**
    * @param {Uint8Array} bytes an ONNX file
    * @param {SessionOptions} options
+   * @param {number} [suitable] how many threads to take if the options do not say; not with WebAssembly
    * @returns {Promise<Session>}
    * @throws {ArtefactError} the graph is damaged, or needs a newer ONNX Runtime
    * @throws {InputError} there is no such backend, or it is not installed
    */
-  static async create(bytes, { backend = inNode ? "node" : "wasm", threads } = {}) {
+  static async create(bytes, { backend = inNode ? "node" : "wasm", threads }, suitable) {
     if (!Object.hasOwn(BACKENDS, backend)) {
       throw new InputError(`backend is ${JSON.stringify(backend)}; expected "node" or "wasm".`);
     }
@@ -56,10 +57,9 @@ export class Session {
     const runtime = await importRuntime(backend);
     /** @type {Record<string, any>} */
     const options = { executionProviders: [provider], ...QUIET };
-    if (threads !== undefined) {
-      if (backend === "node") options.intraOpNumThreads = threads;
-      else runtime.env.wasm.numThreads = threads;
-    }
+    if (backend === "node")
+      options.intraOpNumThreads = threads ?? suitable ?? 0; // 0: one per core
+    else if (threads !== undefined) runtime.env.wasm.numThreads = threads;
     let session;
     try {
       session = await runtime.InferenceSession.create(bytes, options);

@@ -64,12 +64,23 @@ export function checkedSettings(manifest, given) {
  * The number of new tokens, at most.
  *
  * @param {Manifest} manifest
- * @param {any} maxLength undefined is the file's default
+ * @param {any} maxLength undefined is the file's default, or less where the model has no more positions
+ * @param {number} already symbols that the model has read or will have read before it writes, a prompt or a start
  * @returns {number}
- * @throws {InputError} it is no whole number, or out of range
+ * @throws {InputError} it is no whole number, or out of range; the model has too few positions
  */
-export function checkedLength(manifest, maxLength) {
-  return whole("maxLength", maxLength ?? manifest.decoding?.max_length ?? MAX_LENGTH, 0, INT32 - 1);
+export function checkedLength(manifest, maxLength, already) {
+  const positions = manifest.decoding?.max_positions;
+  const room = positions == null ? INT32 - 1 : positions - already + 1; // the last token is written and not read
+  if (room < 1) throw new InputError(`The text has ${already} tokens; this model reads ${positions} at most.`);
+  const length = whole("maxLength", maxLength ?? manifest.decoding?.max_length ?? MAX_LENGTH, 0, INT32 - 1);
+  if (maxLength == null) return Math.min(length, room);
+  if (length > room) {
+    throw new InputError(
+      `maxLength is ${length}; after ${already} tokens there is room for ${room}, as this model reads ${positions}.`,
+    );
+  }
+  return length;
 }
 
 /** @param {string} name @param {any} value @param {import("./manifest.js").TensorSpec} spec */

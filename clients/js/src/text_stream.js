@@ -22,12 +22,12 @@ export class TextStream {
     this.#manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#run = run;
-    this.#left = checkedLength(manifest, maxLength);
     this.#fixed = checkedSettings(manifest, settings);
     const reading = read(manifest, tokenizer, given);
     if (reading.rows !== 1 || Array.isArray(given)) {
       throw new InputError(`A stream writes one text at a time; got ${reading.rows} to start from.`);
     }
+    this.#left = checkedLength(manifest, maxLength, reading.ahead);
     const prompts = continuesPrompts(manifest);
     if (!prompts) Object.assign(this.#fixed, reading.feeds);
     this.#unread = prompts ? reading.before[0] : [manifest.decoding?.start];
@@ -75,16 +75,20 @@ export class TextStream {
    */
   more(text = "", { maxLength } = {}) {
     if (this.ended) throw new InputError("The model has ended this sequence; begin another with stream.");
-    const left = checkedLength(this.#manifest, maxLength);
+    /** @type {number[]} */
+    let ids = [];
     if (text !== "") {
       const texts = checkedTexts(text, "text");
       warnOfUnknown(this.#tokenizer, texts);
-      const ids = encode(this.#tokenizer, texts[0], "text");
-      this.#unread = [...this.#unread, ...ids];
+      ids = encode(this.#tokenizer, texts[0], "text");
+    }
+    const unread = [...this.#unread, ...ids];
+    this.#left = checkedLength(this.#manifest, maxLength, this.#position + unread.length);
+    if (ids.length) {
       this.#late += this.#pieces.rest();
       this.#pieces = new Pieces(this.#tokenizer, ids);
     }
-    this.#left = left;
+    this.#unread = unread;
     this.#index = 0;
     return this;
   }

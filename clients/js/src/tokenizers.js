@@ -5,16 +5,19 @@ import { ArtefactError } from "./errors.js";
 import { quote } from "./manifest.js";
 import { SubwordTokenizer } from "./subwords.js";
 
-/** @type {Record<string, (description: any) => import("./characters.js").Tokenizer | Promise<SubwordTokenizer>>} */
+/** @typedef {import("./characters.js").Tokenizer} Tokenizer */
+
+/** @type {Record<string, (description: any) => Tokenizer | Promise<Tokenizer>>} */
 const KINDS = {
   characters: (description) => new CharacterTokenizer(description),
   code_points: (description) => new CodePointTokenizer(description),
   tokenizers: (description) => SubwordTokenizer.create(description),
+  pair: loadPair,
 };
 
 /**
  * @param {Record<string, any>} description as a manifest holds it
- * @returns {Promise<import("./characters.js").Tokenizer>}
+ * @returns {Promise<Tokenizer>}
  * @throws {ArtefactError} the kind is unknown, or the description is damaged
  */
 export async function loadTokenizer(description) {
@@ -26,4 +29,22 @@ export async function loadTokenizer(description) {
     );
   }
   return KINDS[kind](description);
+}
+
+/**
+ * Two tokenizers, of an encoder-decoder that reads with one vocabulary and writes with another.
+ *
+ * @param {Record<string, any>} description {"kind": "pair", "source": {...}, "target": {...}}
+ * @returns {Promise<Tokenizer>}
+ */
+async function loadPair(description) {
+  const [source, target] = await Promise.all([loadTokenizer(description.source), loadTokenizer(description.target)]);
+  return {
+    vocabularySize: target.vocabularySize,
+    splitsCharacters: target.splitsCharacters,
+    append: source.append,
+    encode: (text) => source.encode(text),
+    decode: (ids) => target.decode(ids),
+    unknown: (text) => source.unknown(text),
+  };
 }

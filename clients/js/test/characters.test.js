@@ -26,6 +26,15 @@ test("code points are themselves, lone surrogates included", async () => {
   assert.equal(tokenizer.decode([]), "");
 });
 
+test("a pair reads with one alphabet and writes with the other", async () => {
+  const [source, target] = ["ab", "xyz"].map((text) => ({ kind: "characters", symbols: ["<unk>", ...text] }));
+  const tokenizer = await loadTokenizer({ kind: "pair", source, target });
+  assert.deepEqual(tokenizer.encode("bax"), [2, 1, 0]);
+  assert.equal(tokenizer.decode([3, 1]), "zx");
+  assert.deepEqual(tokenizer.unknown("ax"), ["x"]);
+  assert.equal(tokenizer.vocabularySize, 4);
+});
+
 test("ids that are no tokens are refused", async () => {
   const tokenizer = await characters("<unk>", "a");
   const points = await loadTokenizer({ kind: "code_points", symbols: [] });
@@ -41,6 +50,7 @@ for (const [what, description, message] of [
   ["a number", { kind: "code_points", symbols: [1] }, /no text/],
   ["an unknown kind", { kind: "phonemes" }, /no tokenizer of kind "phonemes" \(known: characters, code_points/],
   ["no kind", {}, /no tokenizer of kind undefined/],
+  ["half a pair", { kind: "pair", source: { kind: "code_points", symbols: [] } }, /no tokenizer of kind undefined/],
 ]) {
   test(`a tokenizer with ${what} is refused`, async () => {
     await assert.rejects(loadTokenizer(description), { name: "ArtefactError", message });

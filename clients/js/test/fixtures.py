@@ -82,9 +82,12 @@ def written(folder: Path) -> Iterator[Path]:
     ends = {"start": words.start, "end": words.end}
     reader = partial(AttentionSeq2Seq, size, units=32, cell="lstm", **ends)
     yield from export("words", reader, words, "beam", "sample")
+    pair = runtime.TokenizerPair(words, pieces)
     ends = {"start": pieces.start, "end": pieces.end}
     shape = {"units": 32, "heads": 4, "hidden": 64, "depth": 2, "tied": False}
     size = pieces.vocabulary_size
+    translator = partial(AttentionSeq2Seq, size, words.vocabulary_size, units=32, **ends)
+    yield from export("pair", translator, pair, "greedy")
     yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *strategies)
     yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, "beam", "sample")
 

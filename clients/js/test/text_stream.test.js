@@ -113,6 +113,17 @@ test("part of a character waits for the rest of it", async () => {
   assert.deepEqual(await collect(stream), ["é", "\ufffd"]);
 });
 
+test("a model of a few positions writes no further", async () => {
+  const manifest = { ...streaming, decoding: { ...streaming.decoding, end: null, max_positions: 4 } };
+  const start = (text, options = {}) => new TextStream(manifest, points, counting(), text, options);
+  const refuse = (act, message) => assert.throws(act, { name: "InputError", message });
+  const stream = start("ab");
+  assert.deepEqual(await collect(stream), ["c", "d", "e"]); // the last is written and not read
+  refuse(() => start("ab", { maxLength: 4 }), /maxLength is 4; after 2 tokens there is room for 3/);
+  refuse(() => start("abcde"), /has 5 tokens; this model reads 4 at most/);
+  refuse(() => stream.more("a"), /has 6 tokens; this model reads 4 at most/);
+});
+
 test("one text at a time", () => {
   assert.throws(() => new TextStream(streaming, points, counting(), ["a"], {}), {
     name: "InputError",
