@@ -6,7 +6,8 @@ import pytest
 
 from tests.decoding import by_hand
 from tests.decoding.toys import assert_same, decoded, logits_of_language_model, prompts, sources
-from tfseq.decoding import Beam, Greedy, Sample
+from tfseq.decoding import Beam, Greedy, Sample, generate
+from tfseq.errors import InputError
 from tfseq.layers.loops import compiled
 from tfseq.models import AttentionSeq2Seq, Transformer, TransformerLanguageModel
 
@@ -64,3 +65,26 @@ def test_an_encoder_decoder(model):
         return after
 
     assert_decoded_as_by_hand(model, {"source": source}, [(logits_of(row), [1]) for row in source], 6)
+
+
+def test_sequences_have_as_many_symbols_as_there_are_learned_positions():
+    """The last symbol is written and not read."""
+    model = with_random_weights(
+        TransformerLanguageModel(VOCABULARY, units=4, heads=2, depth=1, positions="learned", max_positions=6)
+    )
+    assert generate(model, [[1, 2, 3]], max_length=4).tokens.shape == (1, 4)
+    with pytest.raises(InputError, match=r"max_length is 5 after 3 symbols; .* at most .*room for 4"):
+        generate(model, [[1, 2, 3]], max_length=5)
+    with pytest.raises(InputError, match=r"prompt has 7 symbols; .* reads 6 at most"):
+        generate(model, [[1] * 7], max_length=1)
+    assert TransformerLanguageModel(VOCABULARY, units=4, heads=2, positions="sinusoidal").max_positions is None
+
+
+def test_a_translator_reads_as_many_symbols_as_there_are_learned_positions():
+    translator = Transformer(VOCABULARY, units=4, heads=2, hidden=8, depth=1, positions="learned", max_positions=3)
+    model = with_random_weights(translator)
+    assert generate(model, source=[[3, 4, 0]], max_length=3).tokens.shape[1] <= 3
+    with pytest.raises(InputError, match=r"source has 4 symbols; .* reads 3 at most"):
+        generate(model, source=[[3, 4, 5, 6]], max_length=1)
+    with pytest.raises(InputError, match=r"max_length is 4 after 1 symbols; .*room for 3"):
+        generate(model, source=[[3]], max_length=4)

@@ -79,6 +79,7 @@ def generate(
         if prompt is not None or prompt_length is not None:
             raise InputError(f"{type(model).__name__} is an encoder-decoder and takes no prompt; give a source.")
         inputs = _checked_sources(source, model)
+    _require_positions(model, inputs, max_length)
     if not model.built:
         _build(model, inputs)
     nothing = not max_length
@@ -89,6 +90,24 @@ def generate(
         inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
     generated = Generated(**_compiled_loop(model, strategy, return_attention)(inputs))
     return _cut_to_nothing(generated) if nothing else generated
+
+
+def _require_positions(model, inputs, max_length):
+    if model.max_positions is None:
+        return
+    for name, array in inputs.items():
+        if array.ndim == 2 and array.dtype.kind in "iu" and array.shape[1] > model.max_positions:
+            raise InputError(f"{name} has {array.shape[1]} symbols; {_positions(model)}.")
+    read = inputs["prompt"].shape[1] if model.start is None else 1
+    if read + max_length - 1 > model.max_positions:  # the last symbol is written and not read
+        raise InputError(
+            f"max_length is {max_length} after {read} symbols; {_positions(model)}, so that there is room for "
+            f"{model.max_positions - read + 1}."
+        )
+
+
+def _positions(model):
+    return f"{type(model).__name__} reads {model.max_positions} at most (its max_positions)"
 
 
 def _cut_to_nothing(generated):

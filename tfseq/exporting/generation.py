@@ -89,7 +89,8 @@ def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:
     if not fixed["forbidden"]:
         del fixed["forbidden"]
     defaults = {name: strategy.settings[name] for name in strategy.dtypes(model)}
-    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": model.end}
+    positions = {} if model.max_positions is None else {"max_positions": model.max_positions}
+    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": model.end, **positions}
 
 
 def strategy_of(decoding: Mapping[str, Any]) -> Strategy:

@@ -82,10 +82,13 @@ def generation_cases(
         chosen = {name: values[int(random.integers(len(values)))] for name, values in settings.items()} if case else {}
         if case and "seed" in strategy.settings:
             chosen["seed"] = int(random.integers(-(2**31), 2**31))
-        inputs = _inputs(model, BATCHES[case % len(BATCHES)], LONGEST[case % len(LONGEST)], random, readable)
+        room = model.max_positions or max(LONGEST) + max(MAX_LENGTHS)
+        longest = min(LONGEST[case % len(LONGEST)], max(room - 1, 1))
+        inputs = _inputs(model, BATCHES[case % len(BATCHES)], longest, random, readable)
         if "prompt_length" in inputs and not ragged:
             inputs["prompt_length"] = np.full_like(inputs["prompt_length"], inputs["prompt"].shape[1])
-        max_length = MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)]
+        read = longest if model.start is None else 1  # before the first new symbol
+        max_length = max(min(MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)], room - read), 1)  # `call` reads it all, too
         yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
 
 

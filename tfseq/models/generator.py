@@ -19,6 +19,7 @@ class Generator(keras.Model):
         start: the symbol that decoding begins with; None for a language model, which continues a prompt.
         end: the symbol that ends a sequence; None where only the maximum length ends it.
         sources: what `encode` reads: one `keras.InputSpec` each, with name, dtype and shape (batch, ...).
+        max_positions: symbols that it reads of a source, and of a prompt and what it writes, at most; None: any number.
         shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
             r // width; False has decoding repeat the memory for each of the `width` beams.
     """
@@ -27,6 +28,7 @@ class Generator(keras.Model):
     start: int | None = None
     end: int | None = None
     sources: tuple[keras.InputSpec, ...] = ()
+    max_positions: int | None = None
     shares_memory: bool = False
 
     def encode(self, inputs=None):

@@ -89,6 +89,7 @@ class Transformer(Generator):
             "end": end,
         }
         policy = {"dtype": self.dtype_policy}
+        self.max_positions = max_positions if positions == "learned" else None
         embedding = {"positions": positions, "max_positions": max_positions, "dropout": dropout} | policy
         self.target_embedding = PositionedEmbedding(vocabulary_size, units, tied=tied, name="target", **embedding)
         self.source_embedding = self.target_embedding

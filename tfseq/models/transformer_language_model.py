@@ -69,6 +69,7 @@ class TransformerLanguageModel(Generator):
             "end": end,
         }
         policy = {"dtype": self.dtype_policy}
+        self.max_positions = max_positions if positions == "learned" else None
         self.embedding = PositionedEmbedding(
             vocabulary_size, units, positions, max_positions, tied, dropout, name="embedding", **policy
         )
