@@ -67,7 +67,7 @@ export function read(manifest, tokenizer, given) {
   warnOfUnknown(tokenizer, texts);
   const encoded = texts.map((text) => encode(tokenizer, text, what));
   const widths = encoded.map((ids) => ids.length);
-  const time = Math.max(...widths);
+  const time = largest(widths);
   const padded = new Int32Array(texts.length * time); // (batch, time)
   encoded.forEach((ids, row) => padded.set(ids, row * time));
   /** @type {Record<string, Tensor>} */
@@ -146,6 +146,7 @@ export function warnOfUnknown(tokenizer, texts) {
 export function written(tokenizer, reading, outputs) {
   const { tokens, lengths, scores, attention } = outputs;
   const [rows, time] = tokens.dims;
+  const widest = largest(reading.widths ?? []);
   return Array.from({ length: rows }, (_, row) => {
     const length = lengths ? lengths.data[row] : time;
     /** @type {number[]} */
@@ -153,7 +154,7 @@ export function written(tokenizer, reading, outputs) {
     let weights = null;
     if (attention) {
       const width = attention.dims[2]; // a graph may add to what it read, such as an end
-      const real = reading.widths ? width - (Math.max(...reading.widths) - reading.widths[row]) : width;
+      const real = reading.widths ? width - (widest - reading.widths[row]) : width;
       weights = ids.map((_, i) => {
         const first = (row * time + i) * width;
         return /** @type {number[]} */ (Array.from(attention.data.slice(first, first + real)));
@@ -163,6 +164,9 @@ export function written(tokenizer, reading, outputs) {
     return { text, tokens: ids, score: scores ? scores.data[row] : null, attention: weights };
   });
 }
+
+/** @param {number[]} numbers */
+const largest = (numbers) => numbers.reduce((a, b) => Math.max(a, b), 0);
 
 /** The text of tokens that follow others; tokenizers of words may put a space between the two. */
 function continuation(/** @type {Tokenizer} */ tokenizer, /** @type {number[]} */ before, /** @type {number[]} */ ids) {

@@ -6,12 +6,19 @@ import { DAMAGED } from "./metadata.js";
 import { Tensor } from "./tensors.js";
 
 const inNode = typeof process !== "undefined" && Boolean(process.versions?.node);
-const BACKENDS = {
-  node: { package: "onnxruntime-node", module: "onnxruntime-node", provider: "cpu" },
-  // what the package gives to browsers needs a browser, and its part without WebGPU is a third of the size
-  wasm: { package: "onnxruntime-web", module: inNode ? "onnxruntime-web" : "onnxruntime-web/wasm", provider: "wasm" },
-};
+/** By a variable, so that bundlers for browsers do not look for what only Node has. @param {string} name */
+const importInNode = (name) => import(/* @vite-ignore */ /* webpackIgnore: true */ name);
 
+/** @type {Record<string, {package: string, provider: string, import: () => Promise<any>}>} */
+const BACKENDS = {
+  node: { package: "onnxruntime-node", provider: "cpu", import: () => importInNode("onnxruntime-node") },
+  wasm: {
+    package: "onnxruntime-web",
+    provider: "wasm",
+    // in browsers the part without WebGPU, which is a third of the size; Node can't load that one
+    import: () => (inNode ? importInNode("onnxruntime-web") : import("onnxruntime-web/wasm")),
+  },
+};
 const QUIET = { logSeverityLevel: 4 }; // what goes wrong is thrown; the log would repeat it
 
 /**
@@ -117,10 +124,9 @@ function fromRuntime({ type, data, dims }) {
 
 /** @param {"node" | "wasm"} backend */
 async function importRuntime(backend) {
-  const { module, package: name } = BACKENDS[backend];
+  const { package: name, import: load } = BACKENDS[backend];
   try {
-    // by a variable, so that bundlers for browsers do not look for Node's
-    const runtime = await import(/* @vite-ignore */ /* webpackIgnore: true */ module);
+    const runtime = await load();
     return runtime.InferenceSession ? runtime : runtime.default;
   } catch (error) {
     throw new InputError(

@@ -96,11 +96,12 @@ export class SubwordTokenizer {
     if (this.#unknown !== undefined && text !== "") {
       if (this.#ofWords) {
         const { ids, tokens } = this.#library.encode(wellFormed(text), { add_special_tokens: false });
-        const unknown = tokens.filter((_, i) => ids[i] === this.#unknown);
-        lost.push(...unknown.map((word) => word.replace(AROUND, "") || word));
+        const unknown = new Set(tokens.filter((_, i) => ids[i] === this.#unknown));
+        for (const word of unknown) lost.push(word.replace(AROUND, "") || word);
       } else {
-        const unknown = [...new Set(characters)].filter((character) => this.encode(character).includes(this.#unknown));
-        lost.push(...unknown);
+        for (const character of new Set(characters)) {
+          if (this.encode(character).includes(this.#unknown)) lost.push(character);
+        }
       }
     }
     return [...new Set(lost)];
