@@ -1,5 +1,6 @@
 """What a graph that generates takes and gives: the loop of `tfseq.decoding` with named inputs and outputs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -88,6 +89,7 @@ def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:
         del fixed[name]
     if not fixed["forbidden"]:
         del fixed["forbidden"]
+    fixed = {name: None if value == math.inf else value for name, value in fixed.items()}  # JSON has no infinity
     defaults = {name: strategy.settings[name] for name in strategy.dtypes(model)}
     positions = {} if model.max_positions is None else {"max_positions": model.max_positions}
     return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": model.end, **positions}
@@ -105,4 +107,5 @@ def strategy_of(decoding: Mapping[str, Any]) -> Strategy:
         raise ArtefactError(
             f"This tfseq knows no strategy {decoding.get('strategy')!r} (known: {', '.join(kinds)}); a newer one may."
         )
-    return kind(**{field.name: decoding[field.name] for field in fields(kind) if field.name in decoding})
+    given = {field.name: decoding[field.name] for field in fields(kind) if field.name in decoding}
+    return kind(**{name: math.inf if value is None else value for name, value in given.items()})
