@@ -37,24 +37,32 @@ def generator(tmp_path_factory):
     model = language_model("gru", depth=2)
     path = tmp_path_factory.mktemp("generator") / "model.onnx"
     manifest = export(
-        model, path, decode=tfseq.Sample(0.5, 3, 42), tokenizer=TOKENIZER, name="chars", data={"file": "a.txt"}
+        model,
+        path,
+        decode=tfseq.Sample(temperature=0.5, top_k=3, seed=42),
+        tokenizer=TOKENIZER,
+        name="chars",
+        data={"file": "a.txt"},
     )
     return model, path, manifest
 
 
-@pytest.mark.parametrize("cell", ["rnn", "irnn", "lstm", "gru"])
-@pytest.mark.parametrize("embedding_dim", [None, 5])
+@pytest.mark.parametrize(
+    ("cell", "embedding_dim"), [("rnn", 5), ("irnn", None), ("lstm", None), ("lstm", 5), ("gru", 5)]
+)
 def test_every_cell_generates_the_same_from_the_file(cell, embedding_dim, tmp_path):
     model = language_model(cell, embedding_dim)
     manifest = export(model, tmp_path / "model.onnx", decode=tfseq.Sample(), tokenizer=TOKENIZER)
-    logits, tokens = manifest.parity["checks"]
+    logits, tokens, scores = manifest.parity["checks"]
     assert manifest.parity["passed"]
     assert logits["worst_absolute"] < 1e-4
-    assert (tokens["sequences"], tokens["identical"]) == (100, 100)
+    assert scores["worst_absolute"] < 1e-4
+    assert (tokens["sequences"], tokens["identical"]) == (224, 224)
     runtime = load(tmp_path / "model.onnx")
-    text = runtime.generate(["abc", "j"], 20, temperature=0.9, top_k=4, seed=5)
+    settings = {"temperature": 0.9, "top_k": 4, "top_p": 0.9, "seed": 5}
+    text = runtime.generate(["abc", "j"], max_length=20, **settings)
     prompt = np.array([TOKENIZER.encode("abc"), [*TOKENIZER.encode("j"), 0, 0]])
-    expected = generate(model, prompt, [3, 1], new_tokens=20, temperature=0.9, top_k=4, seed=5)
+    expected = generate(model, prompt, [3, 1], decode=tfseq.Sample(), max_length=20, **settings).tokens
     assert text == [TOKENIZER.decode(np.asarray(row)) for row in expected]
 
 
@@ -81,10 +89,18 @@ def test_the_manifest_says_what_the_file_is(generator):
     model, _, manifest = generator
     assert manifest.name == "chars"
     assert manifest.task == "generate"
-    assert manifest.decoding == {"strategy": "sample", "temperature": 0.5, "top_k": 3, "seed": 42}
-    assert [spec.name for spec in manifest.inputs] == [
-        *("prompt", "prompt_length", "new_tokens", "temperature", "top_k", "seed")
+    assert manifest.decoding == {
+        **{"strategy": "sample", "temperature": 0.5, "top_k": 3, "top_p": 1.0, "seed": 42},
+        **{"start": None, "end": None},
+    }
+    assert [str(spec) for spec in manifest.inputs] == [
+        *("prompt int32 (batch, time)", "prompt_length int32 (batch)", "max_length int32 ()"),
+        *("temperature float32 ()", "top_k int32 ()", "top_p float32 ()", "seed int32 ()"),
     ]
+    assert [str(spec) for spec in manifest.outputs] == [
+        *("tokens int32 (batch, new_time)", "lengths int32 (batch)", "scores float32 (batch)")
+    ]
+    assert manifest.tokenizer == {"kind": "code_points", "symbols": TOKENIZER.symbols}
     assert manifest.provenance["data"] == {"file": "a.txt"}
     assert manifest.provenance["parameters"] == sum(np.size(w) for w in model.get_weights())
     assert manifest.provenance["trained_in"] == "float32"
@@ -113,7 +129,8 @@ def test_weights_are_stored_once_and_not_carried_through_the_loop(generator):
 def test_the_defaults_in_the_file_are_those_of_decode(generator):
     _, path, _ = generator
     runtime = load(path)
-    assert runtime.generate("abc", 30) == runtime.generate("abc", 30, temperature=0.5, top_k=3, seed=42)
+    given = runtime.generate("abc", max_length=30, temperature=0.5, top_k=3, top_p=1.0, seed=42)
+    assert runtime.generate("abc", max_length=30) == given
 
 
 def test_mixed_precision_is_exported_in_float32(tmp_path):
@@ -138,9 +155,10 @@ loaded = tf.saved_model.load(sys.argv[1])
 tokens = tf.constant([[1, 2, 3], [4, 5, 6]])
 result = {"logits": loaded.signatures["serve"](tokens=tokens)["logits"], "names": sorted(loaded.signatures)}
 if "generate" in loaded.signatures:
-    settings = dict(temperature=tf.constant(0.7), top_k=tf.constant(4), seed=tf.constant(3))
-    length = tf.constant([3, 2])
-    result |= loaded.signatures["generate"](prompt=tokens, prompt_length=length, new_tokens=tf.constant(9), **settings)
+    settings = dict(temperature=0.7, top_k=4, top_p=1.0, seed=3, max_length=9)
+    settings = {name: tf.constant(value) for name, value in settings.items()}
+    codes = 96 + tokens  # of a, b, c, ...
+    result |= loaded.signatures["generate"](prompt=codes, prompt_length=tf.constant([3, 2]), **settings)
 np.savez(sys.argv[1] + "/result.npz", **result)
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "saved")], check=True, timeout=120, cwd=tmp_path)
@@ -149,8 +167,9 @@ np.savez(sys.argv[1] + "/result.npz", **result)
     assert result["names"].tolist() == ["generate"] * generates + ["serve", "serving_default"]
     assert np.allclose(result["logits"], model(tokens), atol=1e-5)
     if generates:
-        expected = generate(model, tokens, [3, 2], new_tokens=9, temperature=0.7, top_k=4, seed=3)
-        assert np.array_equal(result["tokens"], expected)
+        expected = generate(model, tokens, [3, 2], decode=tfseq.Sample(0.7, top_k=4, seed=3), max_length=9)
+        assert np.array_equal(result["tokens"], np.where(expected.tokens == 0, 0xFFFD, 96 + expected.tokens))
+        assert np.allclose(result["scores"], expected.scores, atol=1e-4)
     notes = json.loads((tmp_path / "saved" / "assets.extra" / "tfseq.json").read_text())
     assert notes == json.loads(json.dumps(manifest.to_json()))
 

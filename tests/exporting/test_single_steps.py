@@ -90,7 +90,7 @@ def test_cells_in_a_loop_are_operators_and_their_weights_stand_outside(tmp_path)
 
 
 def test_a_one_hot_input_is_looked_up_instead_of_multiplied(tmp_path):
-    export(language_model("lstm", None), tmp_path / "model.onnx", decode=tfseq.Sample())
+    export(language_model("lstm", None), tmp_path / "model.onnx", decode=tfseq.Greedy(), verify=False)
     operators = loop_operators(tmp_path / "model.onnx")
     assert operators.count("LSTM") == 1  # of the upper layer
     assert operators.count("MatMul") == 2  # the recurrent product of the lower one, and the logits
@@ -98,7 +98,7 @@ def test_a_one_hot_input_is_looked_up_instead_of_multiplied(tmp_path):
 
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
 def test_cells_that_are_quicker_as_products_stay_products(cell, tmp_path):
-    export(language_model(cell, 5), tmp_path / "model.onnx", decode=tfseq.Sample())
+    export(language_model(cell, 5), tmp_path / "model.onnx", decode=tfseq.Greedy(), verify=False)
     operators = loop_operators(tmp_path / "model.onnx")
     assert not {"GRU", "RNN", "Scan", "Loop"} & set(operators)
     assert operators.count("MatMul") == 5  # two of each layer, and the logits

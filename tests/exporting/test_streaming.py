@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-import tfseq
 from tfseq.errors import ExportError, InputError
 from tfseq.exporting import export, verify
 from tfseq.models import Generator, RecurrentLanguageModel
@@ -161,13 +160,6 @@ def test_what_needs_later_steps_is_refused(model, message, tmp_path):
     with pytest.raises(ExportError, match=message):
         export(model(), tmp_path / "model.onnx", streaming=True)
     assert not list(tmp_path.iterdir())
-
-
-def test_streaming_and_decode_exclude_each_other(tmp_path):
-    model = RecurrentLanguageModel(7, 4)
-    model.build()
-    with pytest.raises(ExportError, match="exclude each other"):
-        export(model, tmp_path / "model.onnx", streaming=True, decode=tfseq.Sample())
 
 
 def test_a_stateful_model_can_be_exported_for_whole_sequences(tmp_path):

@@ -23,13 +23,12 @@ def sweep(inputs: Sequence[TensorSpec], symbols: Symbols) -> Iterator[dict[str, 
 
 
 def draw(
-    inputs: Sequence[TensorSpec], symbols: Symbols, batch: int, length: int, seed: int = 0
+    inputs: Sequence[TensorSpec], symbols: Symbols, batch: int, length: int | Mapping[str, int], seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Random arrays by input name: symbols, normal floats, masks, padded on the right, with holes or not at all.
 
-    Free axes other than "batch" all get `length`.
-
     Args:
+        length: of the free axes other than "batch": one for all, or by name.
         symbols: how many an integer input may hold: one number for all, or by name. An input that is not among them
             gets small numbers, in every other draw below 2.
         seed: neighbouring ones differ in how they pad.
@@ -37,8 +36,13 @@ def draw(
     random = np.random.default_rng(seed)
     kept = _PADDINGS[(seed + seed // len(_PADDINGS)) % len(_PADDINGS)]
 
+    def sizes(axis: str) -> int:
+        if axis == "batch":
+            return batch
+        return length[axis] if isinstance(length, Mapping) else length
+
     def array(spec: TensorSpec) -> np.ndarray:
-        shape = [{"batch": batch}.get(size, length) if isinstance(size, str) else size for size in spec.shape]
+        shape = [sizes(size) if isinstance(size, str) else size for size in spec.shape]
         dtype = np.dtype(spec.dtype)
         if dtype.kind == "b":
             return kept(random, shape)

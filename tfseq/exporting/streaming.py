@@ -20,6 +20,7 @@ from keras.src.models import Functional
 from tfseq.errors import ExportError
 from tfseq.exporting.cases import draw
 from tfseq.exporting.signature import TOKENS, Signature, forward_signature
+from tfseq.layers.cache import CachedState
 from tfseq.layers.loops import scan
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import StateSpec, TensorSpec
@@ -70,6 +71,8 @@ def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
         ExportError: the model has no recurrent layer, or one that needs what a stream does not know: later steps, or
             first states that depend on the input.
     """
+    if isinstance(model, Generator):
+        _refuse_what_only_generates(model)
     _refuse_layers_that_read_backwards(model)
     forward = forward_signature(model, samples)
     feeds = [draw(forward.inputs, forward.symbols, batch=2, length=3, seed=seed) for seed in (0, 1)]
@@ -273,6 +276,17 @@ def _refuse_layers_that_read_backwards(model):
                     f"{layer.name} {reads}: it needs the end of a sequence for its first output, so the model can't "
                     "stream. Export it with streaming=False."
                 )
+
+
+def _refuse_what_only_generates(model):
+    """An encoder-decoder, whose target is no input that comes in chunks; a Transformer, whose state grows."""
+    state = () if model.start is not None else model.initial_state(model.encode(), 1)
+    grows = any(isinstance(part, CachedState) for part in (state, *(state if isinstance(state, tuple | list) else ())))
+    if model.start is not None or grows:
+        raise ExportError(
+            f"{type(model).__name__} streams symbol by symbol: export it with streaming=True and decode=tfseq.Greedy() "
+            "or tfseq.Sample(), or with streaming=False."
+        )
 
 
 def _stream_of_steps(model: Generator) -> Stream:
