@@ -130,7 +130,7 @@ def quantize(
     output: Positional[OutputFile],
     to: Literal["int8", "float16"] = "int8",
     data: Path | None = None,
-    metric: Literal["change", "accuracy", "cross_entropy", "squared_error"] | None = None,
+    metric: Literal["change", "similarity", "accuracy", "cross_entropy", "squared_error"] | None = None,
     tolerance: float | None = None,
     contrib: bool = False,
 ) -> None:
@@ -140,12 +140,14 @@ def quantize(
         model: The exported file.
         output: The smaller file to write.
         to: 8-bit integers, or 16-bit floats that are computed with in 32 bits.
-        data: What to judge it on: a .npz file of inputs by name, with `targets` if they are known, or a text for a
-            file that reads text. By default random inputs.
-        metric: What may not get worse; by default the cross-entropy, accuracy or squared error, as the targets allow,
-            or else the change of the outputs.
-        tolerance: By how much: nats of cross-entropy, a share of 1 of the others. By default 0.02 nats, 0.01 of
-            accuracy, 0.05 of the squared error, 0.1 of the outputs for int8; a tenth of that or half for float16.
+        data: What to judge it on: a .npz file of inputs by name, with `targets` if they are known; a text for a file
+            that reads text; or a .tsv file of sources and references for one that turns the former into the latter.
+            By default random inputs.
+        metric: What may not get worse; by default the similarity to the references, the cross-entropy, accuracy or
+            squared error, as the targets allow, or else the change of the outputs.
+        tolerance: By how much: nats of cross-entropy, a share of 1 of the others. By default 0.02 nats, 0.02 of
+            similarity, 0.01 of accuracy, 0.05 of the squared error, 0.1 of the outputs for int8; a tenth of that to
+            half of it for float16.
         contrib: Let LSTMs compute in int8, by an operator that only ONNX Runtime has.
     """
     from tfseq.runtime import load

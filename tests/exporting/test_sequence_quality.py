@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from tfseq.cli import main
 from tfseq.errors import InputError, QuantizationError
 from tfseq.exporting import quantize
 from tfseq.exporting.quality import edit_distance
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
+from tfseq.runtime.array_files import read_samples
 
 LETTERS = CharacterTokenizer(["<unk>", *map(chr, range(64, 64 + 63))])
 TABLE = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
@@ -89,6 +91,19 @@ def test_pairs_of_texts_are_judged_by_their_similarity(translator, tmp_path):
     expected = np.mean([1 - 1 / len(text) for text in references[:25]] + [1] * 25)
     assert similarity["before"] == pytest.approx(expected)
     assert scores(manifest)["accuracy"]["before"] == 0.5
+
+
+def test_pairs_come_from_a_file_with_tabs(translator, tmp_path, capsys):
+    path, table = translator
+    data = tmp_path / "pairs.tsv"
+    sources = texts(20)
+    lines = [f"{source}\t{answer}" for source, answer in zip(sources, answers(table, sources))]
+    data.write_text("\n".join(lines) + "\n")
+    main(["quantize", str(path), str(tmp_path / "small.onnx"), "--to", "float16", "--data", str(data)])
+    assert "similarity to the references 1 -> 1" in capsys.readouterr().out
+    data.write_text("abc\tABC\nabc ABC\n")
+    with pytest.raises(InputError, match=r"Pair 2 of .* has 1 parts; expected a source, a tab and a reference"):
+        read_samples(data, ())
 
 
 def test_arrays_of_references_are_judged_the_same_way(translator, tmp_path):

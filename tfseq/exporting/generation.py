@@ -107,5 +107,6 @@ def strategy_of(decoding: Mapping[str, Any]) -> Strategy:
         raise ArtefactError(
             f"This tfseq knows no strategy {decoding.get('strategy')!r} (known: {', '.join(kinds)}); a newer one may."
         )
-    given = {field.name: decoding[field.name] for field in fields(kind) if field.name in decoding}
-    return kind(**{name: math.inf if value is None else value for name, value in given.items()})
+    given: dict[str, Any] = {field.name: decoding[field.name] for field in fields(kind) if field.name in decoding}
+    given |= {name: math.inf for name, value in given.items() if value is None}
+    return kind(**given)

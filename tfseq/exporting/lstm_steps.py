@@ -59,7 +59,8 @@ def _new_first_axis(node: NodeProto, constants: Mapping[str, TensorProto]) -> bo
 def _products(
     graph: GraphProto, node: NodeProto, made: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]
 ) -> list[NodeProto]:
-    name, nodes = node.output[1] or node.output[2], []
+    name = node.output[1] or node.output[2]
+    nodes: list[NodeProto] = []
     x, w, r, b, _, *states = node.input
     axis = made[x].input[1]
 

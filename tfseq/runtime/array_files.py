@@ -32,26 +32,37 @@ def read_arrays(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> d
     return {inputs[0].name: loaded}
 
 
-def read_samples(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> Mapping[str, np.ndarray] | str:
-    """Samples in a file: arrays as `read_arrays` takes them, or a UTF-8 text.
+def read_samples(
+    path: str | os.PathLike[str], inputs: Sequence[TensorSpec]
+) -> Mapping[str, np.ndarray] | list[tuple[str, str]] | str:
+    """Samples in a file: arrays as `read_arrays` takes them, pairs of texts, or a UTF-8 text.
 
     Args:
-        path: ends in .npy or .npz for arrays.
+        path: ends in .npy or .npz for arrays; in .tsv for pairs, one on each line, parted by a tab.
         inputs: of the model.
 
     Raises:
         ArtefactError: the file can't be read.
-        InputError: it is a single array, and the model takes several.
+        InputError: it is a single array, and the model takes several; or a line of it is no pair.
     """
     path = Path(path)
     try:
         if path.suffix in (".npy", ".npz"):
             return read_arrays(path, inputs)
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        return _pairs(path, text) if path.suffix == ".tsv" else text
     except OSError as error:
         raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise ArtefactError(f"{path} is not UTF-8 text; expected a text, or arrays in a .npz file.") from None
+
+
+def _pairs(path: Path, text: str) -> list[tuple[str, str]]:
+    pairs = [tuple(line.split("\t")) for line in text.split("\n") if line.strip()]
+    for i, pair in enumerate(pairs):
+        if len(pair) != 2 or not all(pair):
+            raise InputError(f"Pair {i + 1} of {path} has {len(pair)} parts; expected a source, a tab and a reference.")
+    return pairs  # type: ignore[return-value]
 
 
 def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
