@@ -13,7 +13,7 @@ from tfseq.errors import ArtefactError, ExportError
 from tfseq.exporting import export, parity, verify
 from tfseq.exporting.alphabet import Characters, Symbols
 from tfseq.exporting.generation import decoding_json, strategy_of
-from tfseq.exporting.generation_cases import generation_cases
+from tfseq.exporting.generation_cases import generation_cases, sample_cases
 from tfseq.exporting.generation_parity import check_generation
 from tfseq.exporting.passes import all_graphs
 from tfseq.models import AttentionSeq2Seq, Generator, RecurrentLanguageModel, Transformer, TransformerLanguageModel
@@ -250,6 +250,38 @@ def test_cases_are_ragged_and_go_through_the_settings():
         assert len({case.strategy.settings[name] for case in cases}) > 2
     assert len({case.strategy.seed for case in cases}) == 28
     assert cases[0].strategy == STRATEGIES["sample"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "rows"),
+    [
+        ("transformer", SOURCE["source"], 3),
+        ("transformer", [SOURCE, {"source": np.array([[3, 4]])}], 4),
+        ("lstm", PROMPT, 3),
+        ("lstm", [PROMPT["prompt"][:1], PROMPT], 4),
+    ],
+)
+@pytest.mark.parametrize("ragged", [True, False])
+def test_samples_join_the_cases(kind, samples, rows, ragged):
+    cases = sample_cases(model(kind), STRATEGIES["sample"], samples, ragged)
+    assert sum(case.rows for case in cases) == rows
+    assert {case.strategy for case in cases} == {STRATEGIES["sample"]}
+    prompts = [case.prompt_of(row).tolist() for case in cases for row in range(case.rows)]
+    assert prompts[-3:] == ([[4, 3, 7], [6, 4], [3]] if kind == "lstm" else [[], [], []])
+    if not ragged and kind == "lstm":
+        assert {case.inputs["prompt"].shape[1] - case.inputs["prompt_length"][0] for case in cases} == {0}
+
+
+def test_samples_that_are_no_sources_are_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"has shape \(3,\); expected source int32 \(batch, source_time\)"):
+        export(model("transformer"), tmp_path / "model.onnx", decode=tfseq.Greedy(), samples=np.array([3, 4, 5]))
+
+
+def test_samples_are_compared_too(tmp_path):
+    options = {"decode": tfseq.Greedy(), "samples": [SOURCE, SOURCE]}
+    manifest = export(model("gru attention"), tmp_path / "model.onnx", **options)
+    tokens = next(check for check in manifest.parity["checks"] if check["name"] == "tokens")
+    assert tokens["sequences"] == 230
 
 
 def keras_as_a_file(kind, change):

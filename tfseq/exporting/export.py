@@ -25,6 +25,7 @@ from tfseq.exporting.chunk_parity import require_causal
 from tfseq.exporting.code_points import code_points_of
 from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
 from tfseq.exporting.generation import attention_width, decoding_json, generated_specs, generation_signature
+from tfseq.exporting.generation_cases import sample_cases
 from tfseq.exporting.passes import CONVERTED, count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
@@ -75,8 +76,9 @@ def export(
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
             of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
-        samples: inputs to verify a forward graph on beside random ones, and to call a model on that was never called:
-            what the model takes (an array, a list or a dictionary of arrays), or several of these.
+        samples: inputs to verify the file on beside random ones, and to call a model on that was never called: what the
+            model takes (an array, a list or a dictionary of arrays), or several of these. With `decode`, prompts (a
+            dictionary that also has `prompt_length` where they differ in length) or sources.
         verify: False leaves the comparison out, and the file says so.
         streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
             states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
@@ -98,6 +100,8 @@ def export(
         forward_signature(model, samples)  # calls the model if need be
     require_finite_weights(model)
     exact = as_float32(model)
+    if decode is not None:
+        sample_cases(exact, decode, samples)  # refuses what does not fit before the work
     if decode is None:
         content = _forward(exact, streaming, samples)
     elif streaming:

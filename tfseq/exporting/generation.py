@@ -15,12 +15,10 @@ from tfseq.exporting.cases import draw
 from tfseq.exporting.code_points import CodePoints
 from tfseq.exporting.portability import portable
 from tfseq.exporting.signature import Signature
-from tfseq.exporting.sources import source_specs, source_symbols, texts
+from tfseq.exporting.sources import PROMPT, PROMPT_LENGTH, source_specs, source_symbols, texts
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
-PROMPT = TensorSpec("prompt", "int32", ("batch", "time"))
-PROMPT_LENGTH = TensorSpec("prompt_length", "int32", ("batch",))
 MAX_LENGTH = TensorSpec("max_length", "int32", ())
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfseq.decoding import Strategy
-from tfseq.exporting.sources import source_specs, source_symbols
+from tfseq.exporting.samples import as_list, by_name
+from tfseq.exporting.sources import PROMPT, PROMPT_LENGTH, source_specs, source_symbols
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
@@ -90,6 +91,41 @@ def generation_cases(
         read = longest if model.start is None else 1  # before the first new symbol
         max_length = max(min(MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)], room - read), 1)  # `call` reads it all, too
         yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
+
+
+def sample_cases(model: Generator, strategy: Strategy, samples: Any, ragged: bool = True) -> list[GenerationCase]:
+    """What a user gives to generate from, with the strategy's own settings.
+
+    Args:
+        samples: sources as the model's `encode` takes them, or prompts: an array (batch, time), or a dictionary that
+            also has `prompt_length`; or several of these.
+        ragged: whether the prompts of a batch may differ in length; else each row is a batch of its own.
+
+    Raises:
+        ExportError: they do not fit.
+    """
+    specs = source_specs(model) if model.start is not None else (PROMPT, PROMPT_LENGTH)
+    given = []
+    for sample in as_list(samples, len(specs)):
+        if model.start is None and not (isinstance(sample, Mapping) and PROMPT_LENGTH.name in sample):
+            prompt = by_name(sample, (PROMPT,))["prompt"]
+            given.append({"prompt": prompt, "prompt_length": np.full(len(prompt), prompt.shape[1], "int32")})
+        else:
+            given.append(by_name(sample, specs))
+    if not ragged and model.start is None:
+        given = [
+            {"prompt": prompt[None, :length], "prompt_length": np.array([length], "int32")}
+            for inputs in given
+            for prompt, length in zip(inputs["prompt"], inputs["prompt_length"])
+        ]
+
+    def room(inputs: Mapping[str, np.ndarray]) -> int:
+        read = inputs["prompt"].shape[1] if "prompt" in inputs and model.start is None else 1
+        return (
+            MAX_LENGTHS[0] if model.max_positions is None else max(min(MAX_LENGTHS[0], model.max_positions - read), 1)
+        )
+
+    return [GenerationCase(inputs, strategy, room(inputs), {}) for inputs in given]
 
 
 def _inputs(model, batch, longest, random, readable):

@@ -16,7 +16,7 @@ from tfseq.decoding.random import draw_bits, draw_keys, gumbel
 from tfseq.exporting.alphabet import Run, Symbols
 from tfseq.exporting.conversion import to_onnx
 from tfseq.exporting.generation import generation_signature
-from tfseq.exporting.generation_cases import GenerationCase, generation_cases
+from tfseq.exporting.generation_cases import GenerationCase, generation_cases, sample_cases
 from tfseq.exporting.report import NumberCheck, TokenCheck, WorstError
 from tfseq.models.generator import Generator
 from tfseq.runtime.session import Session
@@ -34,6 +34,7 @@ def check_generation(
     symbols: Symbols,
     attention: bool = False,
     ragged: bool = True,
+    samples: Any = (),
 ) -> list[TokenCheck | NumberCheck]:
     """`run`, a function of symbols, against `tfseq.generate`: the same sequences, and scores within the tolerance.
 
@@ -42,11 +43,13 @@ def check_generation(
         symbols: what the file can tell apart.
         attention: whether the file gives out where it looked; then that is compared, too.
         ragged: whether prompts of one batch may differ in length.
+        samples: further prompts or sources, see `sample_cases`.
     """
     scores, weights = WorstError(tolerance), WorstError(tolerance)
     sequences = identical = ties = 0
     where = ""
-    for case in generation_cases(model, strategy, symbols.readable, ragged=ragged):
+    cases = generation_cases(model, strategy, symbols.readable, ragged=ragged)
+    for case in itertools.chain(cases, sample_cases(model, strategy, samples, ragged)):
         expected = _in_keras(model, case, attention)
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
         theirs, ours = (_sequences(model, case, outputs) for outputs in (expected, got))

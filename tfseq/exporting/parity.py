@@ -41,8 +41,8 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
     Args:
         path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
         model: the Keras model. One of lower precision is compared in float32, which is what was exported.
-        samples: further inputs of a forward graph: what the model takes (an array, a list or a dictionary of arrays),
-            or several of these.
+        samples: further inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
+            these; of a file that generates prompts (and `prompt_length`) or sources.
 
     Returns:
         The report; see its `passed`.
@@ -62,9 +62,9 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
         if "stream" in file.runs:
             checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples))
         if "serve" in file.runs:
-            checks.append(check_forward(file.runs["serve"], model, file.of, samples))
+            checks.append(check_forward(file.runs["serve"], model, file.of, () if "generate" in file.runs else samples))
         if "generate" in file.runs or "stream_generate" in file.runs:
-            checks += _generation_checks(file, model)
+            checks += _generation_checks(file, model, samples)
     except InputError as error:
         raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
     return ParityReport(tuple(checks))
@@ -104,20 +104,22 @@ def _opened(path: str | os.PathLike[str]) -> _File:
     return _File("onnx", {name: session.run}, manifest)
 
 
-def _generation_checks(file: _File, model: Generator) -> list[NumberCheck | TokenCheck]:
+def _generation_checks(file: _File, model: Generator, samples: Any) -> list[NumberCheck | TokenCheck]:
     manifest = file.manifest
     assert manifest is not None  # what generates has one
     strategy = strategy_of(manifest.decoding or {})
     if "stream_generate" in file.runs:
         run = in_steps(file.runs["stream_generate"], manifest, model)
-        return check_generation(run, model, strategy, f"{file.of}, in steps", TOLERANCE, Symbols(), ragged=False)
+        of = f"{file.of}, in steps"
+        return check_generation(run, model, strategy, of, TOLERANCE, Symbols(), ragged=False, samples=samples)
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
         checks.append(check_loop_logits(model, strategy, TOLERANCE))
     symbols = alphabet(manifest.tokenizer, model.vocabulary_size)
     run = symbols.around(file.runs["generate"], manifest.inputs)
     attention = any(spec.name == "attention" for spec in manifest.outputs)
-    return [*checks, *check_generation(run, model, strategy, file.of, TOLERANCE, symbols, attention)]
+    found = check_generation(run, model, strategy, file.of, TOLERANCE, symbols, attention, samples=samples)
+    return [*checks, *found]
 
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:

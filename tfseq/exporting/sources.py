@@ -1,4 +1,4 @@
-"""What an encoder-decoder reads, as inputs of a graph."""
+"""What a generator reads before it writes, as inputs of a graph."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,9 @@ from tfseq.exporting.portability import portable
 from tfseq.exporting.symbols import symbol_counts
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
+
+PROMPT = TensorSpec("prompt", "int32", ("batch", "time"))
+PROMPT_LENGTH = TensorSpec("prompt_length", "int32", ("batch",))
 
 
 def source_specs(model: Generator) -> tuple[TensorSpec, ...]:
