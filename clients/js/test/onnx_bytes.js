@@ -29,3 +29,32 @@ export const manifest = (more = {}) => ({
   format: 1,
   ...more,
 });
+
+const named = (name) => field(1, utf8(name));
+const FLOAT = 1;
+const INT64 = 7;
+
+/** A ValueInfoProto: the name, the type and the axes of an input or output. */
+function value(name, type, ...axes) {
+  const shape = axes.flatMap((axis) => field(1, field(2, utf8(axis))));
+  return [...named(name), ...field(2, field(1, [...numberField(1, type), ...field(2, shape)]))];
+}
+
+/** A file that predicts, and fails where `index` is none of `data`: element = data[index]. */
+export function gatherer() {
+  const node = [...named("data"), ...named("index"), ...field(2, utf8("element")), ...field(4, utf8("Gather"))];
+  const graph = [
+    ...field(1, node),
+    ...field(2, utf8("gatherer")),
+    ...field(11, value("data", FLOAT, "n")),
+    ...field(11, value("index", INT64)),
+    ...field(12, value("element", FLOAT)),
+  ];
+  const inputs = [
+    { name: "data", dtype: "float32", shape: ["n"] },
+    { name: "index", dtype: "int64", shape: [] },
+  ];
+  const outputs = [{ name: "element", dtype: "float32", shape: [] }];
+  const opset = field(8, numberField(2, 18));
+  return Uint8Array.from([...opset, ...model({ tfseq: JSON.stringify(manifest({ inputs, outputs })) }, graph)]);
+}
