@@ -1,11 +1,11 @@
 """A corpus: one long text for training and one for validation, from Python itself, a file or tensorflow-datasets."""
 
-import codecs
-import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfseq.data.files import decode, read_bytes, sha256
+from tfseq.data.tfds_sets import load_tfds
 from tfseq.errors import DataError
 
 
@@ -91,70 +91,27 @@ def _from_python(validation_fraction: float) -> Corpus:
     text = "\n\n".join(topics[name].strip("\n") for name in sorted(topics))
     train, validation = split(text, validation_fraction)
     source = f"pydoc_data.topics of Python {platform.python_version()}"
-    return Corpus("pydoc_topics", train, validation, source, _sha256(text.encode()))
+    return Corpus("pydoc_topics", train, validation, source, sha256([text.encode()]))
 
 
 def _from_file(path: Path, validation_fraction: float) -> Corpus:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}. Give the path of a UTF-8 text file.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a directory. Give the path of a UTF-8 text file in it.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} can't be read: {error}. Give a UTF-8 text file that you may read.") from error
-    text = _decode(content, path)
+    content = read_bytes(path, "a UTF-8 text file")
+    text = decode(content, path)
     if not text.strip():
         raise DataError(f"{path} holds no text ({len(content)} bytes). Give a UTF-8 text file with text to learn from.")
     train, validation = split(text, validation_fraction)
-    return Corpus(path.stem, train, validation, f"file {path.name}", _sha256(content))
-
-
-def _decode(content: bytes, path: Path) -> str:
-    try:
-        # No universal newlines here: what a model reads and writes has to be the file's own characters.
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not UTF-8: byte 0x{content[error.start]:02x} at position {error.start} (counted from 0; line "
-            f"{line}). Convert the file from the encoding it is in, for example with iconv -f {encoding} -t utf-8."
-        ) from error
+    return Corpus(path.stem, train, validation, f"file {path.name}", sha256([content]))
 
 
 def _from_tfds(name: str) -> Corpus:
-    try:
-        import tensorflow_datasets
-
-        splits, info = tensorflow_datasets.load(name, split=["train", "validation"], with_info=True)
-        if "text" not in info.features:
-            raise DataError(f"{name} has no text: its features are {', '.join(info.features)}. Give another data set.")
-        train, validation = (_joined(examples) for examples in splits)
-    except DataError:
-        raise
-    except ImportError as error:
-        raise DataError(
-            f"{name} needs tensorflow-datasets and what it imports, but: {error}. Install tfseq[train]."
-        ) from error
-    # TFDS looks a name up, downloads, unpacks and parses: what can go wrong comes from many libraries, with no type
-    # in common.
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise DataError(
-            f"tensorflow-datasets could not load the splits train and validation of {name}: {reason}. Check the name "
-            "(tiny_shakespeare is one) and that this machine reaches the internet, which the first use needs; or "
-            "download the text by other means and give its path."
-        ) from error
+    alternative = "download the text by other means and give its path"
+    splits, info = load_tfds(name, ("train", "validation"), ("text",), alternative)
+    train, validation = (_joined(examples) for examples in splits)
     if not (train.strip() and validation.strip()):
         raise DataError(f"{name} holds no text in its split train or validation. Give another data set.")
     source = f"tensorflow-datasets {info.full_name}"
-    return Corpus(name, train, validation, source, _sha256((train + validation).encode()))
+    return Corpus(name, train, validation, source, sha256([(train + validation).encode()]))
 
 
 def _joined(examples) -> str:
     return "\n\n".join(example["text"].decode() for example in examples.as_numpy_iterator())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
