@@ -1,26 +1,67 @@
-"""Sources -> text -> tokens -> tf.data. Reading a text loads no TensorFlow; the streams do, on first use."""
+"""Sources -> examples -> tf.data. Reading examples loads no TensorFlow; batches, streams and builders do, when used."""
 
 from importlib import import_module
 from typing import Any
 
+from tfseq.data.clips import changing_digits, clips_of_tfds, load_clips, moving_digits
 from tfseq.data.corpus import Corpus, load_corpus
+from tfseq.data.dataset import DataSet, Part, stratified_folds, stratified_split
+from tfseq.data.images import load_images
+from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs
+from tfseq.data.series import japanese_vowels, sunspots
+from tfseq.data.texts import languages, load_texts, rt_polarity
+from tfseq.data.tunes import load_tunes
 from tfseq.data.vocabulary import character_tokenizer, subword_tokenizer, word_tokenizer
 
-_STREAMS = ("contiguous_streams", "evaluation_stream", "steps_per_epoch")
+_ON_TENSORFLOW = {
+    "CaptionsFile": "builders",
+    "FolderOfClips": "builders",
+    "PairsOfTexts": "builders",
+    "bucketed_batches": "bucketing",
+    "contiguous_streams": "streams",
+    "evaluation_stream": "streams",
+    "shuffled_batches": "bucketing",
+    "steps_per_epoch": "streams",
+}
 
 __all__ = [
+    "CaptionsFile",
     "Corpus",
+    "DataSet",
+    "FolderOfClips",
+    "PairsOfTexts",
+    "Part",
+    "addition",
+    "bucketed_batches",
+    "changing_digits",
     "character_tokenizer",
+    "clips_of_tfds",
     "contiguous_streams",
+    "dates",
     "evaluation_stream",
+    "japanese_vowels",
+    "languages",
+    "load_clips",
     "load_corpus",
+    "load_images",
+    "load_texts",
+    "load_tunes",
+    "moving_digits",
+    "number_words",
+    "parallel_texts",
+    "rt_polarity",
+    "shuffled_batches",
     "steps_per_epoch",
+    "stratified_folds",
+    "stratified_split",
     "subword_tokenizer",
+    "sunspots",
+    "text_pairs",
     "word_tokenizer",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _STREAMS:
-        return getattr(import_module("tfseq.data.streams"), name)
+    if name in _ON_TENSORFLOW:
+        return getattr(import_module(f"tfseq.data.{_ON_TENSORFLOW[name]}"), name)
     raise AttributeError(f"module 'tfseq.data' has no attribute {name!r}")
