@@ -120,7 +120,7 @@ def add_recurrent_operator(graph, recurrence, name, x, lengths, states, joined, 
     if operator == "GRU":
         attributes["linear_before_reset"] = int(cells[0].linear_before_reset)
     weights = [np.stack([c.w for c in cells]), np.stack([c.r for c in cells])]
-    if any(c.b is not None for c in cells):
+    if operator != "RNN" or any(c.b is not None for c in cells):  # ONNX Runtime is a tenth slower without one
         weights.append(np.stack([np.zeros(2 * len(c.w), "float32") if c.b is None else c.b for c in cells]))
     constants = [graph.make_const(f"{name}/{part}", w).output[0] for part, w in zip("WRB", weights)]
     inputs = [x, *constants, *([""] * (3 - len(constants))), lengths, *states]
