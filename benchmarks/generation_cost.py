@@ -67,15 +67,15 @@ def measure(path: Path, length: int) -> dict[str, float]:
 
 
 def table(results: Mapping[str, list[dict[str, float]]]) -> str:
-    rows = ["| symbols | " + " | ".join(f"{name}: ms per symbol | MB" for name in NAMES.values()) + " |"]
-    rows.append("|---|" + "---|---|" * len(NAMES))
+    columns = (f"{name}: ms per symbol | min to max | MB" for name in NAMES.values())
+    rows = [f"| symbols | {' | '.join(columns)} |", "|---|" + "---|---|---|" * len(NAMES)]
     for length in LENGTHS:
-        medians = [
-            (_median(results, model, length, "milliseconds"), _median(results, model, length, "megabytes"))
-            for model in NAMES
-        ]
-        cells = [f"{milliseconds:.3f} | {megabytes:.1f}" for milliseconds, megabytes in medians]
-        rows.append(f"| {length:,} | " + " | ".join(cells) + " |")
+        cells = []
+        for model in NAMES:
+            times = _values(results, model, length, "milliseconds")
+            memory = statistics.median(_values(results, model, length, "megabytes"))
+            cells.append(f"{statistics.median(times):.3f} | {min(times):.3f} to {max(times):.3f} | {memory:.1f}")
+        rows.append(f"| {length:,} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -86,26 +86,28 @@ def plot(results: Mapping[str, list[dict[str, float]]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axis, measure, label in (
-        (axes[0], "milliseconds", "time per symbol (ms)"),
+    for axis, measured, label in (
+        (axes[0], "milliseconds", "mean time per symbol (ms)"),
         (axes[1], "megabytes", "memory that generating adds (MB)"),
     ):
         for (model, name), marker in zip(NAMES.items(), "os"):
-            medians = [_median(results, model, length, measure) for length in LENGTHS]
-            axis.plot(LENGTHS, medians, marker=marker, label=name)
-        axis.set(xlabel="symbols generated", ylabel=label, xlim=0, ylim=0)
+            medians = [statistics.median(_values(results, model, length, measured)) for length in LENGTHS]
+            axis.plot(LENGTHS, medians, marker=marker, label=name, clip_on=False)
+        axis.set(xlabel="symbols generated", ylabel=label, xlim=0)
+        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(path, dpi=150)
+    pyplot.close(figure)
 
 
-def _median(results, model, length, measure):
-    return statistics.median(run[measure] for run in results[f"{model}, {length}"])
+def _values(results, model, length, measured):
+    return [run[measured] for run in results[f"{model}, {length}"]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG to write")
     parser.add_argument("--run", nargs=2, metavar=("FILE", "LENGTH"), help="one length, in this process")
     arguments = parser.parse_args()
