@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from tfseq.errors import TrainingError
-from tfseq.training.evaluation import nats_per_symbol, symbol_loss
+from tfseq.training.evaluation import bits, nats_per_symbol, symbol_loss
 from tfseq.training.learning_curve import plot_learning_curve
+from tfseq.training.optimizer import adamw
 from tfseq.training.progress import Progress
 from tfseq.training.scheduled_sampling import ScheduledSampling
 from tfseq.training.truncated_bptt import TruncatedBPTT
@@ -89,13 +90,21 @@ def fit(
     """
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
-        _optimizer(settings),
+        adamw(settings.learning_rate, settings.steps, settings.warmup, settings.weight_decay, settings.clip_norm),
         symbol_loss(),
         weighted_metrics=[nats_per_symbol()],
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     trainer.optimizer.build(trainer.trainable_variables)
-    progress = Progress(directory, settings.patience, asdict(settings) | (identity or {}), settings.evaluate_every)
+    progress = Progress(
+        directory,
+        settings.patience,
+        asdict(settings) | (identity or {}),
+        settings.evaluate_every,
+        kept=model,
+        monitor="val_nats",
+        measure=_nats_and_bits,
+    )
     progress.set_model(trainer)
     if resume:
         progress.restore()
@@ -118,19 +127,9 @@ def fit(
     return progress.history
 
 
-def _optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if settings.warmup else settings.learning_rate,
-        decay_steps=settings.steps - settings.warmup,
-        alpha=0.01,
-        warmup_target=settings.learning_rate if settings.warmup else None,
-        warmup_steps=settings.warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, beta_2=0.99, global_clipnorm=settings.clip_norm
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
+def _nats_and_bits(logs: dict[str, float]) -> dict[str, float]:
+    in_bits = {"bits": bits(logs["nats"]), "val_bits": bits(logs["val_nats"])}
+    return {name: (logs | in_bits)[name] for name in ("nats", "bits", "val_nats", "val_bits")}
 
 
 def _scheduled_sampling(settings: TrainingSettings) -> ScheduledSampling | None:

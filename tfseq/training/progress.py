@@ -3,13 +3,14 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfseq.errors import TrainingError
 from tfseq.training.checkpoint import load_checkpoint, save_checkpoint
-from tfseq.training.evaluation import bits
 
 
 class Progress(keras.callbacks.Callback):
@@ -21,15 +22,32 @@ class Progress(keras.callbacks.Callback):
         directory: where `checkpoint.npz` and `best.npz` are written.
         patience: evaluations in a row without improvement after which training stops; None never stops.
         identity: what the run is (settings, data), JSON-able; a checkpoint of another identity is refused.
+        steps_per_round: training steps between two evaluations.
+        kept: the model whose best weights are kept; what is trained may wrap it.
+        monitor: by which of the measured values an evaluation is judged.
+        higher_is_better: whether its best value is the highest.
+        measure: from the values that Keras logs to those that are recorded.
 
     Attributes:
-        history: one dict per evaluation: step, seconds, nats, bits, val_nats, val_bits.
+        history: one dict per evaluation: step, seconds and what was measured.
     """
 
-    def __init__(self, directory: Path, patience: int | None, identity: dict[str, Any], steps_per_round: int):
+    def __init__(
+        self,
+        directory: Path,
+        patience: int | None,
+        identity: dict[str, Any],
+        steps_per_round: int,
+        *,
+        kept: keras.Model,
+        monitor: str,
+        higher_is_better: bool = False,
+        measure: Callable[[dict[str, float]], dict[str, float]] = dict,
+    ):
         super().__init__()
         self.checkpoint, self.best_weights = directory / "checkpoint.npz", directory / "best.npz"
-        self.patience, self.steps_per_round = patience, steps_per_round
+        self.patience, self.steps_per_round, self.kept = patience, steps_per_round, kept
+        self.monitor, self.sign, self.measure = monitor, -1 if higher_is_better else 1, measure
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a checkpoint: tuples become lists
         self.history: list[dict[str, float]] = []
         self.best, self.since_best = math.inf, 0
@@ -48,18 +66,32 @@ class Progress(keras.callbacks.Callback):
         self._started = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["bits"], logs["val_bits"] = bits(logs["nats"]), bits(logs["val_nats"])
-        measured = {name: float(logs[name]) for name in ("nats", "bits", "val_nats", "val_bits")}
-        seconds = time.perf_counter() - self._started
-        self.history.append({"step": (epoch + 1) * self.steps_per_round, "seconds": round(seconds, 1)} | measured)
-        if measured["val_nats"] < self.best:
-            self.best, self.since_best = measured["val_nats"], 0
-            save_checkpoint(self.best_weights, self.model.model.variables, measured)
+        measured = {name: float(value) for name, value in self.measure(logs).items()}
+        logs |= measured  # which the progress bar and TensorBoard show
+        step, seconds = (epoch + 1) * self.steps_per_round, time.perf_counter() - self._started
+        cost = self._cost(measured, step)
+        self.history.append({"step": step, "seconds": round(seconds, 1)} | measured)
+        if cost < self.best:
+            self.best, self.since_best = cost, 0
+            save_checkpoint(self.best_weights, self.kept.variables, measured)
         else:
             self.since_best += 1
         self.model.stop_training = self.exhausted
         record = {"identity": self.identity, "history": self.history, "best": self.best, "since_best": self.since_best}
         save_checkpoint(self.checkpoint, self._variables(), record)
+
+    def _cost(self, measured: dict[str, float], step: int) -> float:
+        if self.monitor not in measured:
+            raise TrainingError(
+                f"{self.monitor} was not measured; expected one of {', '.join(measured)}. Name one of them to monitor."
+            )
+        value = measured[self.monitor]
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.monitor} is {value} after step {step}: the training diverged. Lower the learning rate, and "
+                "look for infinite numbers in the data."
+            )
+        return self.sign * value
 
     def restore(self) -> None:
         """Takes the model, its optimizer and this record back to the last checkpoint.
@@ -72,7 +104,7 @@ class Progress(keras.callbacks.Callback):
 
     def restore_best(self) -> None:
         """Gives the model the weights of its best evaluation."""
-        load_checkpoint(self.best_weights, self.model.model.variables)
+        load_checkpoint(self.best_weights, self.kept.variables)
 
     def _variables(self):
         # Layers' variables hold the weights, the carried state and the random generators; the optimizer's, its moments.
