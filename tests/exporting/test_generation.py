@@ -131,8 +131,8 @@ def test_the_manifest_says_what_a_generation_takes_gives_and_does(tmp_path):
         "attention float32 (batch, new_time, source_time)",
     ]
     assert manifest.decoding == {
-        **{"strategy": "beam", "width": 3, "forbidden": (4, 7), "min_length": 0, "length_penalty": 1.0},
-        **{"repetition_penalty": 1.1, "start": 1, "end": 2},
+        **{"strategy": "beam", "width": 3, "patience": 1.0, "forbidden": (4, 7)},
+        **{"min_length": 0, "length_penalty": 1.0, "repetition_penalty": 1.1, "start": 1, "end": 2},
     }
     assert strategy_of(load(tmp_path / "model.onnx").manifest.decoding) == beam
     assert manifest.opset == 23  # for Attention
