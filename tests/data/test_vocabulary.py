@@ -32,9 +32,10 @@ def test_an_empty_text_is_refused():
         character_tokenizer("")
 
 
-def test_start_and_end_come_before_the_characters():
+def test_padding_start_and_end_come_before_the_characters():
     tokenizer = character_tokenizer("ba", start_and_end=True)
-    assert (tokenizer.symbols, tokenizer.start, tokenizer.end) == (["<unk>", "<start>", "<end>", "a", "b"], 1, 2)
+    assert tokenizer.symbols == ["<pad>", "<unk>", "<start>", "<end>", "a", "b"]
+    assert (tokenizer.start, tokenizer.end) == (2, 3)
 
 
 WORDS = ["Two men are outside.", "Two men, two dogs (and 12 cats): naïve!", "men\n"]

@@ -93,6 +93,12 @@ def test_start_and_end_of_a_tokenizer_are_no_characters():
     assert codes.write(np.array([0, 1, 2, 3], "int32")).numpy().tolist() == [0xFFFD, 0xFFFD, 0xFFFD, ord("s")]
 
 
+def test_an_unknown_character_is_no_padding():
+    codes = CodePoints(["<pad>", "<unk>", "<start>", "<end>", "s"], 5)
+    assert codes.read(np.array([[ord("s"), ord("?"), 0x10FFFF, -1]], "int32")).numpy().tolist() == [[4, 1, 1, 1]]
+    assert codes.write(np.arange(5, dtype="int32")).numpy().tolist() == [0xFFFD] * 4 + [ord("s")]
+
+
 def test_tables_are_small():
     def stored(symbols):
         graph = tf.function(CodePoints(symbols, 0).read).get_concrete_function(tf.TensorSpec([None], "int32")).graph

@@ -18,6 +18,7 @@ from tfseq.exporting.generation_parity import check_generation
 from tfseq.exporting.passes import all_graphs
 from tfseq.models import AttentionSeq2Seq, Generator, RecurrentLanguageModel, Transformer, TransformerLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
+from tfseq.runtime.manifest import TensorSpec
 from tfseq.runtime.session import Session
 
 LETTERS = CharacterTokenizer(["<unk>", "<start>", "<end>", *"abcdefgh"])
@@ -351,6 +352,15 @@ def test_what_a_graph_by_code_points_cannot_tell_apart_is_one_symbol():
     characters = Characters(["<unk>", "<start>", "a", "b"], 5)
     assert characters.seen(np.array([0, 1, 2, 3, 4])).tolist() == [0, 0, 2, 3, 0]
     assert characters.readable == [0, 2, 3]
+    padded = Characters(["<pad>", "<unk>", "a", "\ufffd"], 4)
+    assert padded.seen(np.array([0, 1, 2, 3])).tolist() == [3, 3, 2, 3]
+    assert padded.readable == [1, 2, 3]
+    fed = {}
+    source = TensorSpec("source", "int32", ("batch", "source_time"))
+    run = padded.around(lambda feeds: fed.update(feeds) or {"tokens": np.array([[0x61, 0x62, 0]])}, [source])
+    assert run({"source": np.array([[2, 1, 3, 0]])})["tokens"].tolist() == [[2, 1, 0]]
+    assert fed["source"][0, [0, 2, 3]].tolist() == [0x61, 0xFFFD, 0]
+    assert fed["source"][0, 1] not in (0, 0x61, 0xFFFD)
 
 
 @pytest.mark.parametrize(

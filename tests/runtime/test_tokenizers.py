@@ -78,6 +78,14 @@ def test_start_and_end_are_tokens_that_no_text_has():
     assert tokenizer.decode([1, *ids, 2]) == "<start>e<end>"
 
 
+def test_an_unknown_character_is_no_padding():
+    tokenizer = CharacterTokenizer(["<pad>", "<unk>", "<start>", "<end>", "a"])
+    assert tokenizer.encode("a?<").tolist() == [4, 1, 1]
+    assert tokenizer.decode([2, 4, 1, 3, 0, 0]) == "a\ufffd"
+    with pytest.raises(InputError, match="no symbol '<unk>'"):
+        CharacterTokenizer(["<pad>", "a"])
+
+
 @settings(deadline=None)
 @given(st.text(st.characters()))
 def test_code_points_are_those_of_python_lone_surrogates_included(text):

@@ -4,24 +4,27 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfseq.errors import DataError
-from tfseq.runtime.tokenizers import END, START, UNKNOWN, CharacterTokenizer, SubwordTokenizer
-
-PADDING = "<pad>"
+from tfseq.runtime.characters import END, PADDING, START, UNKNOWN
+from tfseq.runtime.tokenizers import CharacterTokenizer, SubwordTokenizer
 
 
 def character_tokenizer(text: str, start_and_end: bool = False) -> CharacterTokenizer:
     """A tokenizer of the characters in `text`, in code point order, behind the unknown symbol.
 
+    Tokens: 0 is any other character; with `start_and_end`, for encoder-decoders, 0 pads, 1 is any other character, 2 is
+    `start`, 3 is `end`.
+
     Args:
         text: the text to learn from. Characters that only the validation text has are to stay unknown.
-        start_and_end: also have the tokens that encoder-decoders begin and end with: `start` (1) and `end` (2).
+        start_and_end: also have the tokens that encoder-decoders pad, begin and end with.
 
     Raises:
         DataError: `text` is empty.
     """
     if not text:
         raise DataError("The text is empty; a vocabulary needs at least one character.")
-    return CharacterTokenizer([UNKNOWN, *((START, END) if start_and_end else ()), *sorted(set(text))])
+    special = [PADDING, UNKNOWN, START, END] if start_and_end else [UNKNOWN]
+    return CharacterTokenizer([*special, *sorted(set(text))])
 
 
 def word_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:

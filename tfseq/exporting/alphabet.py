@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfseq.exporting.sources import texts
+from tfseq.runtime.characters import UNKNOWN
 from tfseq.runtime.manifest import TensorSpec
 
 REPLACEMENT = 0xFFFD
@@ -35,7 +36,7 @@ class Characters(Symbols):
     """Code points stand for symbols.
 
     Args:
-        symbols: the characters, or what no character is, by symbol; 0 is the unknown one.
+        symbols: the characters, or what no character is, by symbol, among them the unknown one; 0 if there is none.
         vocabulary_size: of the model.
     """
 
@@ -44,17 +45,19 @@ class Characters(Symbols):
         self._codes = np.full(max(vocabulary_size, len(symbols)), REPLACEMENT)
         self._codes[list(known)] = list(known.values())
         self._symbol_of = {code: symbol for symbol, code in known.items()}
-        self._unknown = next(code for code in range(1, 0x110000) if code not in self._symbol_of)
-        self.readable = [0, *(symbol for symbol, code in known.items() if code)]
+        self._unknown = symbols.index(UNKNOWN) if UNKNOWN in symbols else 0
+        self._read = self._codes.copy()
+        self._read[self._unknown] = next(code for code in range(1, 0x110000) if code not in self._symbol_of)
+        self.readable = [self._unknown, *(symbol for symbol, code in known.items() if code)]
 
     def around(self, run: Run, inputs: Sequence[TensorSpec]) -> Run:
-        """Feeds of symbols to code points; the 0 that pads a source stays, other zeros become an unknown character."""
+        """Feeds of symbols to code points; what pads a source stays, the unknown symbol is no character."""
 
         def run_on_symbols(feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
             coded = {}
             for name in texts(inputs):
-                nothing = self._unknown if name == "prompt" else 0
-                coded[name] = np.where(feeds[name] == 0, nothing, self._codes[feeds[name]]).astype("int32")
+                nothing = self._read[0] if name == "prompt" else 0
+                coded[name] = np.where(feeds[name] == 0, nothing, self._read[feeds[name]]).astype("int32")
             outputs = dict(run({**feeds, **coded}))
             outputs["tokens"] = self._of_codes(np.asarray(outputs["tokens"]))
             return outputs
@@ -65,7 +68,7 @@ class Characters(Symbols):
         return self._of_codes(self._codes[symbols])
 
     def _of_codes(self, codes):
-        found = [self._symbol_of.get(code, 0) for code in codes.ravel().tolist()]
+        found = [self._symbol_of.get(code, self._unknown if code else 0) for code in codes.ravel().tolist()]
         return np.asarray(found, "int32").reshape(codes.shape)
 
 

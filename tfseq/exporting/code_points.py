@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tfseq.runtime.characters import UNKNOWN
 from tfseq.runtime.tokenizers import CharacterTokenizer
 
 REPLACEMENT = 0xFFFD
@@ -22,19 +23,20 @@ class CodePoints:
     """The symbols of a character tokenizer as tables in a graph.
 
     Args:
-        symbols: `symbols[i]` is the character of symbol i, or, as that of the unknown one, 0, is, no single character.
+        symbols: `symbols[i]` is the character of symbol i, or what no single character is: "<unk>", the unknown one
+            (0 if none says so), "<pad>" and others.
         vocabulary_size: of the model; symbols beyond `symbols` have no character.
     """
 
     def __init__(self, symbols: Sequence[str], vocabulary_size: int):
         self.symbols = list(symbols)
         of_symbol = {i: ord(symbol) for i, symbol in enumerate(self.symbols) if len(symbol) == 1}
-        self._pages, self._entries = _tables(of_symbol)
+        self._pages, self._entries = _tables(of_symbol, self.symbols.index(UNKNOWN) if UNKNOWN in self.symbols else 0)
         self._codes = np.full(max(vocabulary_size, len(self.symbols)), REPLACEMENT, "int32")
         self._codes[list(of_symbol)] = list(of_symbol.values())
 
     def read(self, code_points):
-        """Code points as symbols: 0 for those that have none, and for numbers that are no code points.
+        """Code points as symbols: the unknown one for those that have none, and for numbers that are no code points.
 
         Args:
             code_points: (...) int32.
@@ -83,10 +85,10 @@ def code_points_of(tokenizer: Any, vocabulary_size: int) -> CodePoints | None:
     return CodePoints(tokenizer.symbols, vocabulary_size) if isinstance(tokenizer, CharacterTokenizer) else None
 
 
-def _tables(of_symbol: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _tables(of_symbol: Mapping[int, int], unknown: int) -> tuple[np.ndarray, np.ndarray]:
     """The number of each page up to the first that is empty, as all after it are; the numbered pages end to end."""
     pages = max(of_symbol.values(), default=0) // PAGE + 2
-    symbol_of = np.zeros(pages * PAGE, "int32")
+    symbol_of = np.full(pages * PAGE, unknown, "int32")
     symbol_of[list(of_symbol.values())] = list(of_symbol)
     different, numbers = np.unique(symbol_of.reshape(pages, PAGE), axis=0, return_inverse=True)
     return numbers.reshape(-1).astype("int32"), different.reshape(-1)

@@ -8,19 +8,22 @@ import numpy as np
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.tokenizer import REPLACEMENT, Tokenizer, checked_ids
 
-UNKNOWN = "<unk>"
+PADDING, UNKNOWN = "<pad>", "<unk>"
 START, END = "<start>", "<end>"
+_NO_TEXT = (PADDING, START, END)
 
 
 class CharacterTokenizer(Tokenizer):
     """One token per character (Unicode code point).
 
     Args:
-        symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character; "<start>" and
-            "<end>" are not text: nothing is encoded to them, and they decode to nothing.
+        symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character, or "<pad>",
+            what sources are padded with; then "<unk>" is another one. "<pad>", "<start>" and "<end>" are not text:
+            nothing is encoded to them, and they decode to nothing.
 
     Raises:
-        InputError: `symbols` does not start with "<unk>", repeats a symbol, or holds one that is not one character.
+        InputError: `symbols` does not start with "<unk>" or "<pad>", lacks "<unk>", repeats a symbol, or holds one
+            that is not one character.
 
     Example:
         >>> tokenizer = CharacterTokenizer(["<unk>", "e", "h", "l", "o"])
@@ -32,10 +35,14 @@ class CharacterTokenizer(Tokenizer):
 
     def __init__(self, symbols: Sequence[str]):
         self.symbols = list(symbols)
-        if not self.symbols or self.symbols[0] != UNKNOWN:
-            raise InputError(f"The first symbol is {self.symbols[:1]}; expected {UNKNOWN!r}, the unknown character.")
+        if not self.symbols or self.symbols[0] not in (UNKNOWN, PADDING):
+            raise InputError(
+                f"The first symbol is {self.symbols[:1]}; expected {UNKNOWN!r}, the unknown character, or {PADDING!r}."
+            )
+        if UNKNOWN not in self.symbols:
+            raise InputError(f"There is no symbol {UNKNOWN!r}, which stands for unknown characters.")
         for symbol in self.symbols[1:]:
-            if not isinstance(symbol, str) or (len(symbol) != 1 and symbol not in (START, END)):
+            if not isinstance(symbol, str) or (len(symbol) != 1 and symbol not in (UNKNOWN, START, END)):
                 raise InputError(f"The symbol {symbol!r} is not a single character.")
         if len(set(self.symbols)) < len(self.symbols):
             twice = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
@@ -44,9 +51,10 @@ class CharacterTokenizer(Tokenizer):
         characters = [i for i, symbol in enumerate(self.symbols) if len(symbol) == 1]
         self.code_points = np.full(len(self.symbols), ord(REPLACEMENT), np.int32)
         self.code_points[characters] = [ord(self.symbols[i]) for i in characters]
-        self._is_text = np.array([symbol not in (START, END) for symbol in self.symbols])
+        self._is_text = np.array([symbol not in _NO_TEXT for symbol in self.symbols])
         known = self.code_points[characters]
-        self._token_of_code = np.zeros(int(known.max(initial=0)) + 2, np.int32)  # the last entry stays 0, unknown
+        beyond = int(known.max(initial=0)) + 1  # of a character that is unknown
+        self._token_of_code = np.full(beyond + 1, self.symbols.index(UNKNOWN), np.int32)
         self._token_of_code[known] = characters
 
     @property
@@ -55,11 +63,11 @@ class CharacterTokenizer(Tokenizer):
         return len(self.symbols)
 
     def encode(self, text: str) -> np.ndarray:
-        """Token ids of `text`, (time,) int32, one per character; 0 where the character is unknown."""
+        """Token ids of `text`, (time,) int32, one per character; that of "<unk>" where it is unknown."""
         return self._token_of_code[np.minimum(code_points(text), len(self._token_of_code) - 1)]
 
     def decode(self, ids: Any) -> str:
-        """The text of token ids, (time,) integers; the unknown token becomes U+FFFD, start and end nothing.
+        """The text of token ids, (time,) integers; the unknown token becomes U+FFFD, padding, start and end nothing.
 
         Raises:
             InputError: an id is outside the vocabulary, or `ids` is not a list of integers.

@@ -4,7 +4,8 @@ import { ArtefactError, InputError } from "./errors.js";
 import { quote } from "./manifest.js";
 
 const UNKNOWN = "<unk>";
-const NO_TEXT = ["<start>", "<end>"];
+const PADDING = "<pad>";
+const NO_TEXT = [PADDING, "<start>", "<end>"];
 const REPLACEMENT = 0xfffd;
 
 /**
@@ -20,8 +21,8 @@ const REPLACEMENT = 0xfffd;
  */
 
 /**
- * Tokens by a list of symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character;
- * "<start>" and "<end>" are not text.
+ * Tokens by a list of symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character,
+ * or "<pad>", and then "<unk>" is another one; "<pad>", "<start>" and "<end>" are not text.
  *
  * @implements {Tokenizer}
  */
@@ -36,11 +37,13 @@ export class CharacterTokenizer {
     this.splitsCharacters = false;
     /** @type {number[]} */
     this.append = [];
-    if (this.symbols[0] !== UNKNOWN) {
-      throw damaged(`The first symbol is ${quote(this.symbols[0])}; expected ${quote(UNKNOWN)}.`);
+    if (this.symbols[0] !== UNKNOWN && this.symbols[0] !== PADDING) {
+      throw damaged(`The first symbol is ${quote(this.symbols[0])}; expected ${quote(UNKNOWN)} or ${quote(PADDING)}.`);
     }
-    this.codePoints = this.symbols.map((symbol, token) => {
-      if (token === 0 || NO_TEXT.includes(symbol)) return REPLACEMENT;
+    this.#unknown = this.symbols.indexOf(UNKNOWN);
+    if (this.#unknown < 0) throw damaged(`There is no symbol ${quote(UNKNOWN)}, which stands for unknown characters.`);
+    this.codePoints = this.symbols.map((symbol) => {
+      if (symbol === UNKNOWN || NO_TEXT.includes(symbol)) return REPLACEMENT;
       if (Array.from(symbol).length !== 1) throw damaged(`The symbol ${quote(symbol)} is not a single character.`);
       return /** @type {number} */ (symbol.codePointAt(0));
     });
@@ -54,13 +57,14 @@ export class CharacterTokenizer {
   /** @type {Map<string, number>} */
   #tokens = new Map();
   #silent;
+  #unknown;
 
-  /** @param {string} text @returns {number[]} 0 where the character is unknown */
+  /** @param {string} text @returns {number[]} the token of "<unk>" where the character is unknown */
   encode(text) {
-    return Array.from(text, (character) => this.#tokens.get(character) ?? 0);
+    return Array.from(text, (character) => this.#tokens.get(character) ?? this.#unknown);
   }
 
-  /** @param {ArrayLike<number>} ids @returns {string} U+FFFD for the unknown token, nothing for start and end */
+  /** @param {ArrayLike<number>} ids @returns {string} U+FFFD for the unknown token, nothing for padding, start and end */
   decode(ids) {
     const text = checked(ids, this.vocabularySize).filter((id) => !this.#silent.has(id));
     return textOf(text.map((id) => this.codePoints[id]));

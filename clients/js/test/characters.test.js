@@ -12,6 +12,13 @@ test("characters are numbered as the symbols are, and others are 0", async () =>
   assert.deepEqual(tokenizer.unknown("exéxe😀"), ["x", "é"]);
 });
 
+test("an unknown character is no padding", async () => {
+  const padded = await characters("<pad>", "<unk>", "<start>", "<end>", "a");
+  assert.deepEqual(padded.encode("a?<"), [4, 1, 1]);
+  assert.equal(padded.decode([2, 4, 1, 3, 0, 0]), "a\ufffd");
+  await assert.rejects(characters("<pad>", "a"), /no symbol "<unk>"/);
+});
+
 test("start and end are no text", async () => {
   const tokenizer = await characters("<unk>", "<start>", "<end>", "<", "s");
   assert.deepEqual(tokenizer.encode("<start>").slice(0, 2), [3, 4]);

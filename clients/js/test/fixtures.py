@@ -77,7 +77,10 @@ def written(folder: Path) -> Iterator[Path]:
     gru = partial(RecurrentLanguageModel, size, 32, cell="gru")
     yield from export("gru", gru, characters, "sample", code_points=False)
     size = with_ends.vocabulary_size
-    yield from export("attention", partial(AttentionSeq2Seq, size, units=32), with_ends, "greedy", attention=True)
+    ends = {"start": with_ends.start, "end": with_ends.end}
+    yield from export(
+        "attention", partial(AttentionSeq2Seq, size, units=32, **ends), with_ends, "greedy", attention=True
+    )
     size = words.vocabulary_size
     ends = {"start": words.start, "end": words.end}
     reader = partial(AttentionSeq2Seq, size, units=32, cell="lstm", **ends)
