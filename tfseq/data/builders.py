@@ -26,7 +26,7 @@ _VERSION = tfds.core.Version("1.0.0")
 _PARTS = ("train", "validation", "test")
 
 
-class _LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder that downloads nothing; subclasses say what is read (`features`) and yield it (`examples`)."""
 
     VERSION = _VERSION
@@ -46,7 +46,7 @@ class _LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            description=type(self).__doc__.partition("\n")[0], features=tfds.features.FeaturesDict(self.features())
+            description=str(type(self).__doc__).partition("\n")[0], features=tfds.features.FeaturesDict(self.features())
         )
 
     def _split_generators(self, dl_manager):
@@ -56,7 +56,7 @@ class _LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         yield from enumerate(self.examples(part))
 
 
-class PairsOfTexts(_LocalBuilder, skip_registration=True):
+class PairsOfTexts(_LocalBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Sentences and their translations: examples with "source" and "target", both text.
 
     Args:
@@ -90,7 +90,7 @@ class PairsOfTexts(_LocalBuilder, skip_registration=True):
             yield {"source": source, "target": target}
 
 
-class FolderOfClips(_LocalBuilder, skip_registration=True):
+class FolderOfClips(_LocalBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Clips in a sub-folder per label: examples with "video" (time, height, width, channels) uint8 and "label".
 
     All clips have one height, width and number of channels; times may differ. A tenth tests, a tenth of the rest
@@ -128,7 +128,7 @@ class FolderOfClips(_LocalBuilder, skip_registration=True):
             yield {"video": clip, "label": label}
 
 
-class CaptionsFile(_LocalBuilder, skip_registration=True):
+class CaptionsFile(_LocalBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Pictures with captions, in Flickr8k's format: examples with "image", "captions" (a list of text) and "file".
 
     Args:

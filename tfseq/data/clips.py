@@ -100,7 +100,8 @@ def changing_digits(
         raise DataError(f"shown is {shown}; expected a share above 0, at most 1.")
 
     def clip(pictures, labels, length, draw):
-        stands, answers = [], []
+        stands: list[np.ndarray] = []
+        answers: list[int] = []
         while len(answers) < length:
             row, place, stay = draw.randint(len(pictures)), draw.randint(canvas, size=2), draw.randint(2, 6)
             stands += [_placed(pictures[row], canvas, place)] * stay
@@ -235,7 +236,7 @@ def _rendered(name, what, clip, sizes, frames, canvas, images, seed, labels=None
         parts.append(_part([c for c, _ in drawn], [t for _, t in drawn], shortest == longest))
     digest = sha256(np.ascontiguousarray(clip).tobytes() for part in parts for clip in part.inputs)
     source = f"{what}, rendered from {images.source}"
-    return DataSet(name, *parts, source, digest, images.labels if labels is None else labels)
+    return DataSet(name, parts[0], parts[1], parts[2], source, digest, images.labels if labels is None else labels)
 
 
 def _part(clips: list, answers: list, equal_lengths: bool) -> Part:

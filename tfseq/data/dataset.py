@@ -58,7 +58,9 @@ class DataSet:
         return {"name": self.name, "source": self.source, "sha256": self.sha256} | sizes
 
 
-def stratified_split(labels: Sequence[int], held_out: int | float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(
+    labels: Sequence[int] | np.ndarray, held_out: int | float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Shuffles examples into two parts with the same shares of each class.
 
     The same as scikit-learn's `train_test_split(..., test_size=held_out, stratify=labels, random_state=seed)`.
@@ -80,13 +82,16 @@ def stratified_split(labels: Sequence[int], held_out: int | float, seed: int = 0
             np.arange(len(labels)), test_size=held_out, stratify=np.asarray(labels), random_state=seed
         )
     except ValueError as error:
+        reason = str(error).rstrip(".")
         raise DataError(
-            f"{len(labels)} examples can't be split with {held_out} held out: {error} Give more examples of each class."
+            f"{len(labels)} examples can't be split with {held_out} held out: {reason}. Give more of each class."
         ) from error
     return first, second
 
 
-def stratified_folds(labels: Sequence[int], folds: int = 10, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+def stratified_folds(
+    labels: Sequence[int] | np.ndarray, folds: int = 10, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Folds for cross-validation, the same on every machine: each example is tested on exactly once.
 
     The same as scikit-learn's `StratifiedKFold(folds, shuffle=True, random_state=seed)`.

@@ -215,7 +215,7 @@ def _generated(
         written = [pair(int(key), draw) for key in keys[begin:end]]
         parts.append(Part([s for s, _ in written], [t for _, t in written]))
     digest = sha256(f"{s}\t{t}\n".encode() for part in parts for s, t in zip(part.inputs, part.targets))
-    return DataSet(name, *parts, source, digest)
+    return DataSet(name, parts[0], parts[1], parts[2], source, digest)
 
 
 def _check_room(what: str, sizes: Sequence[int], available: int) -> None:

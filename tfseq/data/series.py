@@ -41,7 +41,7 @@ def sunspots(past: int = 24, ahead: int = 1, validation_from: int = 1900, test_f
             f"have {[len(part) for part in parts]} examples; expected years between {years[0]} and {years[-1]}."
         )
     source = f"statsmodels.datasets.sunspots of statsmodels {package_version('statsmodels')}"
-    return DataSet("sunspots", *parts, source, sha256([numbers.tobytes()]))
+    return DataSet("sunspots", parts[0], parts[1], parts[2], source, sha256([numbers.tobytes()]))
 
 
 def windows(series: np.ndarray, past: int, ahead: int, begin: int = 0, end: int | None = None) -> Part:

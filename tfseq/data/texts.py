@@ -81,7 +81,7 @@ def rt_polarity(directory: Path | str, fold: int = 0, folds: int = 10) -> DataSe
     lines, labels, digest = _lines_of(files, "cp1252")
     rest, test = stratified_folds(labels, folds)[fold]
     train, validation = (rest[rows] for rows in stratified_split(labels[rest], 0.1, SEED))
-    parts = (rows_of(lines, labels, rows) for rows in (train, validation, test))
+    parts = rows_of(lines, labels, train), rows_of(lines, labels, validation), rows_of(lines, labels, test)
     source = f"rt-polarity, fold {fold} of {folds} for testing"
     return DataSet("rt_polarity", *parts, source, digest, ("negative", "positive"))
 
