@@ -29,8 +29,9 @@ SOURCE_TIME, NEW_TIME, WIDTH = 20, 40, 4
 BATCHES = (1, 32)
 LEAST_RUNS, LEAST_SECONDS = 3, 0.5  # of a case in one turn
 
-CTRANSLATE2 = {  # threads in a product, and translators that share the batch
+CTRANSLATE2 = {  # threads in a product, translators that share the batch, environment
     "2 threads": ("2", "1"),
+    "2 awake threads": ("2", "1", "OMP_WAIT_POLICY=active"),
     "1 thread": ("1", "1"),
     "2 translators": ("1", "2"),
 }
@@ -189,8 +190,8 @@ def run_ours(folder: Path, precision: str) -> None:
 def contestants(folder: Path) -> dict[str, list[str]]:
     everyone = {}
     for precision in PRECISIONS:
-        for setting, threads in CTRANSLATE2.items():
-            command = ["benchmarks.peers.ctranslate2_transformer", str(folder), precision, *threads]
+        for setting, arguments in CTRANSLATE2.items():
+            command = ["benchmarks.peers.ctranslate2_transformer", str(folder), precision, *arguments]
             everyone[f"CTranslate2 {precision}, {setting}"] = command
         everyone[f"tfseq {precision}"] = ["benchmarks.generation", "--run", str(folder), precision]
     for way in ("numpy", "bound"):
