@@ -18,7 +18,8 @@ class Corpus:
         train: the text to learn from.
         validation: the text to measure on.
         source: what was read, for people: never a path of this machine.
-        sha256: of the bytes of the file; for a text that came without a file, of train + validation in UTF-8.
+        sha256: of the bytes of the file, unpacked if it is .gz; for a text that came without a file, of train +
+            validation in UTF-8.
     """
 
     name: str

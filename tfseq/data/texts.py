@@ -45,6 +45,7 @@ def languages() -> DataSet:
     The titles are those of the folk tunes that music21 carries in ABC notation; in the Essen collection, a title is
     mostly a song's first line. Each tune gives its first title, and equal titles count once (small letters or not), so
     no tune is in two parts. Capitals throughout become small letters. Umlauts are written ae, oe, ue, as in the files.
+    The Essen collection may be distributed for non-commercial use; its licence is in music21's corpus.
 
     Raises:
         DataError: music21, or scikit-learn, which splits, is not installed.

@@ -71,19 +71,20 @@ def split_tunes(text: str) -> list[str]:
 
 def with_fields(tune: str, fields: str = FIELDS) -> str:
     """A tune with these fields of its header alone, without comments; "" if it has no key or no notes."""
-    header, key, body = re.split(r"(?m)^(K:.*\n)", tune, maxsplit=1) if re.search(r"(?m)^K:.*\n", tune) else ("",) * 3
-    if not body.strip():
+    header, key, body = (re.split(r"(?m)^(K:.*\n)", tune, maxsplit=1) + ["", ""])[:3]
+    music = [line.rstrip() for line in body.split("\n") if line.strip() and not line.startswith("%")]
+    if not music:
         return ""
     kept = [line.strip() for line in header.split("\n") if line[:1] in fields and line[1:2] == ":" and line[2:].strip()]
-    music = [line.rstrip() for line in body.split("\n") if line.strip() and not line.startswith("%")]
     return "\n".join([*kept, key.strip(), *music]) + "\n"
 
 
 def unique_tunes(tunes: Iterable[str]) -> list[str]:
     """The first of all tunes that have the same key and notes."""
-    return list({tune[tune.index("\nK:") if "\nK:" in tune else 0 :]: tune for tune in reversed(list(tunes))}.values())[
-        ::-1
-    ]
+    first: dict[str, str] = {}
+    for tune in tunes:
+        first.setdefault(tune.partition("\nK:")[2], tune)
+    return list(first.values())
 
 
 def title(tune: str) -> str:
