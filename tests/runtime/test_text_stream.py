@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tfseq.data import subword_tokenizer, word_tokenizer
 from tfseq.errors import InputError
-from tfseq.runtime import CharacterTokenizer, UnknownCharacterWarning, load
+from tfseq.runtime import CharacterTokenizer, UnknownCharacterWarning, load, stream
 from tfseq.runtime.text_stream import _Pieces
 
 LETTERS = "?abcdefghij"
@@ -42,6 +42,12 @@ def test_each_token_follows_on_the_states_of_the_one_before(summer, prompt, seed
     assert (stream.text, stream.tokens, stream.ended) == (letters(expected), expected, len(expected) < 6)
     assert stream.score == -len(expected) - stream.ended
     assert list(stream) == []
+
+
+def test_a_file_streams_without_being_opened_first(summer):
+    expected = list(letters(sums([1, 2], 5, seed=3)))
+    assert list(stream(summer, "ab", max_length=5, seed=3)) == expected
+    assert list(stream(load(summer), "ab", max_length=5, seed=3)) == expected
 
 
 def test_pieces_come_before_the_text_is_whole(summer):

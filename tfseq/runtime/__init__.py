@@ -2,7 +2,7 @@
 
 from tfseq.runtime.generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.manifest import Manifest, TensorSpec
-from tfseq.runtime.model import Model, load
+from tfseq.runtime.model import Model, load, stream
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizers import (
     CharacterTokenizer,
@@ -29,4 +29,5 @@ __all__ = [
     "load",
     "load_tokenizer",
     "read_tokenizer",
+    "stream",
 ]

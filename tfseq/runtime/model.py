@@ -203,6 +203,18 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Model:
     return Model(path, threads)
 
 
+def stream(
+    model: str | os.PathLike[str] | Model, text: Any, max_length: int | None = None, **settings: float | None
+) -> TextStream:
+    """`Model.stream_text` of a file, or of a model that is open.
+
+    Example:
+        >>> for piece in tfseq.runtime.stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
+        ...     print(piece, end="", flush=True)
+    """
+    return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, **settings)
+
+
 def _suitable_threads(path: Path) -> int | None:
     """One for small files that generate; None, all cores, for others.
 

@@ -92,7 +92,7 @@ def written(folder: Path) -> Iterator[Path]:
     translator = partial(AttentionSeq2Seq, size, words.vocabulary_size, units=32, **ends)
     yield from export("pair", translator, pair, "greedy")
     yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *strategies)
-    yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, "beam", "sample")
+    yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, *strategies)
 
 
 def varied(model: keras.Model) -> keras.Model:
