@@ -71,7 +71,7 @@ def split_tunes(text: str) -> list[str]:
 
 def with_fields(tune: str, fields: str = FIELDS) -> str:
     """A tune with these fields of its header alone, without comments; "" if it has no key or no notes."""
-    header, key, body = (re.split(r"(?m)^(K:.*\n)", tune, maxsplit=1) + ["", ""])[:3]
+    header, key, body = [*re.split(r"(?m)^(K:.*\n)", tune, maxsplit=1), "", ""][:3]
     music = [line.rstrip() for line in body.split("\n") if line.strip() and not line.startswith("%")]
     if not music:
         return ""
