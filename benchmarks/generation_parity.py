@@ -74,7 +74,7 @@ def varied(make: Callable[[], Generator]) -> Generator:
     symbols = np.ones((1, 2), "int32")
     model(symbols if model.start is None else {"source": symbols, "target": symbols})
     for variable in model.trainable_variables:
-        if len(variable.shape) == 2:
+        if len(variable.shape) == 2 and "recurrent" not in variable.name:  # doubled, a vanilla RNN would be chaotic
             variable.assign(2.0 * variable)
     return model
 
