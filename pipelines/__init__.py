@@ -1,6 +1,6 @@
 """One short script per architecture: data -> model -> fit -> evaluate -> export -> verify."""
 
-from tfseq.cli import import_tensorflow_quietly
+from tfseq.terminal import import_tensorflow_quietly
 
 try:
     import_tensorflow_quietly()  # which greets on stderr otherwise

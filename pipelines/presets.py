@@ -6,7 +6,7 @@ from typing import Any
 
 import tyro
 
-from tfseq.cli import one_line_errors
+from tfseq.terminal import one_line_errors
 
 
 def run_with_presets(main: Callable[[Any], None], **presets: Any) -> None:

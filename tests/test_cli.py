@@ -267,7 +267,7 @@ def test_a_damaged_tokenizer_is_named(exporter, saved_generator, capsys):
 
 def test_tensorflow_says_nothing_when_the_command_line_loads_it():
     program = (
-        "from tfseq.cli import import_tensorflow_quietly as load; load(); import tensorflow, os; os.write(2, b'!')"
+        "from tfseq.terminal import import_tensorflow_quietly as load; load(); import tensorflow, os; os.write(2, b'!')"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("", "!")

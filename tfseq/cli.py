@@ -5,13 +5,8 @@
 
 import io
 import os
-import re
 import sys
-import time
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +15,9 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from tfseq.errors import ArtefactError, ExportError, InputError, ParityError, TfseqError
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
+from tfseq.keras_files import load_keras_model
+from tfseq.terminal import import_tensorflow_quietly, one_line_errors, steps
 
 app = SubcommandApp()
 KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
@@ -71,7 +68,7 @@ def export(
     symbols = None if tokenizer is None else read_tokenizer(tokenizer)
     with steps() as progress:
         progress(f"loading {model}")
-        keras_model = _load_keras_model(model, custom, unsafe)
+        keras_model = load_keras_model(model, custom, unsafe)
         manifest = exporting.export(
             keras_model,
             output,
@@ -104,7 +101,7 @@ def verify(model: Positional[OnnxFile], against: KerasFile, custom: Custom = (),
 
     with steps() as progress:
         progress(f"loading {against}")
-        keras_model = _load_keras_model(against, custom, unsafe)
+        keras_model = load_keras_model(against, custom, unsafe)
         progress("comparing")
         report = exporting.verify(model, keras_model).to_json()
     print(describe_parity(report))
@@ -276,42 +273,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app.cli(prog="tfseq", description="Keras sequence models as verified ONNX files.", args=arguments)
 
 
-@contextmanager
-def one_line_errors(program: str) -> Iterator[None]:
-    """Makes the block a command: a `TfseqError` ends it with one line on stderr and exit code 2.
-
-    Warnings of ours become one line each, too.
-
-    Args:
-        program: the name that each line starts with.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal's encoding lacks is no reason to fail
-    with warnings.catch_warnings():
-        warnings.showwarning = _one_line_warnings(program, warnings.showwarning)
-        try:
-            yield
-            sys.stdout.flush()  # here, where a reader that has gone is no traceback
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
-            raise SystemExit(1) from None
-        except TfseqError as error:
-            print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
-            raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-
-
-def _one_line_warnings(program: str, otherwise: Callable[..., None]) -> Callable[..., None]:
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__module__.startswith("tfseq."):
-            print(f"{program}: warning: {message}", file=sys.stderr)
-        else:
-            otherwise(message, category, *where, **more)
-
-    return show
-
-
 def _import_exporting() -> ModuleType:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the model was trained on, TensorFlow exports it
     try:
@@ -321,101 +282,6 @@ def _import_exporting() -> ModuleType:
         if (error.name or "").startswith("tfseq"):
             raise
         raise ExportError(f'This needs {error.name}, which is not installed: pip install "tfseq[train]".') from None
-
-
-def import_tensorflow_quietly() -> None:
-    """Loads TensorFlow without the lines about the CPU that its C++ prints on stderr.
-
-    Raises:
-        ModuleNotFoundError: TensorFlow is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stderr = os.dup(2)  # some of the lines come before TensorFlow has read its log level
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import_module("tensorflow")
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-@contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
-    """Gives a function that is told each step of a long job; on a terminal they are shown, with their times."""
-    if not sys.stderr.isatty():
-        yield lambda step: None
-        return
-    from rich.console import Console  # which Keras needs, too
-    from rich.markup import escape
-
-    console = Console(stderr=True, highlight=False)
-    current: list[tuple[str, float]] = []
-
-    def done() -> None:
-        if current:
-            step, start = current.pop()
-            console.print(f"  {step}: {time.perf_counter() - start:.1f} s", style="dim", markup=False)
-
-    with console.status("starting") as status:
-
-        def begin(step: str) -> None:
-            done()
-            current.append((step, time.perf_counter()))
-            status.update(escape(step))
-
-        yield begin
-        done()
-
-
-def _load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = False) -> Any:
-    import keras
-
-    import_module("tfseq.models")  # registers our classes with Keras
-    if not path.is_file():
-        raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
-    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.suffix in (".h5", ".hdf5")):
-        raise ExportError(f"{path} is not a model saved by Keras (.keras), or it is damaged or truncated.")
-    classes = {cls.__name__: cls for cls in map(_imported_class, custom)}
-    try:
-        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)
-    except Exception as error:  # Keras raises what its parts raise: zip, JSON, HDF5, a constructor
-        raise ExportError(f"Keras can't load {path}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "safe_mode" in text or "unsafe" in text.lower():
-        return (
-            "it holds Python code (a Lambda layer), which could do anything when it runs. If you trust the file, add "
-            "--unsafe; or write the layer as a class, save the model again and name the class with --custom."
-        )
-    if unknown := re.search(r"Could not locate class '(\w+)'|[Uu]nknown (?:layer|object): '?(\w+)", text):
-        name = unknown[1] or unknown[2]
-        return f"it needs the class {name}, which is not Keras' own; name it with --custom MODULE:{name}."
-    return (text.strip().splitlines() or [type(error).__name__])[0]
-
-
-def _imported_class(name: str) -> type:
-    """The class that "package.module:Class" names, in the current folder or on Python's path."""
-    module, _, attribute = name.partition(":")
-    if not (module and attribute):
-        raise ExportError(f"--custom is {name!r}; expected MODULE:CLASS, such as layers:Attention.")
-    folder = os.getcwd()
-    sys.path.insert(0, folder)
-    try:
-        found = getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise ExportError(f"Can't import {module} for --custom {name}: {error}.") from None
-    except AttributeError:
-        raise ExportError(f"The module {module} has no {attribute}, which --custom {name} asks for.") from None
-    except Exception as error:
-        raise ExportError(f"The module {module} of --custom {name} fails: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(folder)
-    if not isinstance(found, type):
-        raise ExportError(f"{name} is a {type(found).__name__}; --custom expects a class.")
-    return found
 
 
 def _decoding_strategy(decode: str, width: int, model: Any) -> Any:

@@ -9,6 +9,7 @@ builder of changed files prepares anew.
 """
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,13 @@ class _LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         config = hashlib.sha256(repr(described).encode()).hexdigest()[:16]
         super().__init__(config=tfds.core.BuilderConfig(name=config, version=_VERSION), **kwargs)
 
+    @abstractmethod
     def features(self) -> dict[str, Any]:
         """Names and kinds of what an example has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def examples(self, part: str) -> Iterator[dict[str, Any]]:
         """The examples of "train", "validation" or "test"."""
-        raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -13,7 +13,19 @@ START, END = "<start>", "<end>"
 _NO_TEXT = (PADDING, START, END)
 
 
-class CharacterTokenizer(Tokenizer):
+class _OfSymbols(Tokenizer):
+    """A tokenizer that is described by the characters it knows, among other symbols."""
+
+    symbols: list[str]
+
+    def unknown(self, text: str) -> list[str]:
+        return unknown_characters(text, self.symbols)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "symbols": self.symbols}
+
+
+class CharacterTokenizer(_OfSymbols):
     """One token per character (Unicode code point).
 
     Args:
@@ -75,12 +87,6 @@ class CharacterTokenizer(Tokenizer):
         ids = checked_ids(ids, self.vocabulary_size)
         return text_of(self.code_points[ids[self._is_text[ids]]])
 
-    def unknown(self, text: str) -> list[str]:
-        return unknown_characters(text, self.symbols)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "symbols": self.symbols}
-
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`.
@@ -94,7 +100,7 @@ class CharacterTokenizer(Tokenizer):
             raise ArtefactError(f"A character tokenizer is damaged: {error}") from None
 
 
-class CodePointTokenizer(Tokenizer):
+class CodePointTokenizer(_OfSymbols):
     """Unicode code points themselves, for a graph that maps them to its symbols and back.
 
     Args:
@@ -119,12 +125,6 @@ class CodePointTokenizer(Tokenizer):
             InputError: Unicode has no such code point, or `ids` is not a list of integers.
         """
         return text_of(checked_ids(ids, self.vocabulary_size))
-
-    def unknown(self, text: str) -> list[str]:
-        return unknown_characters(text, self.symbols)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "symbols": self.symbols}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
