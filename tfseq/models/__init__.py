@@ -2,8 +2,16 @@
 
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
 from tfseq.models.generator import Generator
+from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.transformer import Transformer
 from tfseq.models.transformer_language_model import TransformerLanguageModel
 
-__all__ = ["AttentionSeq2Seq", "Generator", "RecurrentLanguageModel", "Transformer", "TransformerLanguageModel"]
+__all__ = [
+    "AttentionSeq2Seq",
+    "Generator",
+    "RecurrentClassifier",
+    "RecurrentLanguageModel",
+    "Transformer",
+    "TransformerLanguageModel",
+]
