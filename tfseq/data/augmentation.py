@@ -42,11 +42,10 @@ def distorted(
         raise DataError(f"{', '.join(wrong) or f'zoom is {zoom}'}; expected ranges of at least 0, and zoom below 1.")
 
     def epoch_of(epoch: Any) -> tf.data.Dataset:
-        base = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64) * 2**32])
-
         def distort(index, example):
             images, *rest = example
-            draws = tf.random.stateless_uniform((6, tf.shape(images)[0]), base + [0, index], -1.0, 1.0)
+            key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64) * 2**32 + index])
+            draws = tf.random.stateless_uniform((6, tf.shape(images)[0]), key, -1.0, 1.0)
             moved = affine(
                 images,
                 turn=draws[0] * math.radians(turn),
