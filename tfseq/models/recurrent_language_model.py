@@ -21,6 +21,7 @@ class RecurrentLanguageModel(Generator):
         embedding_dim: width of a learned embedding; None feeds one-hot vectors, as the lecture does.
         initial_state: h_0 of every layer: "zeros", "random" (drawn once, then fixed) or "learned".
         dropout: rate on every layer's input but the symbols', and before the logits (Zaremba et al., 2014).
+        end: symbol that ends a text; None where only the maximum length ends it.
 
     Call arguments:
         tokens: (batch, time) int32.
@@ -43,6 +44,7 @@ class RecurrentLanguageModel(Generator):
         embedding_dim=None,
         initial_state="zeros",
         dropout=0.0,
+        end=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -52,7 +54,7 @@ class RecurrentLanguageModel(Generator):
             raise ValueError(
                 f"vocabulary_size is {vocabulary_size}, units {units} and depth {depth}; expected at least 1 of each."
             )
-        self.vocabulary_size = vocabulary_size
+        self.vocabulary_size, self.end = vocabulary_size, end
         self.units = units
         self.depth = depth
         self.cell = cell
@@ -142,4 +144,5 @@ class RecurrentLanguageModel(Generator):
             "embedding_dim": self.embedding_dim,
             "initial_state": self.initial_state_kind,
             "dropout": self.dropout_rate,
+            "end": self.end,
         }
