@@ -5,21 +5,19 @@ python -m pipelines.char_lm full --data FILE           # the README's figure
 python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
 """
 
-import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import keras
 
 import tfseq
-from pipelines.card import Card
 from pipelines.presets import run_with_presets
+from pipelines.publish import publish
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentLanguageModel
-from tfseq.runtime.description import describe_parity
 from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
 
 EVALUATION_STREAMS = 16
@@ -79,7 +77,7 @@ def main(settings: CharLM) -> None:
     training = settings.training
     corpus = load_corpus(settings.data, settings.tfds)
     name = settings.name or artefact_name(settings, corpus.name)
-    run, exported = Path("runs", name), Path("exported", name)
+    run = Path("runs", name)
     tokenizer = character_tokenizer(corpus.train)
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
     print(f"{corpus.source}: {len(train):,} characters to learn from, {tokenizer.vocabulary_size} symbols")
@@ -106,30 +104,19 @@ def main(settings: CharLM) -> None:
     nats = evaluate(exact, held_out, EVALUATION_STREAMS)
     print(f"validation: {nats:.4f} nats ({bits(nats):.4f} bits) per character, in float32")
 
-    exported.mkdir(parents=True, exist_ok=True)
-    exact.save(exported / "model.keras")
-    tokenizer.save(exported / "tokenizer.json")
-    decode = tfseq.Sample(temperature=settings.temperature)
     scores = {"validation_nats": round(nats, 4), "validation_bits": round(bits(nats), 4)}
-    data = corpus.provenance() | scores
-    tfseq.export(model, exported / "saved_model", decode=decode, tokenizer=tokenizer, name=name, data=data)
-    tfseq.export(model, exported / "forward.onnx", tokenizer=tokenizer, name=name, data=data)
-    manifest = tfseq.export(model, exported / "model.onnx", decode=decode, tokenizer=tokenizer, name=name, data=data)
-
-    print(f"verified against Keras:\n{describe_parity(manifest.parity)}")
-
-    file = tfseq.runtime.load(exported / "model.onnx")  # no TensorFlow from here on
-    sample = settings.prompt + file.generate(settings.prompt, max_length=settings.length)
-    print(f"\n{exported / 'model.onnx'}, run by ONNX Runtime, continues {settings.prompt!r}:\n\n{sample}\n")
-    shutil.copy(run / "learning_curve.png", exported)
-    Card(
+    publish(
+        exact,
+        name,
         what=f"Character language model: {settings.depth} x {settings.units} {settings.cell.upper()}",
-        name=name,
+        data=corpus.provenance(),
         scores=scores | {"steps": history[-1]["step"], "training_seconds": history[-1]["seconds"]},
-        settings=asdict(settings),
-        sample=sample,
-        manifest=manifest,
-    ).write(exported / "card.md")
+        settings=settings,
+        run=run,
+        sample=lambda file: settings.prompt + file.generate(settings.prompt, max_length=settings.length),
+        tokenizer=tokenizer,
+        decode=tfseq.Sample(temperature=settings.temperature),
+    )
 
 
 def artefact_name(settings: CharLM, corpus: str) -> str:

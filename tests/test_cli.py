@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from tfseq.cli import main
 from tfseq.errors import ExportError
-from tfseq.runtime import CharacterTokenizer
+from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
 
 
 def test_generate_prints_the_prompt_and_its_continuation(counter, capsys):
@@ -377,6 +378,62 @@ def test_predict_writes_its_outputs(shifter, tmp_path, capsys):
     with np.load(tmp_path / "out.npz") as out:
         assert out["shifted"].tolist() == [[3, 3, 3]]
         assert out["total"] == 9
+
+
+def test_predict_names_the_class_of_a_text(named_by_length, capsys, monkeypatch):
+    main(["predict", str(named_by_length), "ab"])
+    assert capsys.readouterr().out == "two (100.0%)\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ab\n\na"))
+    main(["predict", str(named_by_length)])
+    assert capsys.readouterr().out == "two (100.0%)\n\none (100.0%)\n"
+
+
+def test_predict_names_the_classes_of_arrays(named_by_length, tmp_path, capsys):
+    np.save(tmp_path / "in.npy", np.array([[1, 2]], np.int32))
+    main(["predict", str(named_by_length), "--input", str(tmp_path / "in.npy")])
+    assert capsys.readouterr().out == "probabilities float32 (1, 3)\ntwo (100.0%)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ab", "--input", "x.npy"], "Got a text and an --input"),
+        (["ab", "--output", "y.npz"], "give them with --input"),
+        (["--input", "missing.npy"], "Can't read missing.npy"),
+    ],
+)
+def test_a_text_and_arrays_do_not_mix(named_by_length, capsys, arguments, message):
+    assert_fails(["predict", str(named_by_length), *arguments], message, capsys)
+
+
+def test_a_file_without_labels_names_no_classes(shifter, capsys):
+    assert_fails(["predict", str(shifter), "ab"], "shifter does not name its classes", capsys)
+
+
+@pytest.fixture
+def named_by_length(tmp_path, write):
+    """A file that calls texts of one to three characters by their length."""
+    nodes = [
+        helper.make_node("Shape", ["tokens"], ["length"], start=1),  # (1,)
+        helper.make_node("Equal", ["lengths", "length"], ["is_length"]),
+        helper.make_node("Cast", ["is_length"], ["row"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["row", "axis"], ["probabilities"]),
+    ]
+    constants = [
+        helper.make_tensor("lengths", TensorProto.INT64, [3], [1, 2, 3]),
+        helper.make_tensor("axis", TensorProto.INT64, [1], [0]),
+    ]
+    manifest = Manifest(
+        name="named_by_length",
+        task="predict",
+        inputs=(TensorSpec("tokens", "int32", (1, "time")),),
+        outputs=(TensorSpec("probabilities", "float32", (1, 3)),),
+        operators={},
+        opset=18,
+        tokenizer=CharacterTokenizer(["<unk>", "a", "b"]).to_json(),
+        labels=("one", "two", "three"),
+    )
+    return write(tmp_path / "named.onnx", nodes, constants, manifest)
 
 
 @pytest.mark.parametrize(

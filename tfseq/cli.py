@@ -37,6 +37,7 @@ def export(
     name: str | None = None,
     opset: int | None = None,
     streaming: Literal["auto", "on", "off"] = "auto",
+    labels: Path | None = None,
     custom: Custom = (),
     unsafe: bool = False,
 ) -> None:
@@ -54,18 +55,21 @@ def export(
         opset: Version of the ONNX operators, 13 to 24; the lowest from 18 on that suits the model if not given.
         streaming: Write a graph of one step, its states as inputs and outputs; with --decode greedy or sample one that
             also chooses the next token, for generate --stream. auto is the graph of a step for a stateful model.
+        labels: A text file with the name of each class that the model tells apart, one on a line, for predict to print.
         custom: A class that the model is made of, in a module of this folder or of Python's path; repeat it for more.
             Importing the module runs it.
         unsafe: Also load Python code that the file holds, of Lambda layers. It can do anything: only for files you
             trust.
     """
     exporting = _import_exporting()
+    from tfseq.runtime.array_files import read_lines
     from tfseq.runtime.description import describe_parity
     from tfseq.runtime.tokenizers import read_tokenizer
 
     if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
     symbols = None if tokenizer is None else read_tokenizer(tokenizer)
+    names = () if labels is None else read_lines(labels)
     with steps() as progress:
         progress(f"loading {model}")
         keras_model = load_keras_model(model, custom, unsafe)
@@ -78,6 +82,7 @@ def export(
             name=name,
             opset=opset,
             streaming={"auto": None, "on": True, "off": False}[streaming],
+            labels=names,
             progress=progress,
         )
     print(f"Wrote {output}.")
@@ -245,26 +250,46 @@ def _lines() -> Iterator[str]:
 @app.command
 def predict(
     model: Positional[OnnxFile],
-    input: Annotated[Path, arg(metavar="X.npy|X.npz")],
+    text: Positional[Annotated[str | None, arg(metavar="[TEXT]")]] = None,
+    input: Annotated[Path | None, arg(metavar="X.npy|X.npz")] = None,
     output: Annotated[Path | None, arg(metavar="Y.npz")] = None,
 ) -> None:
-    """Run an exported file on arrays, and print or write what comes out.
+    """Run an exported file on arrays or a text, and print or write what comes out: the class, if the file names them.
 
     Args:
         model: The exported file.
+        text: What to classify; without it and an input every line of the standard input.
         input: A .npy file for a model of one input, or a .npz file of arrays by the names of the inputs.
         output: A .npz file to write the outputs to, by name; or a .npy file for a model of one output.
     """
     from tfseq.runtime import load
     from tfseq.runtime.array_files import read_arrays, write_arrays
+    from tfseq.runtime.classification import named
 
     file = load(model)
+    if input is None:
+        if output is not None:
+            raise InputError("The output is for arrays; give them with --input.")
+        for line in _lines() if text is None else [text]:
+            print(file.classify(line) if line else "")  # so that lines out are lines in
+        return
+    if text is not None:
+        raise InputError("Got a text and an --input; expected one of them.")
     outputs = file.run(read_arrays(input, file.manifest.inputs))
     if output is not None:
         write_arrays(output, outputs)
         print(f"Wrote {output}.")
-    for name, array in outputs.items():
-        print(f"{name} {array.dtype} {array.shape}" + ("" if output else f"\n{array}"))
+    for i, (name, array) in enumerate(outputs.items()):
+        print(f"{name} {array.dtype} {array.shape}")
+        if i == 0 and file.manifest.labels:
+            _print_labels(named(file.manifest.labels, array))
+        elif output is None:
+            print(array)
+
+
+def _print_labels(rows: Any) -> None:
+    for row in rows:
+        print(", ".join(map(str, row)) if isinstance(row, list) else row)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ DOCUMENT = {
     "operators": {"Add": 1},
     "opset": 18,
     "tokenizer": None,
+    "labels": ["cat", "dog"],
     "decoding": None,
     "states": [{"input": "x", "output": "y", "initial": 0}],
     "notes": ["layer (Cell) runs as a loop."],

@@ -30,7 +30,7 @@ def draw(
     Args:
         length: of the free axes other than "batch": one for all, or by name.
         symbols: how many an integer input may hold: one number for all, or by name. An input that is not among them
-            gets small numbers, in every other draw below 2.
+            gets small numbers, in every other draw below 2; one of bytes those of pixels, but in those draws.
         seed: neighbouring ones differ in how they pad.
     """
     random = np.random.default_rng(seed)
@@ -48,13 +48,19 @@ def draw(
             return kept(random, shape)
         if dtype.kind in "iu":
             known = symbols.get(spec.name) if isinstance(symbols, Mapping) else symbols
-            values = random.integers(0, known or (10 if seed % 2 and "mask" not in spec.name else 2), shape)
+            values = random.integers(0, known or _numbers(spec, seed), shape)
             return (values * kept(random, shape) if known and len(shape) > 1 else values).astype(dtype)
         values = random.normal(size=shape).astype(dtype)
         padded = len(shape) == 3 and isinstance(spec.shape[1], str) and kept is _right_padded
         return values * kept(random, shape[:2])[..., None] if padded else values
 
     return {spec.name: array(spec) for spec in inputs}
+
+
+def _numbers(spec: TensorSpec, seed: int) -> int:
+    if seed % 2 == 0 or "mask" in spec.name:
+        return 2
+    return 256 if spec.dtype == "uint8" else 10
 
 
 def _right_padded(random, shape):

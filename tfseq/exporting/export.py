@@ -26,6 +26,7 @@ from tfseq.exporting.code_points import code_points_of
 from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
 from tfseq.exporting.generation import attention_width, decoding_json, generated_specs, generation_signature
 from tfseq.exporting.generation_cases import sample_cases
+from tfseq.exporting.labels import check_names, check_probabilities
 from tfseq.exporting.passes import CONVERTED, count_operators
 from tfseq.exporting.precision import as_float32
 from tfseq.exporting.provenance import provenance, require_finite_weights
@@ -49,6 +50,7 @@ def export(
     attention: bool = False,
     tokenizer: Any = None,
     code_points: bool = True,
+    labels: Sequence[str] = (),
     name: str | None = None,
     data: Any = None,
     opset: int | None = None,
@@ -72,6 +74,9 @@ def export(
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
         code_points: with `decode` and a character tokenizer, the graph itself reads and writes Unicode code points.
             False has it read and write symbols, as other tokenizers do.
+        labels: names of the classes that the last axis of the (first) output counts, for
+            `tfseq.runtime.Model.classify`; the output has to be probabilities. Two names for a single sigmoid unit: of
+            0 and of 1.
         name: of the artefact; the file's name if None.
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
@@ -96,6 +101,7 @@ def export(
     path = Path(path)
     samples = as_list(samples)
     _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming)
+    check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
     require_finite_weights(model)
@@ -118,6 +124,7 @@ def export(
         operators={},
         opset=opset or CONVERTED,
         tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
+        labels=tuple(labels),
         states=content.states,
         notes=(_STATEFUL,) if content.states and streaming is None else (),
         decoding=None if decode is None else decoding_json(model, decode),
@@ -204,6 +211,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     except ArtefactError as error:
         raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
     outputs = content.outputs(run)
+    check_probabilities(draft.labels, content.described, outputs, run, samples)
     name_axes(graph.graph.output, outputs)
     manifest = dataclasses.replace(
         draft,
@@ -223,7 +231,9 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
 def _write_saved_model(path, model, content, draft, samples, verify, progress, opset):
     progress("tracing")
     write_saved_model(path, model, content.signatures)
-    outputs = content.outputs(load_signatures(path)[content.described_name])
+    run = load_signatures(path)[content.described_name]
+    outputs = content.outputs(run)
+    check_probabilities(draft.labels, content.described, outputs, run, samples)
     manifest = dataclasses.replace(draft, outputs=outputs)
     _describe(path, manifest)
     if verify:

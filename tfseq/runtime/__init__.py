@@ -1,5 +1,6 @@
 """Loads and runs exported files with NumPy and ONNX Runtime; nothing here ever loads TensorFlow or Keras."""
 
+from tfseq.runtime.classification import Label
 from tfseq.runtime.generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.model import Model, load, stream
@@ -18,6 +19,7 @@ __all__ = [
     "CharacterTokenizer",
     "CodePointTokenizer",
     "Generation",
+    "Label",
     "Manifest",
     "Model",
     "SubwordTokenizer",

@@ -1,4 +1,4 @@
-"""Arrays in NumPy's files: the inputs of a model, and its outputs."""
+"""What the command line reads and writes: arrays in NumPy's files, samples, names."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -63,6 +63,20 @@ def _pairs(path: Path, text: str) -> list[tuple[str, str]]:
         if len(pair) != 2 or not all(pair):
             raise InputError(f"Pair {i + 1} of {path} has {len(pair)} parts; expected a source, a tab and a reference.")
     return pairs  # type: ignore[return-value]
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a UTF-8 text that say something, such as the names of classes.
+
+    Raises:
+        ArtefactError: the file can't be read.
+    """
+    try:
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise ArtefactError(f"{path} is not UTF-8 text; expected a name on each line.") from None
 
 
 def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
         ("outputs", _signature(manifest.outputs)),
         ("states", [_carried(state) for state in manifest.states]),
         ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
+        ("labels", [[_labels(manifest.labels)]] if manifest.labels else []),
         ("decoding", [[_decoding(manifest.decoding)]]),
         ("operators", _operators(manifest.operators, manifest.opset)),
         ("notes", [[note] for note in manifest.notes]),
@@ -43,6 +44,14 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
 def _task(manifest: Manifest) -> str:
     writes = manifest.task != "predict" and continues_prompts(manifest)
     return _TASKS[manifest.task].format("a prompt in, its continuation" if writes else "a source in, its answer")
+
+
+def _labels(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return ", ".join(labels[:_NAMED]) + more
+
+
+_NAMED = 12
 
 
 def describe_parity(parity: Mapping[str, Any] | None) -> str:

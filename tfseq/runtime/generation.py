@@ -97,25 +97,40 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
     if name is None:
         return _read_arrays(source_specs(manifest), given)
     what = "prompt" if name == "prompt" else "source"
-    texts = checked_texts(given, what)
-    warn_of_unknown(tokenizer, texts)
-    encoded = [encode(tokenizer, text, what) for text in texts]
-    lengths = np.array([len(ids) for ids in encoded], np.int32)
-    padded = np.zeros((len(encoded), lengths.max()), np.int32)  # (batch, time)
-    for row, ids in zip(padded, encoded, strict=True):
-        row[: len(ids)] = ids
+    encoded, padded = padded_tokens(tokenizer, given, what)
+    lengths = [len(ids) for ids in encoded]
     if what == "prompt":
-        return Reading(
-            {"prompt": padded, "prompt_length": lengths}, len(texts), encoded, lengths.tolist(), padded.shape[1]
-        )
+        feeds = {"prompt": padded, "prompt_length": np.array(lengths, np.int32)}
+        return Reading(feeds, len(encoded), encoded, lengths, padded.shape[1])
     positions = (manifest.decoding or {}).get("max_positions")
     if positions is not None and padded.shape[1] > positions:
         raise InputError(f"The source has {padded.shape[1]} tokens; this model reads {positions} at most.")
-    return Reading({name: padded}, len(texts), [encoded[0][:0]] * len(texts), lengths.tolist())
+    return Reading({name: padded}, len(encoded), [encoded[0][:0]] * len(encoded), lengths)
+
+
+def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The token ids of a text or several: of each, (time,) int32, and of all, padded with 0, (batch, time) int32.
+
+    Args:
+        what: "prompt", "source" or "text", for messages; a source ends with what the tokenizer appends.
+
+    Raises:
+        InputError: `given` is no text and no list of texts, or one of them has no token.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    texts = checked_texts(given, what)
+    warn_of_unknown(tokenizer, texts)
+    encoded = [encode(tokenizer, text, what) for text in texts]
+    padded = np.zeros((len(encoded), max(map(len, encoded))), np.int32)
+    for row, ids in zip(padded, encoded, strict=True):
+        row[: len(ids)] = ids
+    return encoded, padded
 
 
 def encode(tokenizer: Tokenizer, text: str, what: str) -> np.ndarray:
-    """The token ids of a prompt or source.
+    """The token ids of a prompt, a source or another text.
 
     Raises:
         InputError: there are none.
@@ -132,7 +147,7 @@ def checked_texts(given: Any, what: str) -> list[str]:
     """A list of texts, of a text or several.
 
     Args:
-        what: "prompt" or "source".
+        what: "prompt", "source" or "text".
 
     Raises:
         InputError: it is something else, or a text is empty.

@@ -90,6 +90,8 @@ class Manifest:
         operators: how often each operator occurs, subgraphs included.
         opset: version of the ai.onnx operators.
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
+        labels: names of the classes that the last axis of the first output counts; of two classes where that axis has
+            one entry, the probability of the second; empty where it counts something else.
         decoding: strategy, the defaults of the run-time settings (temperature, top_k, seed and so on), and the symbols
             that decoding starts with and ends at, or None; `max_positions` where a model reads no longer sequences.
             None for "predict".
@@ -109,6 +111,7 @@ class Manifest:
     operators: Mapping[str, int]
     opset: int
     tokenizer: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] = ()
     decoding: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     states: tuple[StateSpec, ...] = ()
@@ -124,6 +127,7 @@ class Manifest:
             value[side] = [spec.to_json() for spec in getattr(self, side)]
         value["states"] = list(value["states"])
         value["notes"] = list(self.notes)
+        value["labels"] = list(self.labels)
         return value
 
     @classmethod
@@ -152,6 +156,7 @@ class Manifest:
             known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])
         known["states"] = tuple(StateSpec.from_json(spec) for spec in value.get("states") or ())
         known["notes"] = tuple(value.get("notes") or ())
+        known["labels"] = _labels(value.get("labels") or ())
         return cls(**known)
 
     def to_metadata(self) -> dict[str, str]:
@@ -188,6 +193,12 @@ class Manifest:
         except ValueError:
             raise ArtefactError(f"The manifest {path} is damaged: it is not JSON.") from None
         return cls.from_json(value)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+        raise ArtefactError(f"The manifest names classes as {value!r}; expected a list of names.")
+    return tuple(value)
 
 
 _REQUIRED = {"name": str, "task": str, "inputs": list, "outputs": list, "operators": Mapping, "opset": int}

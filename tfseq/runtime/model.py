@@ -10,6 +10,7 @@ import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.arguments import bind
+from tfseq.runtime.classification import labelled_output, named, text_feeds
 from tfseq.runtime.generation import Generation, continues_prompts, read, written
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
@@ -63,6 +64,28 @@ class Model:
         """
         outputs = self._run(arrays, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def classify(self, *arrays: Any, **arrays_by_name: Any) -> Any:
+        """Names what inputs are: `predict` with the names of the classes.
+
+        Args:
+            arrays, arrays_by_name: as `predict` takes them; or a text, or a list of texts, for a file that reads text.
+
+        Returns:
+            The likeliest class and its probability, as a `Label`: one for a text, a list of them for a batch; lists in
+            a list where every step is classified.
+
+        Raises:
+            InputError: the file names no classes, or as `predict` does.
+
+        Warns:
+            UnknownCharacterWarning: a text has characters or words that the model never saw.
+        """
+        output = labelled_output(self.manifest)
+        feeds = text_feeds(self.manifest, self.tokenizer, arrays[0]) if len(arrays) == 1 else None
+        outputs = self._run(arrays, arrays_by_name) if feeds is None else self._run((), feeds)
+        found = named(self.manifest.labels, outputs[output.name])
+        return found[0] if arrays and isinstance(arrays[0], str) else found
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """`predict` by name: arrays by input name in, arrays by output name out."""
