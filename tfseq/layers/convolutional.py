@@ -88,8 +88,8 @@ class ConvolutionalEncoder(keras.layers.Layer):
     def build(self, input_shape):
         shape = (None, *_image_shape(input_shape))
         for i, (convolution, norm) in enumerate(self.stages):
-            convolution.build(shape)
-            shape = self._computed(convolution, shape, input_shape)
+            before, shape = shape, self._computed(convolution, shape, input_shape)
+            convolution.build(before)
             norm.build(shape)
             if self._ends_stage(i):
                 shape = self._computed(self.pool, shape, input_shape)
