@@ -49,5 +49,5 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, model, labels, message, na
 def test_a_file_that_writes_has_no_labels(tmp_path):
     model = RecurrentLanguageModel(5, units=4)
     model(np.ones((1, 2), "int32"))
-    with pytest.raises(ExportError, match="with decode the file writes"):
+    with pytest.raises(ExportError, match="a file that writes"):
         tfseq.export(model, tmp_path / "model.onnx", labels=list("abcde"), decode=tfseq.Greedy())
