@@ -1,0 +1,17 @@
+"""Looking inside: what a model or an operation does, as data that a function returns and a picture that a person reads.
+
+Each module is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = ("convolution",)
+
+__all__ = ["convolution"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"tfseq.analysis.{name}")
+    raise AttributeError(f"module 'tfseq.analysis' has no attribute {name!r}")
