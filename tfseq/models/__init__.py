@@ -1,21 +1,29 @@
 """One file per family of architectures."""
 
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
+from tfseq.models.convolutional_classifier import ConvolutionalClassifier
 from tfseq.models.delayed_answer import DelayedAnswer
+from tfseq.models.dense_classifier import DenseClassifier
 from tfseq.models.generator import Generator
+from tfseq.models.image_namer import ImageNamer
 from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.recurrent_tagger import RecurrentTagger
+from tfseq.models.seq2seq import Seq2Seq
 from tfseq.models.transformer import Transformer
 from tfseq.models.transformer_language_model import TransformerLanguageModel
 
 __all__ = [
     "AttentionSeq2Seq",
+    "ConvolutionalClassifier",
     "DelayedAnswer",
+    "DenseClassifier",
     "Generator",
+    "ImageNamer",
     "RecurrentClassifier",
     "RecurrentLanguageModel",
     "RecurrentTagger",
+    "Seq2Seq",
     "Transformer",
     "TransformerLanguageModel",
 ]
