@@ -63,24 +63,40 @@ export function read(manifest, tokenizer, given) {
   const name = textSource(manifest);
   if (name === undefined) return readArrays(sourceSpecs(manifest), given);
   const what = name === "prompt" ? "prompt" : "source";
-  const texts = checkedTexts(given, what);
-  warnOfUnknown(tokenizer, texts);
-  const encoded = texts.map((text) => encode(tokenizer, text, what));
+  const { encoded, padded } = paddedTokens(tokenizer, given, what);
+  const [rows, time] = padded.dims;
   const widths = encoded.map((ids) => ids.length);
-  const time = largest(widths);
-  const padded = new Int32Array(texts.length * time); // (batch, time)
-  encoded.forEach((ids, row) => padded.set(ids, row * time));
   /** @type {Record<string, Tensor>} */
-  const feeds = { [name]: new Tensor("int32", padded, [texts.length, time]) };
+  const feeds = { [name]: padded };
   if (what === "prompt") {
-    feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [texts.length]);
-    return { feeds, rows: texts.length, before: encoded, widths, ahead: time };
+    feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [rows]);
+    return { feeds, rows, before: encoded, widths, ahead: time };
   }
   const positions = manifest.decoding?.max_positions;
   if (positions != null && time > positions) {
     throw new InputError(`The source has ${time} tokens; this model reads ${positions} at most.`);
   }
-  return { feeds, rows: texts.length, before: texts.map(() => []), widths, ahead: 1 };
+  return { feeds, rows, before: encoded.map(() => []), widths, ahead: 1 };
+}
+
+/**
+ * The token ids of a text or several: of each, and of all, padded with 0, (batch, time). Warns of what the model never
+ * saw.
+ *
+ * @param {Tokenizer} tokenizer
+ * @param {any} given
+ * @param {string} what "prompt", "source" or "text", for messages; a source ends with what the tokenizer appends
+ * @returns {{encoded: number[][], padded: Tensor}}
+ * @throws {InputError} `given` is no text and no array of texts, or one of them has no token
+ */
+export function paddedTokens(tokenizer, given, what) {
+  const texts = checkedTexts(given, what);
+  warnOfUnknown(tokenizer, texts);
+  const encoded = texts.map((text) => encode(tokenizer, text, what));
+  const time = largest(encoded.map((ids) => ids.length));
+  const padded = new Int32Array(texts.length * time);
+  encoded.forEach((ids, row) => padded.set(ids, row * time));
+  return { encoded, padded: new Tensor("int32", padded, [texts.length, time]) };
 }
 
 /**

@@ -35,6 +35,7 @@ const TASKS = ["predict", "generate", "stream_generate"];
  * @property {Record<string, number>} operators how often each operator occurs
  * @property {number} opset
  * @property {Record<string, any> | null} tokenizer
+ * @property {string[]} labels names of the classes that the last axis of the first output counts; or none
  * @property {Record<string, any> | null} decoding the strategy, and the defaults of the settings
  * @property {Record<string, any>} provenance
  * @property {StateSpec[]} states
@@ -75,13 +76,18 @@ export function readManifest(metadata) {
     throw new ArtefactError(`The manifest's task is ${quote(value.task)}; this tfseq runs ${TASKS.join(", ")}.`);
   }
   const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null };
-  const manifest = { ...optional, ...value, states: value.states ?? [], notes: value.notes ?? [] };
+  const manifest = { ...optional, ...value, states: value.states ?? [], notes: value.notes ?? [], labels: value.labels ?? [] };
   for (const spec of [...manifest.inputs, ...manifest.outputs]) {
     if (!isObject(spec) || !isString(spec.name) || !isString(spec.dtype) || !Array.isArray(spec.shape)) {
       throw new ArtefactError(
         `The manifest describes a tensor as ${JSON.stringify(spec)}; expected name, dtype, shape.`,
       );
     }
+  }
+  if (!Array.isArray(manifest.labels) || !manifest.labels.every(isString)) {
+    throw new ArtefactError(
+      `The manifest names classes as ${JSON.stringify(manifest.labels)}; expected an array of names.`,
+    );
   }
   for (const state of manifest.states) {
     if (!isObject(state) || !isString(state.input) || !isString(state.output) || !("initial" in state)) {

@@ -1,5 +1,6 @@
 /** An exported file, ready to run. */
 
+import { labelledOutput, named, textFeeds } from "./classification.js";
 import { ArtefactError, InputError } from "./errors.js";
 import { read, written } from "./generation.js";
 import { readManifest } from "./manifest.js";
@@ -59,6 +60,29 @@ export class Model {
    */
   async predict(named) {
     return this.#session.run(bind(this.manifest.inputs, named));
+  }
+
+  /**
+   * Names what inputs are: `predict` with the names of the classes.
+   *
+   * @param {any} given arrays by name as `predict` takes them, or the array alone of a model of one input; or a text, or
+   *   an array of texts, for a file that reads text
+   * @returns {Promise<any>} the likeliest class and its probability, { name, probability }: one for a text, an array of
+   *   them for a batch; arrays in an array where every step is classified
+   * @throws {InputError} the file names no classes, or as `predict` does
+   */
+  async classify(given) {
+    const { name } = labelledOutput(this.manifest);
+    const feeds = textFeeds(this.manifest, this.tokenizer, given) ?? bind(this.manifest.inputs, this.#byName(given));
+    const outputs = await this.#session.run(feeds);
+    const found = named(this.manifest.labels, outputs[name].toArray());
+    return typeof given === "string" ? found[0] : found;
+  }
+
+  /** An array alone is that of the only input. @param {any} given */
+  #byName(given) {
+    const alone = Array.isArray(given) || ArrayBuffer.isView(given) || given instanceof Tensor;
+    return alone && this.manifest.inputs.length === 1 ? { [this.manifest.inputs[0].name]: given } : given;
   }
 
   /**

@@ -23,6 +23,7 @@ from tokenizer_fixtures import HARD, HELD_OUT, LEARNED, LINES, tokenizer_answers
 import tfseq
 from tfseq import runtime
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
+from tfseq.exporting.cases import draw
 from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
 
 INPUTS, ROWS = 200, 8  # per file; per batch
@@ -45,9 +46,11 @@ def main() -> None:
     warnings.simplefilter("ignore", runtime.UnknownCharacterWarning)
     keras.utils.set_random_seed(0)
     kept = sorted(Path(__file__).parents[3].glob("exported/*/model.onnx"))
+    writers = [path for path in kept if runtime.load(path).manifest.task == "generate"]
     answers = {
         "tokenizers": tokenizer_answers(),
-        "generate": [asked(path) for path in [*kept, *written(folder)]],
+        "generate": [asked(path) for path in [*writers, *written(folder)]],
+        "classify": [classified(path) for path in [*kept, *classifiers(folder)] if path not in writers],
         "stream": [streamed(path) for path in step_files(folder)],
         "predict": predicted(folder),
     }
@@ -109,11 +112,11 @@ def varied(model: keras.Model) -> keras.Model:
 def asked(path: Path) -> dict[str, Any]:
     """What a file writes for held-out lines, in ragged batches, every batch with other settings."""
     model = runtime.load(path)
-    texts = lines(model, INPUTS)
+    inputs = given_to(model, INPUTS)
     names = {spec.name for spec in model.manifest.inputs}
     batches = []
-    for i, first in enumerate(range(0, len(texts), ROWS)):
-        given = texts[first : first + ROWS]
+    for i, first in enumerate(range(0, len(inputs), ROWS)):
+        given = inputs[first : first + ROWS]
         settings: Any = {name: values[i % len(values)] for name, values in SETTINGS.items() if name in names}
         results = model.generate(given, max_length=24, details=True, **settings)
         expected = [
@@ -129,14 +132,45 @@ def asked(path: Path) -> dict[str, Any]:
     return {"file": str(path), "manifest": model.manifest.to_json(), "batches": batches}
 
 
+def given_to(model: runtime.Model, count: int) -> list[Any]:
+    """Lines of text, or nested lists of an array: what the model reads first."""
+    source = model.manifest.inputs[0]
+    if source.dtype == "int32" and model.tokenizer is not None:
+        return lines(model, count)
+    return draw([source], None, count, 17, seed=1)[source.name].tolist()
+
+
+def classifiers(folder: Path) -> Iterator[Path]:
+    """A file that classifies texts into two classes with one unit, and one that classifies every step of series."""
+    characters = character_tokenizer("".join(sorted(set("".join(LINES)))))
+    layers = keras.layers
+    text = [layers.Embedding(characters.vocabulary_size, 8, mask_zero=True), layers.GRU(8), layers.Dense(1, "sigmoid")]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *text])
+    tfseq.export(model, folder / "texts.onnx", labels=["no", "yes"], tokenizer=characters, verify=False)
+    yield folder / "texts.onnx"
+    steps = [layers.LSTM(8, return_sequences=True), layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((None, 2)), *steps])
+    tfseq.export(model, folder / "steps.onnx", labels=["low", "middle", "high"], verify=False)
+    yield folder / "steps.onnx"
+
+
+def classified(path: Path) -> dict[str, Any]:
+    """What a file predicts, and which classes it names."""
+    model = runtime.load(path)
+    given = given_to(model, 40)
+    spec = model.manifest.inputs[0]
+    named = model.classify(given if isinstance(given[0], str) else np.array(given, spec.dtype))
+    return {"file": str(path), "given": given, "expected": named}
+
+
 def lines(model: Any, count: int) -> list[str]:
     """Beginnings of held-out lines of different lengths, and hard ones, at least one token each."""
-    draw = random.Random(count)
+    chance = random.Random(count)
     found = [line for line in HARD if len(model.tokenizer.encode(line))]
     while len(found) < count:
-        line = draw.choice(HELD_OUT)[: draw.randint(1, 40)]
+        line = chance.choice(HELD_OUT)[: chance.randint(1, 40)]
         found += [line] if len(model.tokenizer.encode(line)) else []
-    draw.shuffle(found)
+    chance.shuffle(found)
     return found
 
 
@@ -170,7 +204,7 @@ def streamed(path: Path) -> dict[str, Any]:
 
 def predicted(folder: Path) -> dict[str, Any]:
     """A forward graph, and one that reads a sequence in chunks."""
-    draw = np.random.default_rng(0)
+    random_numbers = np.random.default_rng(0)
     inputs = [keras.Input((3,), name="numbers"), keras.Input((None,), dtype="int64", name="symbols")]
     embedded = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(7, 4)(inputs[1]))
     scores = keras.layers.Dense(5, name="scores")(keras.layers.Concatenate()([inputs[0], embedded]))
@@ -178,13 +212,16 @@ def predicted(folder: Path) -> dict[str, Any]:
     above = keras.layers.Lambda(lambda x: x > 0, name="above")(scores)
     model = keras.Model(inputs, {"scores": scores, "best": best, "above": above})
     tfseq.export(model, folder / "forward.onnx", verify=False)
-    given = {"numbers": draw.normal(size=(4, 3)).astype("float32"), "symbols": draw.integers(0, 7, (4, 6))}
+    given = {
+        "numbers": random_numbers.normal(size=(4, 3)).astype("float32"),
+        "symbols": random_numbers.integers(0, 7, (4, 6)),
+    }
     forward = runtime.load(folder / "forward.onnx").run(given)
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4, return_sequences=True)])
     tfseq.export(model, folder / "chunks.onnx", streaming=True, verify=False)
     opened = runtime.load(folder / "chunks.onnx")
     stream, name = opened.stream(), opened.manifest.inputs[0].name
-    readings = draw.normal(size=(2, 10, 3)).astype("float32")
+    readings = random_numbers.normal(size=(2, 10, 3)).astype("float32")
     read = []
     for chunk in np.split(readings, [4, 5], axis=1):
         read.append({"given": {name: chunk.tolist()}, "expected": np.asarray(stream.predict(chunk)).tolist()})

@@ -15,7 +15,7 @@ const FOLDER = process.env.TFSEQ_FIXTURES;
 const WASM_BATCHES = 5; // of each file; all of them run natively
 const answers = FOLDER
   ? JSON.parse(readFileSync(path.join(FOLDER, "answers.json"), "utf8"))
-  : { tokenizers: [], generate: [], stream: [], predict: null };
+  : { tokenizers: [], generate: [], classify: [], stream: [], predict: null };
 
 test("the answers of Python are there", { skip: FOLDER ? false : "TFSEQ_FIXTURES names no folder" }, () => {
   assert(answers.generate.length >= 10);
@@ -72,6 +72,18 @@ for (const { file, manifest, batches } of answers.generate) {
       }
       t.diagnostic(`${name}, ${backend}: ${count - different.length} of ${count} identical`);
       assert.deepEqual(different, []);
+    });
+  }
+}
+
+for (const { file, given, expected } of answers.classify) {
+  const name = path.relative(process.cwd(), file).split(path.sep).slice(-2).join("/");
+  for (const backend of ["node", "wasm"]) {
+    test(`classes of ${name}, ${backend}`, async () => {
+      const model = await load(file, { backend, threads: 1 });
+      const pairs = (found) => (Array.isArray(found) ? found.map(pairs) : [found.name, found.probability]);
+      assertClose(pairs(await model.classify(given)), expected, "classes");
+      if (typeof given[0] === "string") assertClose(pairs(await model.classify(given[0])), expected[0], "class");
     });
   }
 }
