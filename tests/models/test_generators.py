@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras")
 from keras import ops
 
 from tfseq.layers.cache import reorder, widen
-from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
+from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Seq2Seq, Transformer, TransformerLanguageModel
 
 VOCABULARY, SOURCES = 9, 11
 SOURCE = np.array([[3, 4, 5, 6, 7, 8], [4, 3, 10, 9, 0, 0], [5, 0, 0, 0, 0, 0]], "int32")
@@ -20,6 +20,10 @@ TOKENS = np.array([[1, 3, 4, 5, 6], [1, 8, 7, 2, 0], [1, 4, 4, 4, 2]], "int32")
 
 def attention_seq2seq(**options):
     return AttentionSeq2Seq(VOCABULARY, **{"source_vocabulary_size": SOURCES, "units": 8, "embedding_dim": 5} | options)
+
+
+def seq2seq(**options):
+    return Seq2Seq(VOCABULARY, **{"source_vocabulary_size": SOURCES, "units": 8, "embedding_dim": 5} | options)
 
 
 def transformer(**options):
@@ -36,6 +40,13 @@ MODELS = {
     "attention lstm dot, two layers": lambda **kw: attention_seq2seq(cell="lstm", alignment="dot", depth=2, **kw),
     "attention rnn general": lambda **kw: attention_seq2seq(cell="rnn", alignment="general", **kw),
     "attention irnn cosine": lambda **kw: attention_seq2seq(cell="irnn", alignment="cosine", **kw),
+    "seq2seq gru": lambda **kw: seq2seq(**kw),
+    "seq2seq lstm, two layers in both directions": lambda **kw: seq2seq(cell="lstm", depth=2, bidirectional=True, **kw),
+    "seq2seq vanilla": lambda **kw: seq2seq(cell="rnn", **kw),
+    "seq2seq rnn in both directions": lambda **kw: seq2seq(cell="rnn", bidirectional=True, **kw),
+    "seq2seq irnn, two layers, shared": lambda **kw: seq2seq(
+        **{"cell": "irnn", "depth": 2, "source_vocabulary_size": None} | kw
+    ),
     "transformer pre": lambda **kw: transformer(**kw),
     "transformer post, learned, untied": lambda **kw: transformer(norm="post", positions="learned", tied=False, **kw),
     "transformer shared, shallow decoder": lambda **kw: transformer(
@@ -45,6 +56,7 @@ MODELS = {
     "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
 }
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
+LOOKING_BACK = [name for name in ENCODER_DECODERS if "seq2seq" not in name]
 
 
 def made(name, **options):
@@ -72,6 +84,7 @@ def memory_of(model, source=SOURCE):
 def logits_of_steps(model, memory, tokens=TOKENS, width=1):
     """(rows, time, vocabulary), of steps that read the rows of `tokens`."""
     state = widen(model.initial_state(memory, len(tokens) // width), width)
+    memory = memory if model.shares_memory else widen(memory, width)
     logits = []
     for column in tokens.T:
         new, state = model.step(ops.convert_to_tensor(column), state, memory)
@@ -117,7 +130,7 @@ def test_the_source_matters(name):
     assert np.abs(np.asarray(other) - np.asarray(model(inputs(model)))).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ENCODER_DECODERS)
+@pytest.mark.parametrize("name", LOOKING_BACK)
 def test_attention_sums_to_one_over_what_is_real(name):
     model = made(name)
     memory = memory_of(model)
@@ -141,7 +154,7 @@ def test_beams_that_share_a_memory_go_their_own_ways(name):
     tokens = rng.integers(1, VOCABULARY, (3 * width, 5)).astype("int32")
     memory = memory_of(model)
     alone = logits_of_steps(model, memory_of(model, SOURCE.repeat(width, axis=0)), tokens)
-    shared = logits_of_steps(model, memory if model.shares_memory else widen(memory, width), tokens, width)
+    shared = logits_of_steps(model, memory, tokens, width)
     np.testing.assert_allclose(shared, alone, atol=2e-5)
 
 
@@ -190,11 +203,30 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(name):
 
 
 def test_dropout_acts_in_training_only():
-    for name in ("attention gru network", "transformer pre", "transformer language model"):
+    for name in ("attention gru network", "seq2seq gru", "transformer pre", "transformer language model"):
         model = made(name, dropout=0.5)
         first, second = model(inputs(model), training=True), model(inputs(model), training=True)
         assert np.abs(np.asarray(first) - np.asarray(second)).max() > 1e-3, name
         np.testing.assert_array_equal(model(inputs(model)), model(inputs(model)))
+
+
+def test_equal_weights_give_the_equations_of_the_paper():
+    """c = where the encoder ended; s_t = cell(s_{t-1}, [y_{t-1}; c]); W tanh(U [s_t; c; y_{t-1}]), in NumPy."""
+    model = made("seq2seq vanilla")
+    source, y_of = np.asarray(model.source_embedding.embeddings), np.asarray(model.target_embedding.embeddings)
+    encoder, decoder = ([np.asarray(w) for w in part.weights] for part in (model.encoder, model.decoder))
+    hidden, hidden_bias, logits, logits_bias = (np.asarray(w) for w in model.head.weights)
+    expected = np.zeros((*TOKENS.shape, VOCABULARY))
+    for row, (symbols, targets) in enumerate(zip(SOURCE, TOKENS)):
+        c = np.zeros(8)
+        for symbol in symbols[symbols != 0]:
+            c = np.tanh(source[symbol] @ encoder[0] + c @ encoder[1] + encoder[2])
+        s = c
+        for t, symbol in enumerate(targets):
+            s = np.tanh(np.concatenate([y_of[symbol], c]) @ decoder[0] + s @ decoder[1] + decoder[2])
+            z = np.tanh(np.concatenate([s, c, y_of[symbol]]) @ hidden + hidden_bias)
+            expected[row, t] = z @ logits + logits_bias
+    np.testing.assert_allclose(model(inputs(model)), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["attention gru network", "transformer pre"])
@@ -249,6 +281,8 @@ def test_jax_gives_the_logits_of_tensorflow(tmp_path):
     ("make", "message"),
     [
         (lambda: attention_seq2seq(units=7), "units is 7; expected an even number"),
+        (lambda: seq2seq(units=7, bidirectional=True), "units is 7; expected an even number"),
+        (lambda: seq2seq(depth=0), "depth is 0; expected at least 1"),
         (lambda: attention_seq2seq(depth=0), "depth is 0; expected at least 1"),
         (lambda: attention_seq2seq(cell="cnn"), "cell is 'cnn'; expected one of"),
         (lambda: attention_seq2seq(alignment="none"), "alignment is 'none'; expected one of"),

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseq.layers import loops
 from tfseq.layers.attention import alignment_layer
-from tfseq.layers.recurrent import recurrent_layer
+from tfseq.layers.encoder_decoder import DeepOutput, RecurrentDecoder, RecurrentEncoder
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
 
@@ -62,8 +62,6 @@ class AttentionSeq2Seq(Generator):
         super().__init__(**kwargs)
         embedding_dim = units if embedding_dim is None else embedding_dim
         check_sizes(vocabulary_size=vocabulary_size, units=units, depth=depth, embedding_dim=embedding_dim)
-        if units % 2:
-            raise ValueError(f"units is {units}; expected an even number: each direction of the encoder has half.")
         self.vocabulary_size, self.start, self.end = vocabulary_size, start, end
         self.units, self.embedding_dim = units, embedding_dim
         self.settings = {
@@ -86,28 +84,20 @@ class AttentionSeq2Seq(Generator):
             self.source_embedding = keras.layers.Embedding(
                 source_vocabulary_size, embedding_dim, name="source", **policy
             )
-        self.encoder = [
-            keras.layers.Bidirectional(recurrent_layer(cell, units // 2, **policy), name=f"encoder_{i + 1}", **policy)
-            for i in range(depth)
-        ]
-        self.decoder = [recurrent_layer(cell, units, name=f"decoder_{i + 1}", **policy) for i in range(depth)]
+        self.encoder = RecurrentEncoder(cell, units, depth, bidirectional=True, name="encoder", **policy)
+        self.decoder = RecurrentDecoder(cell, units, depth, name="decoder", **policy)
         self.alignment = alignment_layer(alignment, units, name="alignment", **policy)
-        self.readout = keras.layers.Dense(units, "tanh", name="readout", **policy)
-        self.head = keras.layers.Dense(vocabulary_size, name="logits", **policy)
+        self.head = DeepOutput(units, vocabulary_size, dropout, name="output", **policy)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
 
     def build(self, input_shape=None):
         for layer in {id(e): e for e in (self.source_embedding, self.target_embedding)}.values():
             layer.build((None, None))
-        states = (None, None, self.units)
-        width = self.embedding_dim
-        for encoder, decoder in zip(self.encoder, self.decoder):
-            encoder.build((None, None, width))
-            decoder.build((None, None, self.units + width if decoder is self.decoder[0] else self.units))
-            width = self.units
+        embedded, states = (None, None, self.embedding_dim), (None, None, self.units)
+        self.encoder.build(embedded)
+        self.decoder.build((None, None, self.embedding_dim + self.units))
         self.alignment.build(states, states)
-        self.readout.build((None, None, 2 * self.units + self.embedding_dim))
-        self.head.build(states)
+        self.head.build([states, states, embedded])
         self.built = True
 
     def call(self, inputs, training=False):
@@ -115,22 +105,20 @@ class AttentionSeq2Seq(Generator):
         y = self.dropout(self.target_embedding(inputs["target"]), training=training)  # (batch, time, embedding)
 
         def step(state, y):
-            read, state, _ = self._recur(y, state, memory)
-            return state, read
+            s, c, state, _ = self._recur(y, state, memory)
+            return state, (s, c)
 
         state = self.initial_state(memory, ops.shape(y)[0])
-        _, read = loops.scan(step, state, ops.transpose(y, (1, 0, 2)), self.compute_dtype)  # (time, batch, 2 units)
-        return self._logits(ops.transpose(read, (1, 0, 2)), y, training)
+        dtypes = (self.compute_dtype, self.compute_dtype)
+        _, (s, c) = loops.scan(step, state, ops.transpose(y, (1, 0, 2)), dtypes)  # (time, batch, units) each
+        s, c = (ops.transpose(x, (1, 0, 2)) for x in (s, c))
+        return self.head([s, c, y], training=training)
 
     def encode(self, inputs=None, training=False):
         """The encoder's states, (batch, source_time, units), what the alignment makes of them, and where they ended."""
         mask = inputs != 0  # (batch, source_time)
         x = self.dropout(self.source_embedding(inputs), training=training)
-        ends = []
-        for layer in self.encoder:
-            x, *ended = layer(x, mask=mask, training=training)
-            half = len(ended) // 2  # forward h (and c), then backward h (and c)
-            ends.append([ops.concatenate(both, axis=-1) for both in zip(ended[:half], ended[half:])])
+        x, ends = self.encoder(x, mask=mask, training=training)
         return {"states": x, "keys": self.alignment.project(x), "mask": mask, "ends": ends}
 
     def initial_state(self, memory, batch_size):
@@ -143,26 +131,18 @@ class AttentionSeq2Seq(Generator):
 
     def step_with_attention(self, tokens, state, memory=()):
         y = self.target_embedding(tokens)  # (rows, embedding)
-        read, state, weights = self._recur(y, state, memory)
-        return self._logits(read, y), state, weights
+        s, c, state, weights = self._recur(y, state, memory)
+        return self.head([s, c, y]), state, weights
 
     def _recur(self, y, state, memory):
-        """One step: [s_t; c_t] (rows, 2 units), the new state, and weights (rows, source_time)."""
+        """One step: s_t and c_t, (rows, units), the new state, and weights (rows, source_time)."""
         sources, time = ops.shape(memory["mask"])[0], ops.shape(memory["mask"])[1]
         query = ops.reshape(state[-1][0], (sources, -1, self.units))  # rows that share a memory side by side
         weights = self.alignment.align(query, memory["keys"], memory["mask"])  # (sources, rows of each, source_time)
-        context = ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"])
-        context = ops.reshape(context, (-1, self.units))
-        x = ops.concatenate([y, context], axis=-1)
-        new_state = []
-        for layer, layer_state in zip(self.decoder, state):
-            x, layer_state = layer.cell(x, list(layer_state))  # (rows, units)
-            new_state.append(list(layer_state))
-        return ops.concatenate([x, context], axis=-1), new_state, ops.reshape(weights, (-1, time))
-
-    def _logits(self, read, y, training=False):
-        x = self.readout(ops.concatenate([read, y], axis=-1))
-        return ops.cast(self.head(self.dropout(x, training=training)), "float32")
+        c = ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"])
+        c = ops.reshape(c, (-1, self.units))
+        s, state = self.decoder.step(ops.concatenate([y, c], axis=-1), state)
+        return s, c, state, ops.reshape(weights, (-1, time))
 
     def get_config(self):
         return super().get_config() | self.settings

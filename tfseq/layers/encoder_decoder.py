@@ -1,0 +1,147 @@
+"""What recurrent encoder-decoders have in common: an encoder, a decoder that starts where it ended, and an output."""
+
+import keras
+from keras import ops
+
+from tfseq.layers.recurrent import recurrent_layer
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class RecurrentEncoder(keras.layers.Layer):
+    """Recurrent layers on top of one another that read a whole source.
+
+    Args:
+        cell: "rnn", "irnn", "lstm" or "gru".
+        units: width of the states; of two directions each has half.
+        depth: number of layers.
+        bidirectional: whether a second half of each layer reads from the end: h_i = [forward; backward].
+
+    Call arguments:
+        x: (batch, time, width).
+        mask: True where x is real, (batch, time); padding on the right changes nothing.
+
+    Returns:
+        the top layer's h_i (batch, time, units), and where every layer ended: h (and c for LSTM), (batch, units) each,
+        as a list of lists; of two directions side by side.
+
+    Raises:
+        ValueError: `units` is odd and `bidirectional` True.
+    """
+
+    def __init__(self, cell, units, depth=1, bidirectional=False, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        if bidirectional and units % 2:
+            raise ValueError(f"units is {units}; expected an even number: each direction of the encoder has half.")
+        self.cell, self.units, self.depth, self.bidirectional = cell, units, depth, bidirectional
+        self.layers = [self._layer(f"layer_{i + 1}") for i in range(depth)]
+
+    def _layer(self, name):
+        policy = {"dtype": self.dtype_policy, "name": name}
+        if not self.bidirectional:
+            return recurrent_layer(self.cell, self.units, **policy)
+        half = recurrent_layer(self.cell, self.units // 2, dtype=self.dtype_policy)
+        return keras.layers.Bidirectional(half, **policy)
+
+    def build(self, input_shape):
+        for layer in self.layers:
+            layer.build(input_shape)
+            input_shape = (*input_shape[:-1], self.units)
+
+    def call(self, x, mask=None, training=False):
+        ends = []
+        for layer in self.layers:
+            x, *ended = layer(x, mask=mask, training=training)
+            if self.bidirectional:
+                half = len(ended) // 2  # forward h (and c), then backward h (and c)
+                ended = [ops.concatenate(both, axis=-1) for both in zip(ended[:half], ended[half:])]
+            ends.append(ended)
+        return x, ends
+
+    def get_config(self):
+        settings = {"cell": self.cell, "units": self.units, "depth": self.depth, "bidirectional": self.bidirectional}
+        return super().get_config() | settings
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class RecurrentDecoder(keras.layers.Layer):
+    """Recurrent layers on top of one another that go on from a given state, over a sequence or step by step.
+
+    Args:
+        cell: "rnn", "irnn", "lstm" or "gru".
+        units: width of the states.
+        depth: number of layers.
+
+    Call arguments:
+        x: (batch, time, width).
+        state: h (and c for LSTM) of every layer, (batch, units) each, as a list of lists.
+
+    Returns:
+        the top layer's states, (batch, time, units).
+    """
+
+    def __init__(self, cell, units, depth=1, **kwargs):
+        super().__init__(**kwargs)
+        self.cell, self.units, self.depth = cell, units, depth
+        policy = {"dtype": self.dtype_policy}
+        self.layers = [recurrent_layer(cell, units, name=f"layer_{i + 1}", **policy) for i in range(depth)]
+
+    def build(self, input_shape):
+        for layer in self.layers:
+            layer.build(input_shape)
+            input_shape = (*input_shape[:-1], self.units)
+
+    def call(self, x, state, training=False):
+        for layer, layer_state in zip(self.layers, state):
+            x, *_ = layer(x, initial_state=list(layer_state), training=training)
+        return x
+
+    def step(self, x, state):
+        """One step: x (rows, width) -> the top layer's state (rows, units), and the new states of all."""
+        new_state = []
+        for layer, layer_state in zip(self.layers, state):
+            x, layer_state = layer.cell(x, list(layer_state))  # (rows, units)
+            new_state.append(list(layer_state))
+        return x, new_state
+
+    def get_config(self):
+        return super().get_config() | {"cell": self.cell, "units": self.units, "depth": self.depth}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class DeepOutput(keras.layers.Layer):
+    """Logits W tanh(U [s_t; c_t; y_{t-1}]): of all that a decoder knows at a step (Bahdanau et al., 2015, A.2.2).
+
+    The paper has maxout in place of tanh.
+
+    Args:
+        units: width of the hidden layer.
+        vocabulary_size: symbols to score.
+        dropout: rate before the logits.
+
+    Call arguments:
+        parts: a list of tensors, (..., width) each, that are read side by side.
+
+    Returns:
+        logits (..., vocabulary) float32.
+    """
+
+    def __init__(self, units, vocabulary_size, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.vocabulary_size, self.rate = units, vocabulary_size, dropout
+        policy = {"dtype": self.dtype_policy}
+        self.hidden = keras.layers.Dense(units, "tanh", name="hidden", **policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
+        self.logits = keras.layers.Dense(vocabulary_size, name="logits", **policy)
+
+    def build(self, parts_shape):
+        self.hidden.build((*parts_shape[0][:-1], sum(shape[-1] for shape in parts_shape)))
+        self.logits.build((*parts_shape[0][:-1], self.units))
+
+    def call(self, parts, training=False):
+        x = self.dropout(self.hidden(ops.concatenate(parts, axis=-1)), training=training)
+        return ops.cast(self.logits(x), "float32")
+
+    def get_config(self):
+        settings = {"units": self.units, "vocabulary_size": self.vocabulary_size, "dropout": self.rate}
+        return super().get_config() | settings
