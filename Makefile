@@ -1,4 +1,6 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
+# make quick      runs every pipeline on data that comes with packages, half a minute each
+# make zoo        makes everything in exported/ again: those, and the character model with each cell
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 #
@@ -15,10 +17,25 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 
 JS = clients/js
 
-.PHONY: demo test test-slow test-js lint clean
+QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
+    series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music
+CELLS = rnn irnn gru # beside the default, lstm
+
+.PHONY: demo quick zoo test test-slow test-js lint clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
+
+quick: $(VENV)/data.stamp
+	@for name in $(QUICK); do \
+	    echo "== pipelines.$$name quick"; \
+	    began=$$(date +%s); \
+	    $(BIN)/python -m pipelines.$$name quick || exit 1; \
+	    echo "== pipelines.$$name quick: $$(($$(date +%s) - began)) s"; \
+	done
+
+zoo: quick
+	@for cell in $(CELLS); do $(BIN)/python -m pipelines.char_lm quick --cell $$cell || exit 1; done
 
 test: lint
 	$(BIN)/python -m pytest $(SPREAD)
@@ -45,6 +62,10 @@ clean:
 $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing TensorFlow and what tfseq needs into $(VENV): a few minutes, once."
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN)]"
+	@touch $@
+
+$(VENV)/data.stamp: $(VENV)/train.stamp
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN),data]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
