@@ -9,6 +9,7 @@ from tfseq.data.dataset import DataSet, Part, stratified_folds, stratified_split
 from tfseq.data.images import load_images
 from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs
 from tfseq.data.series import japanese_vowels, sunspots
+from tfseq.data.tables import blood_pressure, load_table
 from tfseq.data.texts import languages, load_texts, rt_polarity
 from tfseq.data.tunes import load_tunes
 from tfseq.data.vocabulary import character_tokenizer, subword_tokenizer, word_tokenizer
@@ -33,6 +34,7 @@ __all__ = [
     "PairsOfTexts",
     "Part",
     "addition",
+    "blood_pressure",
     "bucketed_batches",
     "changing_digits",
     "character_tokenizer",
@@ -46,6 +48,7 @@ __all__ = [
     "load_clips",
     "load_corpus",
     "load_images",
+    "load_table",
     "load_texts",
     "load_tunes",
     "moving_digits",
