@@ -103,7 +103,8 @@ def changing_digits(
         stands: list[np.ndarray] = []
         answers: list[int] = []
         while len(answers) < length:
-            row, place, stay = draw.randint(len(pictures)), draw.randint(canvas, size=2), draw.randint(2, 6)
+            row, stay = draw.randint(len(pictures)), draw.randint(2, 6)
+            place = draw.randint(1 + canvas - np.array(pictures.shape[1:3]))  # all of it on the canvas
             stands += [_placed(pictures[row], canvas, place)] * stay
             answers += [labels[row]] * stay
         whole = np.stack(stands[:length])
