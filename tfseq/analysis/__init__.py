@@ -6,9 +6,9 @@ Each module is loaded when it is first used.
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("convolution",)
+_MODULES = ("attention_maps", "convolution")
 
-__all__ = ["convolution"]
+__all__ = ["attention_maps", "convolution"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from tfseq.data.clips import changing_digits, clips_of_tfds, load_clips, moving_
 from tfseq.data.corpus import Corpus, load_corpus
 from tfseq.data.dataset import DataSet, Part, stratified_folds, stratified_split
 from tfseq.data.images import load_images
-from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs
+from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
 from tfseq.data.series import japanese_vowels, sunspots
 from tfseq.data.tables import blood_pressure, load_table
 from tfseq.data.texts import languages, load_texts, rt_polarity
@@ -62,6 +62,7 @@ __all__ = [
     "subword_tokenizer",
     "sunspots",
     "text_pairs",
+    "translations_of_tfds",
     "word_tokenizer",
 ]
 

@@ -10,6 +10,7 @@ import numpy as np
 from tfseq.data.dataset import DataSet, Part
 from tfseq.data.files import existing_directory, read_lines, sha256
 from tfseq.data.packages import import_package, package_version
+from tfseq.data.tfds_sets import load_tfds
 from tfseq.errors import DataError
 
 SIZES = (10_000, 1_000, 1_000)  # examples to train, to validate and to test on
@@ -144,6 +145,24 @@ def parallel_texts(directory: Path | str, source: str = "en", target: str = "fr"
     digest = sha256(file.read_bytes() for pair in files for file in pair)
     what = f"files {', '.join(file.name for pair in files for file in pair)}"
     return DataSet(f"{directory.name}_{source}_{target}", train, validation, test, what, digest)
+
+
+def translations_of_tfds(name: str, source: str = "en", target: str = "fr") -> DataSet:
+    """Sentences and their translations of tensorflow-datasets, such as "ted_hrlr_translate/pt_to_en".
+
+    Args:
+        name: of a data set with the splits train, validation and test, whose examples have a text per language.
+        source: language to translate from, as the data set calls it.
+        target: language to translate into.
+
+    Raises:
+        DataError: the data set is unknown, can't be downloaded, or has no such languages.
+    """
+    parts, _ = load_tfds(name, ("train", "validation", "test"), (source, target), "give a directory of text files")
+    pairs = [[(e[source].decode(), e[target].decode()) for e in part.as_numpy_iterator()] for part in parts]
+    train, validation, test = (Part([s for s, _ in part], [t for _, t in part]) for part in pairs)
+    digest = sha256(f"{s}\t{t}\n".encode() for part in pairs for s, t in part)
+    return DataSet(f"{name.replace('/', '_')}_{source}_{target}", train, validation, test, name, digest)
 
 
 def text_pairs(source: Path | str, target: Path | str, held_out: float = 0.1, seed: int = 0) -> DataSet:

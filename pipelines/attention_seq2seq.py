@@ -1,0 +1,68 @@
+"""A recurrent encoder-decoder whose decoder looks back at the source at every step.
+
+python -m pipelines.attention_seq2seq quick            # dates in many forms and languages -> 2025-03-03
+python -m pipelines.attention_seq2seq full --data DIR  # English -> French, as docs/ shows beside no attention
+python -m pipelines.attention_seq2seq quick --alignment cosine
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from pipelines.presets import run_with_presets
+from pipelines.translate import Translation, translate
+from tfseq.models import AttentionSeq2Seq
+from tfseq.training import SupervisedSettings
+
+
+@dataclass(frozen=True)
+class AttentionTranslation(Translation):
+    """Settings of one run.
+
+    Attributes:
+        alignment: how the decoder's state is compared with the encoder's: by a small network (Bahdanau et al., 2015),
+            the dot product, a general product (Luong et al., 2015) or the cosine.
+        cell: the recurrent cell.
+        units: width of the encoder's states and of the decoder's.
+        depth: recurrent layers of each.
+        embedding_dim: width of the embeddings.
+        dropout: rate on embeddings and before the logits.
+    """
+
+    alignment: Literal["network", "dot", "general", "cosine"] = "network"
+    cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
+    units: int = 128
+    depth: int = 1
+    embedding_dim: int = 64
+    dropout: float = 0.0
+    name: str = "attention_seq2seq"
+
+
+QUICK = AttentionTranslation(training=SupervisedSettings(epochs=5, batch=64, learning_rate=5e-3))
+FULL = AttentionTranslation(
+    units=256,
+    embedding_dim=256,
+    dropout=0.3,
+    subwords=3_000,
+    beam=5,
+    training=SupervisedSettings(epochs=10, batch=128, learning_rate=2e-3),
+    name="attention_seq2seq_multi30k",
+)
+
+
+def main(settings: AttentionTranslation) -> None:
+    build = partial(
+        AttentionSeq2Seq,
+        units=settings.units,
+        depth=settings.depth,
+        cell=settings.cell,
+        alignment=settings.alignment,
+        embedding_dim=settings.embedding_dim,
+        dropout=settings.dropout,
+    )
+    what = f"Encoder-decoder with attention ({settings.alignment}): {settings.depth} x {settings.units}"
+    translate(settings, build, f"{what} {settings.cell.upper()}", attention=True)
+
+
+if __name__ == "__main__":
+    run_with_presets(main, quick=QUICK, full=FULL)
