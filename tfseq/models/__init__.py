@@ -6,6 +6,7 @@ from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
 from tfseq.models.generator import Generator
 from tfseq.models.image_namer import ImageNamer
+from tfseq.models.recurrent_attention_model import RecurrentAttentionModel
 from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.recurrent_tagger import RecurrentTagger
@@ -20,6 +21,7 @@ __all__ = [
     "DenseClassifier",
     "Generator",
     "ImageNamer",
+    "RecurrentAttentionModel",
     "RecurrentClassifier",
     "RecurrentLanguageModel",
     "RecurrentTagger",
