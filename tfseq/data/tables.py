@@ -79,7 +79,7 @@ def load_table(path: Path | str) -> Table:
     numbers = np.zeros((len(rows), len(columns)), "float32")
     for at, row in enumerate(rows):
         try:
-            numbers[at] = row[:-1]
+            numbers[at] = [float(value) for _, value in zip(columns, row[:-1], strict=True)]
         except ValueError as error:
             raise DataError(
                 f"{path}, row {at + 1}: {error}. Expected {len(columns)} numbers ({', '.join(columns)}) and a class."
