@@ -1,0 +1,164 @@
+"""One to one: an image to what it shows, by stages of convolution and pooling.
+
+python -m pipelines.image_classification quick              # scikit-learn's digits
+python -m pipelines.image_classification full --data DIR    # IDX files, MNIST's format
+python -m pipelines.image_classification full --tfds cifar10
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from pipelines.contact_sheet import draw_contact_sheet
+from pipelines.presets import run_with_presets
+from pipelines.publish import publish
+from tfseq.data import DataSet, distorted, load_images, shuffled_batches
+from tfseq.exporting.precision import as_float32
+from tfseq.models import ConvolutionalClassifier
+from tfseq.training import SupervisedSettings, one_stream_per_core, train
+
+SHOWN = 24  # images on the card
+SAMPLED = 5  # of them in words
+ANSWERED = 250  # images at a time
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How far an image is moved while training, anew in every epoch; see `tfseq.data.distorted`.
+
+    Attributes:
+        shift: pixels at most.
+        turn: degrees at most.
+        zoom: share by which it is made larger or smaller at most.
+        slant: pixels sideways per pixel of height at most.
+    """
+
+    shift: float = 0.5
+    turn: float = 10.0
+    zoom: float = 0.1
+    slant: float = 0.1
+
+
+@dataclass(frozen=True)
+class ImageClassification:
+    """Settings of one run.
+
+    Attributes:
+        data: a directory of IDX files; the default is scikit-learn's digits.
+        tfds: images of tensorflow-datasets instead, such as mnist or cifar10.
+        filters: kernels of each stage.
+        units: width of the vector that is classified.
+        kernel_size: height and width of the kernels.
+        stride: step of the kernels, in the first convolution of each stage.
+        padding: same keeps the size of an image, valid has kernels stay inside.
+        pool: height and width of the squares that are pooled after each stage.
+        convolutions: of each stage.
+        dropout: rate on the vector.
+        distortion: of the images to train on.
+        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        training: how to train.
+        name: of the artefact, in exported/; image_classification or image_classification_DATA by default.
+        resume: go on with the run of this name where it was interrupted.
+    """
+
+    data: Path | None = None
+    tfds: str | None = None
+    filters: tuple[int, ...] = (32, 64)
+    units: int = 128
+    kernel_size: int = 3
+    stride: int = 1
+    padding: Literal["same", "valid"] = "same"
+    pool: int = 2
+    convolutions: int = 1
+    dropout: float = 0.3
+    distortion: Distortion = field(default_factory=Distortion)
+    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    training: SupervisedSettings = field(default_factory=SupervisedSettings)
+    name: str | None = None
+    resume: bool = False
+
+
+QUICK = ImageClassification(training=SupervisedSettings(epochs=30, batch=32, learning_rate=3e-3))
+FULL = ImageClassification(
+    convolutions=2,
+    distortion=Distortion(shift=2.0, turn=12.0, zoom=0.12, slant=0.12),
+    training=SupervisedSettings(epochs=20, batch=64, learning_rate=3e-3),
+)
+
+
+def main(settings: ImageClassification) -> None:
+    one_stream_per_core()
+    data = load_images(settings.data, settings.tfds)
+    name = settings.name or artefact_name("image_classification", settings, data)
+    print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
+    model, run = build(settings, len(data.labels)), Path("runs", name)
+    batch, seed = settings.training.batch, settings.training.seed
+    train(
+        model,
+        distorted(shuffled_batches(*data.train, batch, seed=seed), **vars(settings.distortion), seed=seed),
+        shuffled_batches(*data.validation, ANSWERED, seed=None)(0),
+        settings.training,
+        run,
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        monitor="accuracy",
+        resume=settings.resume,
+        identity={"model": model.get_config(), "data": data.sha256},
+    )
+    exact = as_float32(model)
+    probabilities = exact.predict(data.test.inputs, batch_size=ANSWERED, verbose=0)  # (images, classes)
+    right = probabilities.argmax(-1) == data.test.targets
+    scores = {"test_accuracy": float(right.mean()), "test_errors": int((~right).sum())}
+    print(f"test: {right.mean():.2%} of {len(right):,} images right")
+    publish(
+        exact,
+        name,
+        what=f"Convolutional image classifier: stages of {' and '.join(map(str, settings.filters))} kernels",
+        data=data.provenance(),
+        scores=scores,
+        settings=settings,
+        run=run,
+        sample=lambda file: said_of(file, data, run / "images.png"),
+        labels=data.labels,
+        samples=[data.test.inputs[:8]],
+        pictures=[run / "images.png"],
+    )
+
+
+def artefact_name(pipeline: str, settings, data: DataSet) -> str:
+    default_data = settings.data is None and settings.tfds is None
+    return pipeline if default_data else f"{pipeline}_{data.name}"
+
+
+def build(settings: ImageClassification, classes: int) -> ConvolutionalClassifier:
+    keras.utils.set_random_seed(settings.training.seed)
+    return ConvolutionalClassifier(
+        classes,
+        filters=settings.filters,
+        units=settings.units,
+        kernel_size=settings.kernel_size,
+        stride=settings.stride,
+        padding=settings.padding,
+        pool=settings.pool,
+        convolutions=settings.convolutions,
+        dropout=settings.dropout,
+        dtype=settings.precision,
+        name="image_classifier",
+    )
+
+
+def said_of(file, data: DataSet, picture: Path) -> str:
+    """What the file says of a few test images, also as a picture."""
+    images, labels = data.test.inputs[:SHOWN], data.test.targets[:SHOWN]
+    answers = file.classify(images)
+    draw_contact_sheet(images, [answer.name for answer in answers], picture)
+    return "\n".join(
+        f"{answer}, truly {data.labels[label]}" for answer, label in zip(answers[:SAMPLED], np.asarray(labels))
+    )
+
+
+if __name__ == "__main__":
+    run_with_presets(main, quick=QUICK, full=FULL)
