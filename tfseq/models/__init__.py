@@ -1,11 +1,14 @@
 """One file per family of architectures."""
 
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
+from tfseq.models.autoregressive import Autoregressive
 from tfseq.models.convolutional_classifier import ConvolutionalClassifier
 from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
+from tfseq.models.forecaster import Forecaster
 from tfseq.models.generator import Generator
 from tfseq.models.image_namer import ImageNamer
+from tfseq.models.latent_autoregressive import LatentAutoregressive
 from tfseq.models.recurrent_attention_model import RecurrentAttentionModel
 from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
@@ -16,11 +19,14 @@ from tfseq.models.transformer_language_model import TransformerLanguageModel
 
 __all__ = [
     "AttentionSeq2Seq",
+    "Autoregressive",
     "ConvolutionalClassifier",
     "DelayedAnswer",
     "DenseClassifier",
+    "Forecaster",
     "Generator",
     "ImageNamer",
+    "LatentAutoregressive",
     "RecurrentAttentionModel",
     "RecurrentClassifier",
     "RecurrentLanguageModel",
