@@ -230,9 +230,9 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
 
 def _write_saved_model(path, model, content, draft, samples, verify, progress, opset):
     progress("tracing")
-    write_saved_model(path, model, content.signatures)
+    order = write_saved_model(path, model, content.signatures)[content.described_name]
     run = load_signatures(path)[content.described_name]
-    outputs = content.outputs(run)
+    outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
     check_probabilities(draft.labels, content.described, outputs, run, samples)
     manifest = dataclasses.replace(draft, outputs=outputs)
     _describe(path, manifest)

@@ -15,13 +15,16 @@ from tfseq.exporting.conversion import first_line, tensorflow_specs
 from tfseq.exporting.signature import Signature
 
 
-def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> None:
+def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> dict[str, list[str]]:
     """Writes a SavedModel whose signatures take and give tensors by name.
 
     Args:
         folder: a new folder.
         model: whose variables the signatures read.
         signatures: by name; the first is also `serving_default`.
+
+    Returns:
+        each signature's outputs in the order of its function's dictionary, which the SavedModel forgets.
 
     Raises:
         OSError: the folder can't be written.
@@ -39,6 +42,7 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
     except tf.errors.PermissionDeniedError as error:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
+    return {name: list(function.structured_outputs) for name, function in functions.items()}
 
 
 def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
