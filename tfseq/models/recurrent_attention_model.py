@@ -42,7 +42,7 @@ class RecurrentAttentionModel(keras.Model):
         images: (batch, height, width) or (batch, height, width, channels) from 0 to 255, uint8 or float.
 
     Returns:
-        a dict: probabilities (batch, classes) float32, and where (batch, glimpses, 2) float32: x and y of each
+        a dict: probabilities (batch, classes) float32, and locations (batch, glimpses, 2) float32: x and y of each
         glimpse's middle, from (-1, -1) at the image's upper left to (1, 1) at the lower right. While training also
         means and baselines, m and b of each glimpse, (batch, glimpses, 2) and (batch, glimpses).
 
@@ -118,7 +118,7 @@ class RecurrentAttentionModel(keras.Model):
             h, state = self.core(g, state, training=training)
             steps.append((place, mean, self.baseline(known)[:, 0]))
         places, means, baselines = (ops.stack(parts, axis=1) for parts in zip(*steps))  # (batch, glimpses, ...)
-        outputs = {"probabilities": self.answer(self.dropout(h, training=training)), "where": places}
+        outputs = {"probabilities": self.answer(self.dropout(h, training=training)), "locations": places}
         return outputs | {"means": means, "baselines": baselines} if training else outputs
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -129,7 +129,7 @@ class RecurrentAttentionModel(keras.Model):
         right = ops.cast(ops.argmax(y_pred["probabilities"], axis=-1), "int32") == ops.cast(y, "int32")
         reward = ops.cast(right, "float32")[:, None]  # (batch, 1)
         error = reward - y_pred["baselines"]  # (batch, glimpses)
-        off = (ops.stop_gradient(y_pred["where"]) - y_pred["means"]) / self.sigma
+        off = (ops.stop_gradient(y_pred["locations"]) - y_pred["means"]) / self.sigma
         log_density = -0.5 * ops.sum(off**2, axis=-1)  # but for a constant
         reinforce = -ops.mean(ops.sum(log_density * ops.stop_gradient(error), axis=1))
         return loss + self.location_weight * (reinforce + ops.mean(ops.sum(error**2, axis=1)))
