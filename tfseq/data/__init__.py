@@ -3,11 +3,13 @@
 from importlib import import_module
 from typing import Any
 
+from tfseq.data.captions import load_captions
 from tfseq.data.clips import changing_digits, clips_of_tfds, load_clips, moving_digits
 from tfseq.data.corpus import Corpus, load_corpus
 from tfseq.data.dataset import DataSet, Part, stratified_folds, stratified_split
 from tfseq.data.images import load_images
 from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
+from tfseq.data.scenes import scenes
 from tfseq.data.series import japanese_vowels, sunspots
 from tfseq.data.tables import blood_pressure, load_table
 from tfseq.data.texts import languages, load_texts, rt_polarity
@@ -45,6 +47,7 @@ __all__ = [
     "evaluation_stream",
     "japanese_vowels",
     "languages",
+    "load_captions",
     "load_clips",
     "load_corpus",
     "load_images",
@@ -55,6 +58,7 @@ __all__ = [
     "number_words",
     "parallel_texts",
     "rt_polarity",
+    "scenes",
     "shuffled_batches",
     "steps_per_epoch",
     "stratified_folds",
