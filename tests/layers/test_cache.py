@@ -7,6 +7,7 @@ keras = pytest.importorskip("keras")
 from keras import ops
 
 from tfseq.layers import cache
+from tfseq.layers.attention import split_heads
 
 BATCH, HEADS, HEAD_DIM, LAYERS = 2, 3, 4, 2
 
@@ -38,7 +39,11 @@ class NaiveBeams:
 
 def step(state, query, key, value):
     state = cache.advance(state)
-    done = [cache.attend(q, k, v, own, state) for q, k, v, own in zip(query, key, value, state.caches)]
+    heads = state.caches[0][0].shape[1]
+    done = [
+        cache.attend(*(split_heads(x, heads, state.width) for x in of_layer), own, state)
+        for *of_layer, own in zip(query, key, value, state.caches)
+    ]
     return state._replace(caches=tuple(own for _, own in done)), np.stack([np.asarray(output) for output, _ in done])
 
 

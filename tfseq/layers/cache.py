@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
-from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
+from tfseq.layers.attention import dot_product_attention, merge_heads
 from tfseq.layers.loops import take_rows
 
 _CAPACITY: ContextVar[int | None] = ContextVar("capacity", default=None)
@@ -90,21 +90,17 @@ def attend(query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: Cach
     """Attention of a step over its past and itself.
 
     Args:
-        query, key, value: (rows, heads * head_dim), rows = batch * width.
+        query, key, value: (batch, heads, width, head_dim).
         cache: the layer's, as the last step left it.
         state: as `advance` returned it in this step.
 
     Returns:
-        (rows, heads * head_dim), and the cache with this step's entries.
+        (rows, heads * head_dim), rows = batch * width, and the cache with this step's entries.
     """
-    heads, head_dim = cache[0].shape[1], cache[0].shape[3]
-    query, key, value = (
-        split_heads(x, heads, state.width) for x in (query, key, value)
-    )  # (batch, heads, width, head_dim)
     before = state._replace(position=state.position - 1)
     keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
     output, _ = dot_product_attention(query, keys, values, state.mask)
-    return merge_heads(output, -1, heads * head_dim), (keys, values)
+    return merge_heads(output, -1, query.shape[1] * query.shape[3]), (keys, values)
 
 
 def widen(state: Any, width: int) -> Any:

@@ -132,14 +132,13 @@ class SelfAttention(keras.layers.Layer):
 
     def call(self, x, mask=None):
         time = ops.shape(x)[1]
-        parts = ops.split(self.qkv(x), 3, axis=-1)
-        query, keys, values = (split_heads(part, self.heads, time) for part in parts)
+        query, keys, values = ops.split(split_heads(self.qkv(x), 3 * self.heads, time), 3, axis=1)
         output, _ = dot_product_attention(query, keys, values, mask)  # (batch, heads, time, head_dim)
         return self.out(merge_heads(output, -1, time, self.units))
 
     def step(self, x, cache, state):
         """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
-        query, key, value = ops.split(self.qkv(x), 3, axis=-1)  # (rows, units) each
+        query, key, value = ops.split(split_heads(self.qkv(x), 3 * self.heads, state.width), 3, axis=1)
         output, cache = attend(query, key, value, cache, state)
         return self.out(output), cache
 
@@ -179,7 +178,7 @@ class CrossAttention(keras.layers.Layer):
     def project(self, memory):
         """(batch, source_time, units) -> keys and values, (batch, heads, source_time, head_dim) each."""
         time = ops.shape(memory)[1]
-        return tuple(split_heads(part, self.heads, time) for part in ops.split(self.key_value(memory), 2, axis=-1))
+        return tuple(ops.split(split_heads(self.key_value(memory), 2 * self.heads, time), 2, axis=1))
 
     def call(self, x, keys_values, mask=None, queries=None):
         shape = (-1, self.units) if queries else (-1, ops.shape(x)[1], self.units)
