@@ -6,12 +6,14 @@ from tfseq.training.scheduled_sampling import ScheduledSampling
 from tfseq.training.supervised import SupervisedSettings, train
 from tfseq.training.threads import one_stream_per_core
 from tfseq.training.truncated_bptt import TruncatedBPTT
+from tfseq.training.whole_answers import WholeAnswers
 
 __all__ = [
     "ScheduledSampling",
     "SupervisedSettings",
     "TrainingSettings",
     "TruncatedBPTT",
+    "WholeAnswers",
     "bits",
     "evaluate",
     "fit",
