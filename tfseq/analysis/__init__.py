@@ -6,9 +6,9 @@ Each module is loaded when it is first used.
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("attention_maps", "convolution")
+_MODULES = ("attention_maps", "bleu", "convolution", "forcing", "gradient_flow", "gradient_remedies", "hidden_units")
 
-__all__ = ["attention_maps", "convolution"]
+__all__ = ["attention_maps", "bleu", "convolution", "forcing", "gradient_flow", "gradient_remedies", "hidden_units"]
 
 
 def __getattr__(name: str) -> Any:
