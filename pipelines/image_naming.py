@@ -74,7 +74,7 @@ QUICK = ImageNaming(training=SupervisedSettings(epochs=30, batch=32, learning_ra
 FULL = ImageNaming(
     convolutions=2,
     distortion=Distortion(shift=2.0, turn=12.0, zoom=0.12, slant=0.12),
-    training=SupervisedSettings(epochs=20, batch=64, learning_rate=3e-3),
+    training=SupervisedSettings(epochs=30, batch=64, learning_rate=3e-3),
 )
 
 

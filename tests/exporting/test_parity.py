@@ -8,7 +8,7 @@ import tfseq
 from tfseq.errors import ArtefactError
 from tfseq.exporting import export, verify
 from tfseq.exporting.report import NumberCheck, ParityReport, TokenCheck, WorstError
-from tfseq.models import RecurrentLanguageModel
+from tfseq.models import ConvolutionalClassifier, RecurrentLanguageModel
 
 
 def language_model(vocabulary_size=9, seed=0):
@@ -159,3 +159,15 @@ def test_the_worst_absolute_error_is_kept_where_another_case_is_relatively_worse
     assert check.worst_absolute == pytest.approx(0.01)
     assert check.worst_relative == pytest.approx(2e-4, rel=1e-3)
     assert check.where.startswith("case 1")
+
+
+@pytest.mark.parametrize("name", ["images.onnx", "images"])
+def test_a_loaded_model_of_bytes_is_verified_on_bytes(tmp_path, name):
+    """Keras remembers shapes of a subclassed model and no types; the file has them."""
+    model = ConvolutionalClassifier(classes=2, filters=(2,), units=3)
+    images = np.zeros((1, 4, 4, 1), "uint8")
+    tfseq.export(model, tmp_path / name, samples=[images])
+    model.save(tmp_path / "model.keras")
+    report = verify(tmp_path / name, keras.models.load_model(tmp_path / "model.keras"))
+    assert report.passed
+    assert report.checks[0].cases == 3  # batches

@@ -18,6 +18,7 @@ from tfseq.exporting.samples import as_list, specs_of
 from tfseq.runtime.manifest import TensorSpec
 
 _AUTOMATIC = re.compile(r"(input_layer|keras_tensor)(_\d+)?")
+GUESSED = ("float32", "int32")  # types of inputs that are only known by their shapes
 _OTHER_SIZE = 3  # more steps than the model was called with, to see whether it takes them
 
 
@@ -194,8 +195,7 @@ def _specs(shapes: Any) -> Any:
 
 
 def _guesses(count: int) -> Iterator[Sequence[str]]:
-    kinds = ("float32", "int32")
-    return itertools.product(kinds, repeat=count) if count <= 3 else iter([[kind] * count for kind in kinds])
+    return itertools.product(GUESSED, repeat=count) if count <= 3 else iter([[kind] * count for kind in GUESSED])
 
 
 def _unique_names(form):

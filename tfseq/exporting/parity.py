@@ -11,6 +11,7 @@ import numpy as np
 
 from tfseq.errors import ArtefactError, ExportError, InputError
 from tfseq.exporting.alphabet import Run, Symbols, alphabet
+from tfseq.exporting.call_forms import GUESSED
 from tfseq.exporting.cases import sweep
 from tfseq.exporting.chunk_parity import check_stream
 from tfseq.exporting.conversion import first_line
@@ -23,7 +24,7 @@ from tfseq.exporting.saved_model import load_signatures
 from tfseq.exporting.signature import forward_signature
 from tfseq.exporting.step_parity import in_steps
 from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
 from tfseq.runtime.session import Session
 
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
@@ -53,7 +54,7 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
     """
     model = as_float32(model)
     file = _opened(path)
-    if file.of == "onnx" and not samples:
+    if file.inputs and not samples:
         _call_if_need_be(model, file.inputs)
     if file.manifest is not None and file.manifest.decoding and not isinstance(model, Generator):
         raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
@@ -96,8 +97,8 @@ class _File:
 def _opened(path: str | os.PathLike[str]) -> _File:
     if Path(path).is_dir():
         runs = load_signatures(path)
-        generates = {"generate", "stream_generate"} & runs.keys()
-        return _File("saved model", runs, Manifest.from_saved_model(path) if generates else None)
+        described = {"generate", "stream_generate"} & runs.keys() or (Path(path) / SAVED_MODEL_FILE).exists()
+        return _File("saved model", runs, Manifest.from_saved_model(path) if described else None)
     session = Session(path)
     manifest = Manifest.from_metadata(session.metadata)
     name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
@@ -123,12 +124,16 @@ def _generation_checks(file: _File, model: Generator, samples: Any) -> list[Numb
 
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
-    """Of a model that was loaded and not called, Keras does not know all inputs; the file does."""
+    """Of a model that was loaded and not called, Keras does not know all inputs, and no type; the file does."""
+    shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
+    sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
+    if not all(spec.dtype in GUESSED for spec in inputs):
+        forward_signature(model, [sample])
+        return
     try:
         forward_signature(model)
     except ExportError:
-        shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
-        forward_signature(model, [{spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}])
+        forward_signature(model, [sample])
 
 
 def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:
