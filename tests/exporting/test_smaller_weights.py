@@ -231,6 +231,18 @@ def test_recurrent_operators_stay_standard_and_their_weights_are_stored_in_int8(
     assert_allclose(run(model, x=x), expected, atol=0.05)
 
 
+def test_a_table_that_bars_symbols_stays_in_float32():
+    """Rows of zeros and -inf, which generation adds to logits, have no scale."""
+    barring = np.where(RANDOM.random((2, 1024)) < 0.5, -np.inf, 0).astype("float32")
+    nodes = [
+        helper.make_node("Cast", ["early"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["barring", "i"], ["y"]),
+    ]
+    model = model_of(nodes, {"barring": barring}, {"early": ["batch"]}, {"y": ["batch", 1024]})
+    assert to_int8(model).kept == barring.size
+    np.testing.assert_array_equal(run(model, early=np.array([1, 0, 1], "float32")), barring[[1, 0, 1]])
+
+
 def test_large_biases_and_other_constants_stay_in_float32():
     position = RANDOM.normal(size=(32, 32)).astype("float32")
     bias = RANDOM.normal(size=(2, 6 * 256)).astype("float32")

@@ -306,6 +306,7 @@ def _worthwhile(tensor: TensorProto) -> bool:
         tensor.data_type == TensorProto.FLOAT
         and int(np.prod(tensor.dims)) >= SMALLEST
         and sum(size > 1 for size in tensor.dims) > 1
+        and bool(np.isfinite(numpy_helper.to_array(tensor)).all())  # -inf bars a symbol
     )
 
 

@@ -143,8 +143,8 @@ class Transformer(Generator):
         return logits, state, ops.reshape(weights, (-1, ops.shape(weights)[-1]))
 
     def _step(self, tokens, state, memory):
-        state = advance(state)
-        x = self.target_embedding(tokens, state.position - 1)  # (rows, units)
+        position, state = state.position, advance(state)
+        x = self.target_embedding(tokens, position)  # (rows, units)
         caches = []
         for block, cache, keys_values in zip(self.decoder, state.caches, memory["keys_values"]):
             x, cache, weights = block.step(x, cache, state, keys_values, memory["mask"])

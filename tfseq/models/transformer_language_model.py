@@ -94,8 +94,8 @@ class TransformerLanguageModel(Generator):
         return empty_cached_state(len(self.blocks), batch_size, self.heads, head_dim, self.compute_dtype)
 
     def step(self, tokens, state, memory=()):
-        state = advance(state)
-        x = self.embedding(tokens, state.position - 1)  # (rows, units)
+        position, state = state.position, advance(state)
+        x = self.embedding(tokens, position)  # (rows, units)
         caches = []
         for block, cache in zip(self.blocks, state.caches):
             x, cache = block.step(x, cache, state)
