@@ -26,7 +26,7 @@ from tfseq.exporting.precision import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
@@ -95,7 +95,7 @@ def main(settings: ImageNaming) -> None:
         settings.training,
         run,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="character_accuracy")],
+        metrics=[WholeAnswers()],
         monitor="loss",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": data.sha256},

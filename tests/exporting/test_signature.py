@@ -59,6 +59,16 @@ def test_outputs_keep_their_order_and_names(tmp_path):
     assert [spec.name for spec in export(model, tmp_path / "model.onnx").outputs] == ["zebra", "ape", "x_output"]
 
 
+class Centred(keras.Model):
+    def call(self, numbers):
+        return numbers - ops.convert_to_tensor([[1.0, 2.0]])
+
+
+def test_what_is_only_broadcast_is_not_free():
+    """One number instead of two would be subtracted from, too."""
+    assert inputs(Centred(), np.zeros((3, 2), "float32")) == ["numbers float32 (batch, 2)"]
+
+
 def test_a_subclassed_model_takes_its_parameter_with_as_many_steps_as_it_can():
     model = Tagger()
     model(np.zeros((1, 5), "int32"))

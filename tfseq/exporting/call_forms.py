@@ -234,7 +234,7 @@ def _takes_other_sizes(model, form, sizes, which):
     def changed(by):
         return [(s[0], s[1] + by, *s[2:]) if i in which else s for i, s in enumerate(sizes)]
 
-    smaller = min(sizes[i][1] for i in which) > 1
+    smaller = min(sizes[i][1] for i in which) > 2  # what is 1 fits anything, by broadcasting
     return _takes(model, form, changed(_OTHER_SIZE)) or (smaller and _takes(model, form, changed(-1)))
 
 
