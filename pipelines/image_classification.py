@@ -36,10 +36,10 @@ class Distortion:
         slant: pixels sideways per pixel of height at most.
     """
 
-    shift: float = 0.5
-    turn: float = 10.0
-    zoom: float = 0.1
-    slant: float = 0.1
+    shift: float = 1.0
+    turn: float = 15.0
+    zoom: float = 0.15
+    slant: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ImageClassification:
     padding: Literal["same", "valid"] = "same"
     pool: int = 2
     convolutions: int = 1
-    dropout: float = 0.3
+    dropout: float = 0.5
     distortion: Distortion = field(default_factory=Distortion)
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
@@ -84,7 +84,7 @@ class ImageClassification:
 QUICK = ImageClassification(training=SupervisedSettings(epochs=30, batch=32, learning_rate=3e-3))
 FULL = ImageClassification(
     convolutions=2,
-    distortion=Distortion(shift=2.0, turn=12.0, zoom=0.12, slant=0.12),
+    distortion=Distortion(shift=2.5),
     training=SupervisedSettings(epochs=30, batch=64, learning_rate=3e-3),
 )
 

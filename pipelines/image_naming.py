@@ -70,10 +70,10 @@ class ImageNaming:
     resume: bool = False
 
 
-QUICK = ImageNaming(training=SupervisedSettings(epochs=30, batch=32, learning_rate=5e-3))
+QUICK = ImageNaming(training=SupervisedSettings(epochs=36, batch=64, learning_rate=5e-3))
 FULL = ImageNaming(
     convolutions=2,
-    distortion=Distortion(shift=2.0, turn=12.0, zoom=0.12, slant=0.12),
+    distortion=Distortion(shift=2.5),
     training=SupervisedSettings(epochs=30, batch=64, learning_rate=3e-3),
 )
 
