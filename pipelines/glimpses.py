@@ -71,7 +71,7 @@ QUICK = Glimpses(
 )
 FULL = Glimpses(
     distortion=Distortion(shift=2.0, turn=12.0, zoom=0.12, slant=0.12),
-    training=SupervisedSettings(epochs=200, batch=128, learning_rate=2e-3),
+    training=SupervisedSettings(epochs=120, batch=128, learning_rate=2e-3),
 )
 
 

@@ -19,9 +19,9 @@ class RecurrentAttentionModel(keras.Model):
 
     after the last one it answers: P(class) = softmax(W_a h_T).
 
-    Looking has no gradient to learn from, so W_l learns from reward: R = 1 if the answer is right, else 0.
-    `compute_loss` is the hybrid of section 3.1: the loss that `compile` was given trains glimpse network, cell and
-    answer; REINFORCE trains W_l,
+    Looking has no gradient to learn from, so W_l learns from reward: R = P(right class), which is the paper's, 1 for a
+    right answer and 0 for a wrong one, averaged over the answers that could be drawn. `compute_loss` is the hybrid of
+    section 3.1: the loss that `compile` was given trains glimpse network, cell and answer; REINFORCE trains W_l,
 
         L_l = -sum_t log N(l_t; m_t, sigma^2) (R - b_t),
 
@@ -80,7 +80,8 @@ class RecurrentAttentionModel(keras.Model):
             "location_weight": location_weight,
             "seed": seed,
         }
-        self.glimpses, self.units, self.sigma, self.location_weight = glimpses, units, sigma, location_weight
+        self.classes, self.glimpses, self.units = classes, glimpses, units
+        self.sigma, self.location_weight = sigma, location_weight
         policy = {"dtype": self.dtype_policy}
         self.rescale = keras.layers.Rescaling(1 / 255, dtype="float32", name="rescaling")
         self.sensor = GlimpseSensor(size, scales, dtype="float32", name="sensor")
@@ -126,8 +127,8 @@ class RecurrentAttentionModel(keras.Model):
         loss = super().compute_loss(x, y, y_pred["probabilities"], sample_weight, training)
         if "means" not in y_pred:
             return loss
-        right = ops.cast(ops.argmax(y_pred["probabilities"], axis=-1), "int32") == ops.cast(y, "int32")
-        reward = ops.cast(right, "float32")[:, None]  # (batch, 1)
+        right = ops.one_hot(ops.cast(y, "int32"), self.classes, dtype="float32")
+        reward = ops.sum(right * ops.stop_gradient(y_pred["probabilities"]), axis=-1, keepdims=True)  # (batch, 1)
         error = reward - y_pred["baselines"]  # (batch, glimpses)
         off = (ops.stop_gradient(y_pred["locations"]) - y_pred["means"]) / self.sigma
         log_density = -0.5 * ops.sum(off**2, axis=-1)  # but for a constant
