@@ -63,7 +63,11 @@ class RecurrentLanguageModel(Generator):
         self.dropout_rate = dropout
         policy = self.dtype_policy
         if embedding_dim:
-            self.embed = keras.layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
+            # Keras' own start, within 0.05 of zero, would leave the cell nearly blind for hundreds of steps.
+            unit_normal = keras.initializers.RandomNormal(stddev=1.0)
+            self.embed = keras.layers.Embedding(
+                vocabulary_size, embedding_dim, unit_normal, dtype=policy, name="embedding"
+            )
         self.recurrent = [recurrent_layer(cell, units, dtype=policy, name=f"{cell}_{i + 1}") for i in range(depth)]
         self.dropouts = [keras.layers.Dropout(dropout, dtype=policy, name=f"dropout_{i + 1}") for i in range(depth)]
         self.head = keras.layers.Dense(vocabulary_size, dtype=policy, name="logits")
