@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.presets import run_with_presets
 from pipelines.publish import publish
-from tfseq.data import blood_pressure, load_table, shuffled_batches, stratified_folds
+from tfseq.data import Part, blood_pressure, load_table, shuffled_batches, stratified_folds
 from tfseq.data.dataset import rows_of
 from tfseq.data.packages import import_package
 from tfseq.data.tables import Table
@@ -63,10 +63,10 @@ def main(settings: BloodPressure) -> None:
     )
     run = Path("runs", settings.name)
     model = fitted(settings, data.train, data.validation, run, settings.resume, {"data": data.sha256})
-    known = [np.concatenate(pair) for pair in zip(data.train, data.validation)]
+    known = Part(*(np.concatenate(pair) for pair in zip(data.train, data.validation)))  # the peer needs no validation
     scores = {
         "test_roc_auc": roc_auc(data.test.targets, answers(model, data.test.inputs)),
-        "logistic_regression_test_roc_auc": roc_auc(data.test.targets, logistic_regression(*known, data.test.inputs)),
+        "logistic_regression_test_roc_auc": roc_auc(data.test.targets, logistic_regression(known, data.test.inputs)),
     }
     if settings.folds:
         scores |= cross_validated(settings, data, run)
@@ -85,7 +85,9 @@ def main(settings: BloodPressure) -> None:
     )
 
 
-def fitted(settings: BloodPressure, learn, choose, run: Path, resume=False, identity=None) -> DenseClassifier:
+def fitted(
+    settings: BloodPressure, learn: Part, choose: Part, run: Path, resume=False, identity=None
+) -> DenseClassifier:
     """A model that learned from one part, with the weights of its best epoch on another."""
     batch, seed = settings.training.batch, settings.training.seed
     keras.utils.set_random_seed(seed)
@@ -117,7 +119,7 @@ def cross_validated(settings: BloodPressure, data: Table, run: Path) -> dict[str
         learn = rows_of(inputs, targets, known)
         model = fitted(settings, learn, learn, run / f"fold_{fold}")
         ours.append(roc_auc(targets[asked], answers(model, inputs[asked])))
-        theirs.append(roc_auc(targets[asked], logistic_regression(*learn, inputs[asked])))
+        theirs.append(roc_auc(targets[asked], logistic_regression(learn, inputs[asked])))
     means = {"roc_auc": ours, "logistic_regression_roc_auc": theirs}
     return {f"{name}_of_{settings.folds}_folds": float(np.mean(values)) for name, values in means.items()}
 
@@ -127,14 +129,14 @@ def answers(model: DenseClassifier, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(model(inputs))[:, 0]
 
 
-def logistic_regression(inputs: np.ndarray, targets: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The peer: scikit-learn's, with its default regularization, on standardized numbers."""
+def logistic_regression(known: Part, asked: np.ndarray) -> np.ndarray:
+    """The peer's probabilities, (rows,): scikit-learn's, with its default regularization, on standardized numbers."""
     pipeline, linear, scaling = (
         import_package(f"sklearn.{module}", "scikit-learn", "Logistic regression, to compare with")
         for module in ("pipeline", "linear_model", "preprocessing")
     )
     peer = pipeline.make_pipeline(scaling.StandardScaler(), linear.LogisticRegression())
-    return peer.fit(inputs, targets).predict_proba(asked)[:, 1]
+    return peer.fit(known.inputs, known.targets).predict_proba(asked)[:, 1]
 
 
 def roc_auc(targets: np.ndarray, probabilities: np.ndarray) -> float:
