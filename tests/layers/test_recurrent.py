@@ -28,17 +28,17 @@ def pair(cell, units=8, width=5, **kwargs):
     return ours, theirs
 
 
-def outputs_and_gradients(layer, x, state, output_weights, state_weights):
+def outputs_and_gradients(layer, x, state, output_weights, state_weights, mask=None):
     with tf.GradientTape() as tape:
         tape.watch([x, *state])
-        outputs = layer(x, initial_state=state, training=True)
+        outputs = layer(x, initial_state=state, mask=mask, training=True)
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         loss = tf.reduce_sum(outputs[0] * output_weights)
         loss += sum(tf.reduce_sum(s * w) for s, w in zip(outputs[1:], state_weights))
     return [*outputs, *tape.gradient(loss, [x, *state, *[w.value for w in layer.trainable_variables]])]
 
 
-def assert_equal_in_training(ours, theirs, batch, time=7, in_graph=True, returns_state=True):
+def assert_equal_in_training(ours, theirs, batch, time=7, in_graph=True, returns_state=True, mask=None):
     normal = tf.random.Generator.from_seed(2).normal
     states = 2 if isinstance(ours, keras.layers.LSTM) else 1
     sample = (
@@ -46,6 +46,7 @@ def assert_equal_in_training(ours, theirs, batch, time=7, in_graph=True, returns
         [normal((batch, 8)) for _ in range(states)],
         normal((batch, time, 8)) if ours.return_sequences else normal((batch, 8)),
         [normal((batch, 8)) for _ in range(states if returns_state else 0)],
+        mask,
     )
     run = tf.function(outputs_and_gradients, autograph=False) if in_graph else outputs_and_gradients
     for a, b in zip(run(ours, *sample), run(theirs, *sample), strict=True):
@@ -82,6 +83,30 @@ def test_settings_that_the_kernels_know_give_the_results_of_keras(cell, setting)
 )
 def test_settings_that_the_kernels_do_not_know_are_left_to_keras(cell, setting):
     assert_equal_in_training(*pair(cell, **setting), batch=3)
+
+
+MASK = np.array([[1, 1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]], bool)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("setting", "rows"), [({}, 16), ({"go_backwards": True}, 4), ({"zero_output_for_mask": True}, 4)], ids=str
+)
+def test_masks_padded_on_either_side_or_with_holes_give_the_results_of_keras(cell, setting, rows):
+    mask = tf.constant(np.repeat(MASK, rows // 4, axis=0))
+    assert_equal_in_training(*pair(cell, **setting), batch=rows, mask=mask)
+
+
+def test_a_masked_last_output_is_that_of_keras():
+    ours, theirs = pair("gru", return_sequences=False)
+    assert_equal_in_training(ours, theirs, batch=4, mask=tf.constant(MASK))
+
+
+def test_masked_layers_train_with_the_quick_kernels(monkeypatch):
+    ours, theirs = pair("gru")
+    monkeypatch.setattr(keras.layers.GRU, "inner_loop", lambda *a, **k: pytest.fail("this is Keras' loop"))
+    x = tf.random.normal((4, 7, 5), seed=1)
+    ours(x, mask=MASK, training=True)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -43,7 +43,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         known = self.activation in (keras.activations.tanh, keras.activations.relu)
         if not (known and _kernels_apply(self, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().VanillaCell(self.activation.__name__), sequences, initial_state)
+        return _inner_loop(self, _kernels().VanillaCell(self.activation.__name__), sequences, initial_state, mask)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -53,7 +53,7 @@ class LSTM(keras.layers.LSTM):
     def inner_loop(self, sequences, initial_state, mask, training=False):
         if not (_gates_are_standard(self) and _kernels_apply(self, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().LSTMCell(), sequences, initial_state)
+        return _inner_loop(self, _kernels().LSTMCell(), sequences, initial_state, mask)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -64,7 +64,7 @@ class GRU(keras.layers.GRU):
         known = _gates_are_standard(self) and self.reset_after
         if not (known and _kernels_apply(self, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().GRUCell(), sequences, initial_state)
+        return _inner_loop(self, _kernels().GRUCell(), sequences, initial_state, mask)
 
 
 def _gates_are_standard(layer):
@@ -72,7 +72,7 @@ def _gates_are_standard(layer):
 
 
 def _kernels_apply(layer, mask, training):
-    if not training or mask is not None or keras.backend.backend() != "tensorflow":
+    if not training or keras.backend.backend() != "tensorflow" or (mask is not None and len(mask.shape) != 2):
         return False
     return not (layer.dropout or layer.recurrent_dropout or layer.unroll or _kernels().gpu_visible())
 
@@ -83,15 +83,20 @@ def _kernels():
     return tensorflow_kernels
 
 
-def _inner_loop(layer, equations, sequences, initial_state):
+def _inner_loop(layer, equations, sequences, initial_state, mask):
     """Keras' `inner_loop` by our kernels: last output, outputs and states."""
     x = ops.convert_to_tensor(sequences)  # (batch, time, width)
-    x = ops.flip(x, axis=1) if layer.go_backwards else x
+    mask = None if mask is None else ops.cast(mask, "bool")  # (batch, time)
+    if layer.go_backwards:
+        x, mask = ops.flip(x, axis=1), None if mask is None else ops.flip(mask, axis=1)
     weights_and_h = [ops.cast(t, x.dtype) for t in (*_weights(layer.cell), initial_state[0])]
     carry = ops.cast(initial_state[-1], "float32")
-    outputs, carry = _kernels().recurrence(equations, x, *weights_and_h, carry)
-    last = outputs[:, -1]  # (batch, units)
-    states = [last, ops.cast(carry, x.dtype)][: len(initial_state)]
+    outputs, carry = _kernels().recurrence(equations, x, *weights_and_h, carry, mask)
+    states = [outputs[:, -1], ops.cast(carry, x.dtype)][: len(initial_state)]  # (batch, units)
+    if mask is not None:  # a step that is not real repeats the output before it, which at first is 0
+        shown = mask if layer.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+        outputs = ops.where(shown[..., None], outputs, ops.zeros((), x.dtype))
+    last = outputs[:, -1]
     return last, outputs if layer.return_sequences else last[:, None], states
 
 

@@ -90,7 +90,7 @@ class GRUCell:
         return dz, dr, dh * u
 
 
-def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry):
+def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry, mask=None):
     """Runs a cell over a sequence, differentiable in every tensor it is given.
 
     Args:
@@ -100,6 +100,7 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
         bias, recurrent_bias: (G,) each, of x's type.
         h: first hidden state, (batch, units), of x's type.
         carry: first carried state, (batch, units) float32: c for LSTM, h for GRU; VanillaCell ignores it.
+        mask: True at steps that are real, (batch, time) bool; others leave both states as they are. None: all are.
 
     Returns:
         hidden states (batch, time, units) of x's type, and the last carried state.
@@ -111,7 +112,8 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
     def run(x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry):
         weights = (kernel, recurrent_kernel, bias, recurrent_bias)
         transposed = tf.transpose(kernel), tf.transpose(recurrent_kernel)
-        parts = [_Stream(cell, *part, weights, transposed) for part in zip(cut(x), cut(h), cut(carry))]
+        masks = [None] * streams if mask is None else cut(mask)
+        parts = [_Stream(cell, *part, weights, transposed) for part in zip(cut(x), cut(h), cut(carry), masks)]
 
         def gradient(d_outputs, d_carry):
             parts_of = [part.gradient(do, dc) for part, do, dc in zip(parts, cut(d_outputs), cut(d_carry))]
@@ -141,25 +143,27 @@ def _stream_count(batch):
 class _Stream:
     """One part of the batch: its forward loop, and what its backward loop has to remember."""
 
-    def __init__(self, cell, x, h, carry, weights, transposed):
+    def __init__(self, cell, x, h, carry, mask, weights, transposed):
         kernel, self.recurrent_kernel, bias, self.recurrent_bias = weights
         self.cell, self.x, self.h, self.transposed = cell, tf.transpose(x, [1, 0, 2]), h, transposed
         self.dtype = x.dtype
         self.rows = x.shape[0]  # None where the batch is unknown while tracing
         self.time, self.batch, self.width = _sizes(self.x)
         self.units = self.recurrent_kernel.shape[0]
+        self.mask = None if mask is None else tf.transpose(mask)[..., None]  # (time, batch, 1)
         z = tf.nn.bias_add(tf.matmul(self._flat(self.x), kernel), bias)  # (time * batch, G)
         self._forward(tf.reshape(z, (self.time, self.batch, z.shape[-1])), carry)
 
     def _forward(self, z, carry):
         step = tf.function(self._forward_step, jit_compile=True, autograph=False)
-        inputs = self._array(z.shape[-1]).unstack(z)
+        inputs, masks = self._array(z.shape[-1]).unstack(z), self._masks()
         carries = self._array(self.units, tf.float32, size=self.time + 1).write(0, carry)
         arrays = self._array(self.units), self._array(self.cell.remembered * self.units), carries
 
         def body(t, h, carry, hidden, gates, carries):
             r = tf.matmul(h, self.recurrent_kernel)
-            h, carry, saved = step(inputs.read(t), r, self.recurrent_bias, carry)
+            masked = () if masks is None else (masks.read(t), h)
+            h, carry, saved = step(inputs.read(t), r, self.recurrent_bias, carry, *masked)
             if self.cell.carries:
                 carries = carries.write(t + 1, carry)
             return t + 1, h, carry, hidden.write(t, h), gates.write(t, saved), carries
@@ -169,10 +173,13 @@ class _Stream:
         self.hidden = hidden.stack()  # (time, batch, units)
         self.outputs = tf.transpose(self.hidden, [1, 0, 2])
 
-    def _forward_step(self, z, r, bias, carry):
+    def _forward_step(self, z, r, bias, carry, real=None, before=None):
         single = partial(tf.cast, dtype=tf.float32)
-        h, carry, saved = self.cell.forward(single(z), single(r), single(bias), carry)
-        return tf.cast(h, self.dtype), carry, tf.cast(saved, self.dtype)
+        h, new_carry, saved = self.cell.forward(single(z), single(r), single(bias), carry)
+        h, saved = tf.cast(h, self.dtype), tf.cast(saved, self.dtype)
+        if real is not None:
+            h, new_carry = tf.where(real, h, before), tf.where(real, new_carry, carry)
+        return h, new_carry, saved
 
     def gradient(self, d_outputs, d_carry):
         """Gradients in x, h, carry, kernel, recurrent kernel, bias, recurrent bias; the last four in float32."""
@@ -191,7 +198,7 @@ class _Stream:
 
     def _backward(self, d_outputs, d_carry):
         step = tf.function(self._backward_step, jit_compile=True, autograph=False)
-        d_outputs = self._array(self.units).unstack(d_outputs)
+        d_outputs, masks = self._array(self.units).unstack(d_outputs), self._masks()
         width = self.cell.gates * self.units
         has_own_dr = isinstance(self.cell, GRUCell)
 
@@ -199,20 +206,29 @@ class _Stream:
             t = t - 1
             at = (t, t + 1) if self.cell.carries else (0, 0)
             before, after = (self.carries.read(i) for i in at)
-            dz, dr, dcarry = step(d_outputs.read(t), dh, dcarry, self.gates.read(t), before, after)
+            real = None if masks is None else masks.read(t)
+            dz, dr, dcarry, passed = step(d_outputs.read(t), dh, dcarry, self.gates.read(t), before, after, real)
             drs = drs.write(t, dr) if has_own_dr else drs
-            return t, tf.matmul(dr, self.transposed[1]), dcarry, dzs.write(t, dz), drs
+            dh = tf.matmul(dr, self.transposed[1])
+            return t, dh if real is None else dh + passed, dcarry, dzs.write(t, dz), drs
 
         start = self.time, tf.zeros_like(self.h), d_carry, self._array(width), self._array(width)
         _, dh, dcarry, dzs, drs = tf.while_loop(lambda t, *_: t > 0, body, start)
         dz = dzs.stack()
         return dz, drs.stack() if has_own_dr else dz, dh, dcarry
 
-    def _backward_step(self, d_output, dh, dcarry, saved, carry, new_carry):
+    def _backward_step(self, d_output, dh, dcarry, saved, carry, new_carry, real):
         single = partial(tf.cast, dtype=tf.float32)
         dh = single(d_output) + single(dh)
-        dz, dr, dcarry = self.cell.backward(dh, dcarry, single(saved), carry, new_carry)
-        return tf.cast(dz, self.dtype), tf.cast(dr, self.dtype), dcarry
+        dz, dr, d_old_carry = self.cell.backward(dh, dcarry, single(saved), carry, new_carry)
+        passed = tf.zeros_like(dh)  # to the state before, past a step that is not real
+        if real is not None:
+            dz, dr, passed = tf.where(real, dz, 0.0), tf.where(real, dr, 0.0), tf.where(real, 0.0, dh)
+            d_old_carry = tf.where(real, d_old_carry, dcarry)
+        return tf.cast(dz, self.dtype), tf.cast(dr, self.dtype), d_old_carry, tf.cast(passed, self.dtype)
+
+    def _masks(self):
+        return None if self.mask is None else self._array(1, tf.bool).unstack(self.mask)
 
     def _array(self, width, dtype=None, size=None):
         size = self.time if size is None else size
