@@ -11,6 +11,7 @@ import numpy as np
 import tfseq
 from pipelines.publish import publish
 from tfseq.analysis.attention_maps import attention_map, plot_attention
+from tfseq.analysis.bleu import bleu
 from tfseq.data import (
     DataSet,
     Part,
@@ -21,7 +22,6 @@ from tfseq.data import (
     subword_tokenizer,
     translations_of_tfds,
 )
-from tfseq.data.packages import import_package
 from tfseq.decoding import Strategy, generate
 from tfseq.exporting.precision import as_float32
 from tfseq.models import Generator
@@ -164,7 +164,8 @@ def held_out_scores(model: Generator, part: Part, tokenizer: Tokenizer, decode: 
     scores = {"test_exactly_right": round(float(exact), 4)}
     if all(" " not in text for text in part.targets):
         return scores
-    return scores | {"test_bleu": bleu(written, part.targets), "test_bleu_cased": bleu(written, part.targets, False)}
+    cased, lower = (bleu(written, part.targets, lowercase) for lowercase in (False, True))
+    return scores | {"test_bleu": round(lower, 2), "test_bleu_cased": round(cased, 2)}
 
 
 def translations(model: Generator, texts: Sequence[str], tokenizer: Tokenizer, decode: Strategy) -> list[str]:
@@ -179,12 +180,6 @@ def translations(model: Generator, texts: Sequence[str], tokenizer: Tokenizer, d
         for row, ids, length in zip(rows, np.asarray(tokens), np.asarray(lengths)):
             written[row] = tokenizer.decode(ids[:length])
     return written
-
-
-def bleu(written: Sequence[str], references: Sequence[str], lowercase: bool = True) -> float:
-    """sacrebleu's corpus BLEU with its tokenizer 13a, from 0 to 100."""
-    sacrebleu = import_package("sacrebleu", "sacrebleu", "Measuring translations")
-    return round(sacrebleu.corpus_bleu(list(written), [list(references)], lowercase=lowercase).score, 2)
 
 
 def shown(file: tfseq.runtime.Model, part: Part, picture: Path | None) -> str:

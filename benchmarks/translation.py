@@ -1,0 +1,69 @@
+"""BLEU of exported translators, in all and by the length of the source: what a single vector of context costs.
+
+    pip install -e ".[train-cpu]"
+    python -m pipelines.seq2seq full --data DIR
+    python -m pipelines.attention_seq2seq full --data DIR
+    python -m benchmarks.translation exported/*_multi30k/model.onnx --data DIR --plot docs/bleu_by_length.png
+
+The files translate with the strategy they were exported with. BLEU is sacrebleu's with its tokenizer 13a.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from tfseq import runtime
+from tfseq.analysis.bleu import bleu, bleu_by_length, plot_bleu_by_length
+from tfseq.data import Part, parallel_texts
+from tfseq.terminal import one_line_errors
+
+ROWS = 100  # texts at a time
+
+
+def translations(file: runtime.Model, texts: list[str]) -> list[str]:
+    """What a file makes of texts, which it reads in batches of similar lengths."""
+    written = [""] * len(texts)
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    for start in range(0, len(order), ROWS):
+        rows = order[start : start + ROWS]
+        longest = 2 * len(file.tokenizer.encode(texts[rows[-1]])) + 10 if file.tokenizer else None
+        for row, text in zip(rows, file.generate([texts[row] for row in rows], max_length=longest)):
+            written[row] = text
+    return written
+
+
+def measure(files: list[Path], part: Part, plot: Path | None) -> None:
+    measured = {}
+    for path in files:
+        file = runtime.load(path)
+        began = time.perf_counter()
+        written = translations(file, part.inputs)
+        seconds = time.perf_counter() - began
+        name = file.manifest.name or path.parent.name
+        groups = bleu_by_length(part.inputs, written, part.targets)
+        if not measured:
+            lengths = "".join(f" {g.shortest}-{g.longest} words ({g.texts}) |" for g in groups)
+            print(f"| file | BLEU | cased |{lengths} seconds |\n|---|---|---|{'---|' * len(groups)}---|")
+        measured[name] = groups
+        scores = [bleu(written, part.targets), bleu(written, part.targets, lowercase=False), *(g.bleu for g in groups)]
+        print(f"| {name} | {' | '.join(f'{score:.1f}' for score in scores)} | {seconds:.0f} |", flush=True)
+    if plot is not None:
+        plot_bleu_by_length(measured, plot, f"BLEU of {len(part):,} held-out texts by the length of the source")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="exported with a tokenizer and decode=")
+    parser.add_argument("--data", required=True, type=Path, help="directory of parallel texts")
+    parser.add_argument("--source", default="en")
+    parser.add_argument("--target", default="fr")
+    parser.add_argument("--part", choices=("validation", "test"), default="test")
+    parser.add_argument("--plot", type=Path, help="a PNG to write")
+    arguments = parser.parse_args()
+    with one_line_errors("translation"):
+        data = parallel_texts(arguments.data, arguments.source, arguments.target)
+        measure(arguments.files, getattr(data, arguments.part), arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

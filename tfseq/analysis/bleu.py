@@ -1,0 +1,105 @@
+"""How good translations are: sacrebleu's BLEU, of all texts and by their length."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfseq.data.packages import import_package
+from tfseq.errors import InputError
+from tfseq.runtime.atomic_write import atomic_write
+
+EDGES = (8, 11, 14, 18)  # longest source of each group but the last, in words
+
+
+@dataclass(frozen=True)
+class OfLength:
+    """BLEU of the texts whose sources have a similar length.
+
+    Attributes:
+        shortest, longest: source, in words, of those there are.
+        texts: how many.
+        bleu: from 0 to 100.
+    """
+
+    shortest: int
+    longest: int
+    texts: int
+    bleu: float
+
+
+def bleu(written: Sequence[str], references: Sequence[str], lowercase: bool = True) -> float:
+    """Corpus BLEU (Papineni et al., 2002) from 0 to 100, with sacrebleu's tokenizer 13a and smoothing.
+
+    Args:
+        written: translations.
+        references: a right translation of each.
+        lowercase: whether case counts for nothing.
+
+    Raises:
+        DataError: sacrebleu is not installed.
+        InputError: there is no text, or not as many of both.
+    """
+    if not written or len(written) != len(references):
+        raise InputError(f"{len(written)} translations and {len(references)} references; expected one for each.")
+    sacrebleu = import_package("sacrebleu", "sacrebleu", "Measuring translations")
+    return float(sacrebleu.corpus_bleu(list(written), [list(references)], lowercase=lowercase).score)
+
+
+def bleu_by_length(
+    sources: Sequence[str],
+    written: Sequence[str],
+    references: Sequence[str],
+    lowercase: bool = True,
+    edges: Sequence[int] = EDGES,
+) -> list[OfLength]:
+    """`bleu` of texts grouped by the number of words in their sources; groups without a text are left out.
+
+    Args:
+        sources: texts that were translated; words are what spaces part.
+        edges: longest source of each group but the last, rising.
+    """
+    groups: list[list[int]] = [[] for _ in range(len(edges) + 1)]
+    words = [len(source.split()) for source in sources]
+    for row, count in enumerate(words):
+        groups[sum(count > edge for edge in edges)].append(row)
+    return [
+        OfLength(
+            min(words[row] for row in rows),
+            max(words[row] for row in rows),
+            len(rows),
+            bleu([written[row] for row in rows], [references[row] for row in rows], lowercase),
+        )
+        for rows in groups
+        if rows
+    ]
+
+
+def plot_bleu_by_length(models: Mapping[str, Sequence[OfLength]], path: Path, title: str = "") -> None:
+    """Writes a PNG: a line per model over the length of sources.
+
+    Args:
+        models: name -> `bleu_by_length` of the same sources.
+        path: where the picture goes.
+        title: what was translated.
+    """
+    from matplotlib.figure import Figure
+
+    from tfseq.analysis.palette import COLORS
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, groups), color in zip(models.items(), COLORS):
+        scores = [group.bleu for group in groups]
+        axes.plot(scores, "o-", color=color, label=name)
+        axes.annotate(
+            f"{scores[-1]:.1f}", (len(scores) - 1, scores[-1]), (6, 0), textcoords="offset points", va="center"
+        )
+    groups = next(iter(models.values()))
+    axes.set_xticks(range(len(groups)), [f"{g.shortest} to {g.longest}\n({g.texts} texts)" for g in groups])
+    axes.set(xlabel="words of the source", ylabel="BLEU", title=title)
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.08)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
