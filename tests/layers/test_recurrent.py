@@ -103,7 +103,7 @@ def test_a_masked_last_output_is_that_of_keras():
 
 
 def test_masked_layers_train_with_the_quick_kernels(monkeypatch):
-    ours, theirs = pair("gru")
+    ours, _ = pair("gru")
     monkeypatch.setattr(keras.layers.GRU, "inner_loop", lambda *a, **k: pytest.fail("this is Keras' loop"))
     x = tf.random.normal((4, 7, 5), seed=1)
     ours(x, mask=MASK, training=True)
