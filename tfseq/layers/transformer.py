@@ -113,7 +113,7 @@ class SelfAttention(keras.layers.Layer):
 
     Call arguments:
         x: (batch, time, units).
-        mask: True where a position may look, broadcastable to (batch, heads, time, time).
+        attention_mask: True where a position may look, broadcastable to (batch, heads, time, time).
 
     Raises:
         ValueError: `units` is not a multiple of `heads`.
@@ -130,11 +130,18 @@ class SelfAttention(keras.layers.Layer):
         self.qkv.build(shape)
         self.out.build(shape)
 
-    def call(self, x, mask=None):
-        time = ops.shape(x)[1]
-        query, keys, values = ops.split(split_heads(self.qkv(x), 3 * self.heads, time), 3, axis=1)
-        output, _ = dot_product_attention(query, keys, values, mask)  # (batch, heads, time, head_dim)
-        return self.out(merge_heads(output, -1, time, self.units))
+    def call(self, x, attention_mask=None):
+        output, _ = self._attend(x, attention_mask)
+        return self.out(merge_heads(output, -1, ops.shape(x)[1], self.units))
+
+    def weights_of(self, x, attention_mask=None):
+        """Where each position of x looks: (batch, heads, time, time) float32, rows that sum to 1."""
+        return self._attend(x, attention_mask)[1]
+
+    def _attend(self, x, mask):
+        parts = split_heads(self.qkv(x), 3 * self.heads, ops.shape(x)[1])
+        query, keys, values = ops.split(parts, 3, axis=1)  # (batch, heads, time, head_dim) each
+        return dot_product_attention(query, keys, values, mask)
 
     def step(self, x, cache, state):
         """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""

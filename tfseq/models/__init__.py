@@ -15,7 +15,9 @@ from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.recurrent_tagger import RecurrentTagger
 from tfseq.models.seq2seq import Seq2Seq
 from tfseq.models.transformer import Transformer
+from tfseq.models.transformer_classifier import TransformerClassifier
 from tfseq.models.transformer_language_model import TransformerLanguageModel
+from tfseq.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "AttentionSeq2Seq",
@@ -33,5 +35,7 @@ __all__ = [
     "RecurrentTagger",
     "Seq2Seq",
     "Transformer",
+    "TransformerClassifier",
     "TransformerLanguageModel",
+    "VisionTransformer",
 ]
