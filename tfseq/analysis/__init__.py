@@ -6,9 +6,29 @@ Each module is loaded when it is first used.
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("attention_maps", "bleu", "convolution", "forcing", "gradient_flow", "gradient_remedies", "hidden_units")
+_MODULES = (
+    "attention_maps",
+    "bleu",
+    "convolution",
+    "forcing",
+    "gradient_flow",
+    "gradient_remedies",
+    "hidden_units",
+    "score",
+    "tunes",
+)
 
-__all__ = ["attention_maps", "bleu", "convolution", "forcing", "gradient_flow", "gradient_remedies", "hidden_units"]
+__all__ = [
+    "attention_maps",
+    "bleu",
+    "convolution",
+    "forcing",
+    "gradient_flow",
+    "gradient_remedies",
+    "hidden_units",
+    "score",
+    "tunes",
+]
 
 
 def __getattr__(name: str) -> Any:
