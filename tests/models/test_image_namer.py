@@ -146,6 +146,14 @@ def test_names_are_learned_and_written_by_the_file(tmp_path):
     assert file.generate(images[:1], max_length=5) == texts[:1]
 
 
+def test_a_file_writes_a_name_character_by_character(tmp_path):
+    """The image is seen in the first step only: convolutions in a branch of the graph."""
+    manifest = tfseq.export(made(), tmp_path / "namer.step.onnx", decode=tfseq.Greedy(), streaming=True)
+    assert manifest.parity["passed"]
+    (check,) = [check for check in manifest.parity["checks"] if check["name"] == "tokens"]
+    assert check["identical"] == check["sequences"] > 100
+
+
 ON_JAX = """
 import sys
 sys.path.insert(0, sys.argv[2])

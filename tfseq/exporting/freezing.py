@@ -51,6 +51,7 @@ def freeze(function: Any) -> tuple[Any, dict[str, np.ndarray]]:
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
     values = {name: variable.numpy() for name, variable in data.left_out.items()}
     _as_inputs(graph, values)
+    _kernels_into_branches(graph)
     return graph, values
 
 
@@ -165,6 +166,50 @@ def _as_inputs(graph: Any, values: dict[str, np.ndarray]) -> None:
             inputs = [*node.input[:2], axis.name, *node.input[2:]]
             node.CopyFrom(NodeDef(name=node.name, op="GatherV2", input=inputs, attr=attributes))
     graph.node.extend(added)
+
+
+def _kernels_into_branches(graph: Any) -> None:
+    """Gives branches of conditions the kernels of their convolutions as constants of their own.
+
+    tf2onnx does not know the shapes of what a branch is given, and has to know a kernel's.
+    """
+    nodes = {node.name: node for node in graph.node}
+    functions = {function.signature.name: function for function in graph.library.function}
+    for condition in graph.node:
+        if condition.op not in ("If", "StatelessIf"):
+            continue
+        for branch in ("then_branch", "else_branch"):
+            function = functions[condition.attr[branch].func.name]
+            for argument, given in zip(function.signature.input_arg, condition.input[1:]):  # after the predicate
+                source = _behind_copies(given, nodes)
+                if source is None or source.op != "Const" or not _convolves(argument.name, function):
+                    continue
+                constant = NodeDef()
+                constant.CopyFrom(source)
+                constant.name = f"{argument.name}/kernel"
+                for node in function.node_def:
+                    node.input[:] = [f"{constant.name}:output:0" if x == argument.name else x for x in node.input]
+                function.node_def.append(constant)
+
+
+def _behind_copies(name: str, nodes: dict[str, Any]) -> Any:
+    node = nodes.get(name.split(":")[0])
+    while node is not None and node.op in _COPIES[:1]:
+        node = nodes.get(node.input[0].split(":")[0])
+    return node
+
+
+def _convolves(argument: str, function: Any) -> bool:
+    pending = [argument]
+    while pending:
+        name = pending.pop()
+        for node in function.node_def:
+            if name in (x.split(":")[0] for x in node.input):
+                if "Conv" in node.op:
+                    return True
+                if node.op in _COPIES:
+                    pending.append(node.name)
+    return False
 
 
 def _type(array: np.ndarray) -> int:

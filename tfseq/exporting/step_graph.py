@@ -88,8 +88,8 @@ def _begun(model, position, sources, state, memory):
     """State and memory as they are, or at position 0 those that the sources give."""
     given = tree.flatten((state, memory))
 
-    def begin():
-        memory = encoded(model, sources)
+    def begin():  # a converter forgets the shapes of what a branch is given
+        memory = encoded(model, {name: _with_shape(source, source.shape) for name, source in sources.items()})
         first = model.initial_state(memory, ops.shape(next(iter(sources.values())))[0])
         return tree.flatten((first, memory))
 
