@@ -7,6 +7,7 @@ python -m pipelines.explain hidden-units --model exported/char_lm_lstm/model.ker
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +125,16 @@ def _gradient_flow(folder: Path, seed: int) -> None:
 
     def exploding() -> keras.Model:
         keras.utils.set_random_seed(seed)
-        model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=64, cell="irnn")
+        model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=64, cell="rnn")
         model.build((None, None))
-        gradient_flow.scale_recurrent_weights(model.recurrent[0], 1.05)
+        gradient_flow.scale_recurrent_weights(model.recurrent[0], 1.3)
         return model
 
     def batches() -> Iterator[tuple[Any, Any]]:
         for inputs, targets, *_ in contiguous_streams(tokens, 16, 50, start=0, epochs=None, seed=seed):
             yield inputs["tokens"], targets
 
-    remedies = gradient_remedies.explain(exploding, batches, clip_norm=0.25, learning_rate=0.2, steps=150, seed=seed)
+    remedies = gradient_remedies.explain(exploding, batches, clip_norm=0.5, learning_rate=2.0, steps=150, seed=seed)
     _show(gradient_remedies, remedies, folder / "gradient_remedies.png")
 
 
@@ -204,6 +205,9 @@ def _show(module: Any, data: Any, path: Path) -> None:
     print(f"\n{path}\n{data}", flush=True)
 
 
+SMALL_LSTM = TrainingSettings(batch=32, chunk=64, steps=600, evaluate_every=600, learning_rate=1e-2, warmup=30)
+
+
 def _train_character_model(folder: Path, seed: int) -> tuple[keras.Model, Tokenizer, str]:
     """A small LSTM, its tokenizer, and text that it was not trained on."""
     corpus = load_corpus()
@@ -212,16 +216,13 @@ def _train_character_model(folder: Path, seed: int) -> tuple[keras.Model, Tokeni
     print(f"training a small LSTM on {corpus.source}, for some seconds", flush=True)
     keras.utils.set_random_seed(seed)
     model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=128, dtype="mixed_bfloat16", name="char_lm")
-    settings = TrainingSettings(
-        batch=32, chunk=64, steps=600, evaluate_every=600, learning_rate=1e-2, warmup=30, seed=seed
-    )
+    settings = replace(SMALL_LSTM, seed=seed)
     history = fit(
         model,
-        lambda step: contiguous_streams(train, 32, 64, start=step, epochs=None, seed=seed),
-        evaluation_stream(validation, 16, 64),
+        lambda step: contiguous_streams(train, settings.batch, settings.chunk, start=step, epochs=None, seed=seed),
+        evaluation_stream(validation, settings.batch, settings.chunk),
         settings,
         folder / "training",
-        evaluation_batch=16,
         verbose=0,
     )
     exact = as_float32(model)

@@ -211,7 +211,7 @@ def test_masked_steps_are_refused():
 
 
 def test_the_explanation_and_its_pictures_name_what_goes_wrong(tmp_path):
-    data = explain(units=6, steps=60, sequences=1)
+    data = explain(units=16, steps=60, sequences=2)
     said = str(data).splitlines()
     assert "vanilla RNN  largest singular value 0.8" in said[1]
     assert said[1].endswith("vanishes")

@@ -89,7 +89,7 @@ class Explanation:
                     f"at the end {run.loss[-10:].mean():.2f} nats"
                     for name, run in (("not clipped", self.unclipped), ("clipped", self.clipped))
                 ),
-                f"truncated BPTT, chunks of {self.chunk}: of {_pairs(self.full)} pairs of steps that gradients connect, "
+                f"truncated BPTT, {self.chunk} steps: of {_pairs(self.full)} pairs of steps that gradients connect, "
                 f"{_pairs(self.truncated)} are left",
             ]
         )
@@ -107,8 +107,8 @@ def explain(
     make_model: Callable[[], keras.Model],
     batches: Callable[[], Iterable[tuple[Any, Any]]],
     *,
-    clip_norm: float = 1.0,
-    learning_rate: float = 0.1,
+    clip_norm: float = 0.5,
+    learning_rate: float = 2.0,
     steps: int = 150,
     chunk: int = 15,
     seed: int = 0,

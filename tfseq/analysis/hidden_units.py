@@ -67,7 +67,7 @@ def _names(state):
 
 
 def inside_quotes(text: str) -> np.ndarray:
-    """Whether each character is between double quotes, the opening one included, (time,) bool; an empty line ends it."""
+    """Whether each character is between double quotes, the opening one included, (time,) bool; empty lines end it."""
     return _inside(text, lambda character, inside: character == '"' and not inside, '"')
 
 
