@@ -328,7 +328,7 @@ def test_a_beam_as_good_as_the_one_expected_is_a_tie():
     twins = AttentionSeq2Seq.from_config(model("gru attention").get_config())
     twins(SOURCE | {"target": np.ones((3, 2), "int32")})
     twins.set_weights(model("gru attention").get_weights())
-    embedding, kernel, bias = twins.target_embedding.embeddings, twins.head.kernel, twins.head.bias
+    embedding, kernel, bias = twins.target_embedding.embeddings, twins.head.logits.kernel, twins.head.logits.bias
     embedding.assign(np.where(np.arange(11)[:, None] == 4, embedding.numpy()[3], embedding.numpy()))
     kernel.assign(np.where(np.arange(11) == 4, kernel.numpy()[:, 3:4], kernel.numpy()))
     bias.assign(np.where(np.arange(11) == 4, 2.0, np.where(np.arange(11) == 3, 2.0, bias.numpy())))
