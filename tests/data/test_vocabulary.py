@@ -3,7 +3,9 @@
 import pytest
 
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
+from tfseq.data.vocabulary import reading_tokenizer
 from tfseq.errors import DataError
+from tfseq.runtime.tokenizers import load_tokenizer
 
 
 def test_symbols_are_sorted_behind_the_unknown_one():
@@ -75,3 +77,39 @@ def test_a_vocabulary_needs_text_and_room(make):
             make(texts, 300)
     with pytest.raises(DataError, match="size is 3"):
         make(["a"], 3)
+
+
+def test_a_reading_tokenizer_reads_words_and_marks_in_small_letters():
+    texts = ["It isn't great.", "it IS great , isn\N{RIGHT SINGLE QUOTATION MARK}t it?", "It's caf\u00e9, 42!"] * 2
+    tokenizer = reading_tokenizer(texts, 100)
+
+    def read(text):
+        return [tokenizer._library.id_to_token(id_) for id_ in tokenizer.encode(text)]
+
+    assert read("It isn't GREAT.") == ["it", "is", "n't", "great", "."]
+    assert read("it's 42, cafe\u0301") == ["it", "'s", "42", ",", "caf\u00e9"]
+    assert (
+        tokenizer.encode("isn't great").tolist()
+        == tokenizer.encode("  isn\N{RIGHT SINGLE QUOTATION MARK}t Great ").tolist()
+    )
+
+
+def test_padding_is_token_0_and_words_found_once_are_unknown():
+    tokenizer = reading_tokenizer(["a film", "a book"], 100)
+    assert tokenizer.encode("a film").tolist() == [2, 1]
+    assert tokenizer.unknown("a film") == ["film"]
+    assert load_tokenizer(tokenizer.to_json()).encode("A a").tolist() == [2, 2]
+
+
+def test_a_reading_tokenizer_of_characters_keeps_spaces():
+    tokenizer = reading_tokenizer(["ab b", "ab b"], 100, characters=True)
+    assert len(tokenizer.encode("A b\n")) == 4
+    assert tokenizer.encode("AB").tolist() == tokenizer.encode("ab").tolist()
+    assert tokenizer.encode("a\n").tolist()[1] == 1
+
+
+def test_a_reading_tokenizer_needs_texts_and_room():
+    with pytest.raises(DataError, match="There is no text"):
+        reading_tokenizer([], 100)
+    with pytest.raises(DataError, match="size is 1"):
+        reading_tokenizer(["a"], 1)

@@ -55,6 +55,38 @@ def word_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) ->
 _WORDS = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]|\s"
 
 
+def reading_tokenizer(texts: Iterable[str], size: int, *, characters: bool = False) -> SubwordTokenizer:
+    """A tokenizer for models that read and don't write, such as classifiers: words and marks in small letters.
+
+    "It isn't GREAT." reads as it, is, n't, great and a full stop; spaces are left out. What is found once in the texts
+    is left to the unknown word, so that a model learns what unknown words are like.
+
+    Tokens: 0 pads, 1 is any other word.
+
+    Args:
+        texts: to count in.
+        size: tokens at most.
+        characters: one token per character, spaces included, in place of words.
+
+    Raises:
+        DataError: there is no text, or `size` leaves no room for a word.
+    """
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    library = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    straight = normalizers.Replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), straight])
+    pattern = r"[\s\S]" if characters else _READ_WORDS
+    library.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    special = [PADDING, UNKNOWN]
+    trainer = trainers.WordLevelTrainer(vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False)
+    return _trained(library, trainer, texts, size, special, append_end=False)
+
+
+# a negated verb without its "n't", that, what an apostrophe shortened, a word, a number or a mark
+_READ_WORDS = r"[\p{L}\p{M}]+(?=n't\b)|n't\b|'\p{L}{1,2}\b|[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{M}\p{N}]"
+
+
 def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
     """A tokenizer of frequent pieces of words: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
 
