@@ -1,8 +1,8 @@
 """Read all, then answer in the same time frame, with one RNN: number words -> digits, or sums -> their value.
 
-python -m pipelines.delayed_answer quick                     # numbers below a thousand, in words
+python -m pipelines.delayed_answer quick                     # numbers below ten thousand, in words
 python -m pipelines.delayed_answer full                      # numbers below a million
-python -m pipelines.delayed_answer full-addition             # sums of up to three digits
+python -m pipelines.delayed_answer full_addition             # sums of up to three digits
 """
 
 from dataclasses import dataclass, field
@@ -63,10 +63,11 @@ class DelayedAnswers:
 
 
 QUICK = DelayedAnswers(
-    largest=999,
-    sizes=(384, 50, 64),
-    units=96,
-    training=SupervisedSettings(epochs=40, batch=32, learning_rate=1e-2),
+    largest=9_999,
+    sizes=(3_200, 200, 500),
+    units=64,
+    reverse=True,
+    training=SupervisedSettings(epochs=9, batch=32, learning_rate=1e-2),
 )
 FULL = DelayedAnswers(
     units=192,

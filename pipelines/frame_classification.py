@@ -40,7 +40,7 @@ class FrameClassification:
         frames: per clip.
         sizes: clips to train, to validate and to test on.
         filters: kernels of each stage of the CNN.
-        features: width of what it says of a frame.
+        features: width of what it says of a frame; the mean over places, as wide as the last stage, if None.
         cell: the recurrent cell.
         units: width of the hidden state.
         depth: recurrent layers.
@@ -57,12 +57,12 @@ class FrameClassification:
     canvas: int = 12
     frames: int = 10
     sizes: tuple[int, int, int] = (2_000, 300, 500)
-    filters: tuple[int, ...] = (16, 32)
-    features: int = 64
-    cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
+    filters: tuple[int, ...] = (16, 32, 64)
+    features: int | None = None
+    cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
     units: int = 64
     depth: int = 1
-    dropout: float = 0.0
+    dropout: float = 0.2
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str = "frame_classification"
@@ -70,16 +70,17 @@ class FrameClassification:
 
 
 QUICK = FrameClassification(
-    shown=0.75, filters=(16, 32), training=SupervisedSettings(epochs=10, batch=50, learning_rate=1e-2)
+    shown=0.75, sizes=(6_000, 300, 500), training=SupervisedSettings(epochs=4, batch=50, learning_rate=1e-2)
 )
 FULL = FrameClassification(
     canvas=32,
-    sizes=(8_000, 500, 1_000),
+    sizes=(15_000, 500, 1_000),
     filters=(16, 32, 32),
     features=128,
+    cell="lstm",
     units=128,
     dropout=0.3,
-    training=SupervisedSettings(epochs=10, batch=50, learning_rate=3e-3),
+    training=SupervisedSettings(epochs=6, batch=50, learning_rate=3e-3),
     name="frame_classification_full",
 )
 
@@ -157,7 +158,7 @@ def in_chunks(file: runtime.Model, clips: np.ndarray, lengths=CHUNKS) -> np.ndar
     stream, answers, at, i = file.stream(), [], 0, 0
     while at < clips.shape[1]:
         chunk = clips[:, at : at + lengths[i % len(lengths)]]
-        answers.append(stream.predict(chunk))
+        answers.append(np.asarray(stream.predict(chunk)))
         at, i = at + chunk.shape[1], i + 1
     return np.concatenate(answers, axis=1)
 
@@ -166,7 +167,7 @@ def said_of(file: runtime.Model, step_graph: Path, data, picture: Path) -> str:
     """What the file says of a few test clips, also as a picture; and that the step graph says the same of them all."""
     clips, digits = data.test
     steps = runtime.load(step_graph)
-    whole = np.concatenate([file.predict(clips[i : i + 50]) for i in range(0, len(clips), 50)])
+    whole = np.concatenate([np.asarray(file.predict(clips[i : i + 50])) for i in range(0, len(clips), 50)])
     lines = [
         f"{' '.join(answer.name for answer in answers)}   truly {' '.join(data.labels[digit] for digit in truly)}"
         for answers, truly in zip(file.classify(clips[:SHOWN]), digits)
@@ -182,7 +183,7 @@ def said_of(file: runtime.Model, step_graph: Path, data, picture: Path) -> str:
         [data.labels[a] if a == d else f"{data.labels[a]} ({data.labels[d]})" for a, d in zip(row, truly)]
         for row, truly in zip(whole[:SHOWN].argmax(-1), digits)
     ]
-    draw_filmstrips(clips[:SHOWN], marks, picture, "what it says of each frame (what it is, where that is another)")
+    draw_filmstrips(list(clips[:SHOWN]), marks, picture, "what it says of each frame (and what it is, if another)")
     return "\n".join(lines)
 
 

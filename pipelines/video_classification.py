@@ -136,7 +136,7 @@ def load(settings: VideoClassification) -> Clips:
     if settings.data is not None and settings.tfds is not None:
         raise DataError(f"Both a folder ({settings.data}) and a data set ({settings.tfds}) were given; give one.")
     if settings.tfds is not None:
-        return clips_from_tfds(settings)
+        return clips_from_tfds(settings.tfds, settings)
     if settings.data is None:
         data = moving_digits(settings.sizes, settings.frames, settings.directions)
     else:
@@ -154,17 +154,17 @@ def load(settings: VideoClassification) -> Clips:
     )
 
 
-def clips_from_tfds(settings: VideoClassification) -> Clips:
+def clips_from_tfds(name: str, settings: VideoClassification) -> Clips:
     """A tenth of the training split validates."""
     batch, seed = settings.training.batch, settings.training.seed
-    train, test, labels = clips_of_tfds(settings.tfds, settings.frames, settings.size)
+    train, test, labels = clips_of_tfds(name, settings.frames, settings.size)
     held_out = -(-int(train.cardinality()) // 10)
     return Clips(
         train.skip(held_out).shuffle(1_000, seed=seed).batch(batch).prefetch(2),
         train.take(held_out).batch(batch),
         test.batch(batch),
         labels,
-        {"name": settings.tfds, "source": f"{settings.tfds} of tensorflow-datasets"},
+        {"name": name, "source": f"{name} of tensorflow-datasets"},
     )
 
 
@@ -204,7 +204,7 @@ def said_of(file, clips: Clips, picture: Path) -> str:
     """What the file says of a few test clips, also as a picture."""
     shown, labels = (np.asarray(array)[:SHOWN] for array in next(iter(clips.test)))
     answers = [f"{answer}, truly {clips.labels[label]}" for answer, label in zip(file.classify(shown), labels)]
-    draw_filmstrips(shown, answers, picture)
+    draw_filmstrips(list(shown), answers, picture)
     return "\n".join(answers)
 
 
