@@ -9,12 +9,13 @@ from tfseq.errors import InputError
 from tfseq.runtime.atomic_write import atomic_write
 
 COLUMNS = 4
+_CIRCLE = {"boxstyle": "circle,pad=0.15", "linewidth": 0}
 _NUMBER = {
-    "fontsize": 9,
+    "fontsize": 7,
     "weight": "bold",
+    "color": "black",
     "ha": "center",
     "va": "center",
-    "bbox": {"boxstyle": "circle,pad=0.1", "facecolor": "black", "alpha": 0.6, "linewidth": 0},
 }
 
 
@@ -48,7 +49,7 @@ def coverage(locations: np.ndarray, height: int, width: int, size: int) -> float
 def plot_glimpses(
     images: np.ndarray, locations: np.ndarray, answers: Sequence[str], size: int, path: Path, title: str = ""
 ) -> None:
-    """Writes a PNG: each image with its glimpses as numbered boxes, from the first (violet) to the last (yellow).
+    """Writes a PNG: each image with its glimpses as numbered boxes, from the first (purple) to the last (yellow).
 
     Args:
         images: (batch, height, width) or (batch, height, width, channels), 1 channel or 3, from 0 to 255.
@@ -73,10 +74,10 @@ def plot_glimpses(
     height, width = images.shape[1:3]
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.3 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(2.1 * columns, 2.3 * rows + 0.3), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    colors = colormaps["plasma"](np.linspace(0.25, 0.95, locations.shape[1]))
+    colors = colormaps["plasma"](np.linspace(0.35, 1.0, locations.shape[1]))
     for axes in grid:
         axes.set_axis_off()
     for axes, image, places, answer in zip(grid, images, locations, answers):
@@ -87,9 +88,9 @@ def plot_glimpses(
         axes.plot(*middles.T, color="0.8", linewidth=0.8)
         for number, (color, (left, top, _, _), middle) in enumerate(zip(colors, corners, middles), 1):
             axes.add_patch(Rectangle((left, top), size, size, fill=False, edgecolor=color, linewidth=1.5))
-            axes.text(*middle, str(number), color=color, **_NUMBER)
+            axes.text(*middle, str(number), bbox=_CIRCLE | {"facecolor": color}, **_NUMBER)
         axes.set_title(answer, fontsize=9)
-        edge = size / 2
+        edge = 3 * size / 8
         axes.set(xlim=(-edge, width + edge), ylim=(height + edge, -edge))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:

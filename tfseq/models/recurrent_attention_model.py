@@ -7,6 +7,10 @@ from tfseq.layers.glimpse import GlimpseNetwork, GlimpseSensor
 from tfseq.layers.recurrent import recurrent_layer
 from tfseq.models.sizes import check_sizes
 
+# Of W_l, whose weights Adam moves by as much as all others: places that move faster end at the border, where tanh is flat
+# and nothing more is learnt.
+PACE = 0.4
+
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class RecurrentAttentionModel(keras.Model):
@@ -14,10 +18,11 @@ class RecurrentAttentionModel(keras.Model):
 
     At each step t the model chooses a place from what it has seen so far, looks there, and takes that into its state:
 
-        m_t = tanh(W_l h_{t-1}),   l_t ~ N(m_t, sigma^2)  (at inference l_t = m_t),
+        m_t = tanh(W_l norm(h_{t-1})),   l_t ~ N(m_t, sigma^2)  (at inference l_t = m_t),
         g_t = glimpse network(sensor(image, l_t), l_t),   h_t = cell(h_{t-1}, g_t);
 
-    after the last one it answers: P(class) = softmax(W_a h_T).
+    after the last one it answers: P(class) = softmax(W_a h_T). norm gives h mean 0 and variance 1 over its units (the
+    paper has h itself); a ReLU's h grows with t, and places would drift with it.
 
     Looking has no gradient to learn from, so W_l learns from reward: R = P(right class), which is the paper's, 1 for a
     right answer and 0 for a wrong one, averaged over the answers that could be drawn. `compute_loss` is the hybrid of
@@ -89,6 +94,7 @@ class RecurrentAttentionModel(keras.Model):
         self.core = recurrent_layer(cell, units, name=cell, **policy).cell
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         self.answer = keras.layers.Dense(classes, "softmax", dtype="float32", name="probabilities")
+        self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype="float32", name="norm")
         self.location = keras.layers.Dense(2, "tanh", dtype="float32", name="location")
         self.baseline = keras.layers.Dense(1, dtype="float32", name="baseline")
         self.random = keras.random.SeedGenerator(seed)
@@ -98,8 +104,8 @@ class RecurrentAttentionModel(keras.Model):
         size, scales = self.sensor.size, self.sensor.scales
         self.glimpse.build((None, scales, channels, size, size), (None, 2))
         self.core.build((None, self.units))
-        for head in (self.answer, self.location, self.baseline):
-            head.build((None, self.units))
+        for layer in (self.answer, self.normalize, self.location, self.baseline):
+            layer.build((None, self.units))
         self.built = True
 
     def call(self, images, training=False):
@@ -110,7 +116,7 @@ class RecurrentAttentionModel(keras.Model):
         steps = []
         for _ in range(self.glimpses):
             known = ops.stop_gradient(h)
-            mean = self.location(known)  # (batch, 2)
+            mean = self.location(PACE * self.normalize(known))  # (batch, 2)
             place = mean
             if training:
                 place += self.sigma * keras.random.normal(ops.shape(mean), dtype="float32", seed=self.random)
