@@ -1,0 +1,52 @@
+"""Nats per character of unseen tunes after the same CPU seconds: our recurrent model and MIT's lab on music, in turn.
+
+    pip install -e ".[train-cpu,bench]"
+    python -m benchmarks.music FILE          # irish.abc
+
+Ours trains its full recipe (`python -m pipelines.music full`); the peer then gets as many CPU seconds. Both learn from
+the same tunes in plain notation and are measured on the same others; the peer keeps the weights that do best on the
+validation tunes, as ours does. Seconds are those of one core: pin the command to one.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+
+def train_ours(path: str) -> dict[str, float]:
+    from pipelines.music import FULL, fit, load, nats_of
+    from tfseq.exporting.precision import as_float32
+    from tfseq.training import one_stream_per_core
+
+    one_stream_per_core()
+    tunes = load(Path(path))
+    started = time.process_time()
+    model, history = fit(FULL, tunes, Path("runs", "music_benchmark"))
+    seconds = time.process_time() - started
+    exact = as_float32(model)
+    nats, validation = (nats_of(exact, part, tunes.tokenizer) for part in (tunes.test, tunes.validation))
+    return {"nats": nats, "validation_nats": validation, "seconds": seconds, "iterations": history[-1]["step"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="tunes in ABC notation")
+    parser.add_argument("--ours", action="store_true", help="only ours, in this process")
+    arguments = parser.parse_args()
+    if arguments.ours:
+        print(json.dumps(train_ours(arguments.file)))
+        return
+    from benchmarks.turns import report, take_turns
+
+    results = take_turns({"tfseq": ["benchmarks.music", arguments.file, "--ours"]}, 1)
+    seconds = str(results["tfseq"][0]["seconds"])
+    peer = "the lab's LSTM"
+    results |= take_turns({peer: ["benchmarks.peers.mit_lab", arguments.file, seconds]}, 1)
+    print(report(results, "nats", peer, "test nats per character"))
+    print()
+    print(report(results, "seconds", peer, "CPU seconds of training"))
+
+
+if __name__ == "__main__":
+    main()
