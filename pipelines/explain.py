@@ -46,7 +46,7 @@ def everything(folder: Path = FOLDER, seed: int = 0) -> None:
     _gradient_flow(folder, seed)
     _flow_in(model, tokenizer, text, folder)
     _hidden_units(model, tokenizer, text, folder)
-    _forcing(folder, seed, steps=250)
+    _forcing(folder, seed, steps=200)
     _convolution(folder)
 
 
@@ -92,7 +92,7 @@ def units(model: Path | None = None, text: Path | None = None, folder: Path = FO
 
 
 @app.command(name="forcing")
-def compounding(folder: Path = FOLDER, steps: int = 250, seed: int = 0) -> None:
+def compounding(folder: Path = FOLDER, steps: int = 200, seed: int = 0) -> None:
     """How errors compound with length after teacher forcing, scheduled sampling and free running.
 
     Args:
@@ -138,7 +138,7 @@ def _gradient_flow(folder: Path, seed: int) -> None:
     _show(gradient_remedies, remedies, folder / "gradient_remedies.png")
 
 
-def _flow_in(model: keras.Model, tokenizer: Tokenizer, text: str, folder: Path, steps: int = 100) -> None:
+def _flow_in(model: keras.Model, tokenizer: Tokenizer, text: str, folder: Path, steps: int = 60) -> None:
     tokens = np.asarray(tokenizer.encode(text[: steps + 1]))[None]
     flows = [
         gradient_flow.Flow(f"{flow.name}, {state}", flow.norms, flow.singular_values)
@@ -160,7 +160,7 @@ def _hidden_units(model: keras.Model, tokenizer: Tokenizer, text: str, folder: P
     print(f"  more text, in colour: {folder / 'hidden_units.html'}")
 
 
-CHARACTERS = 20_000  # of held-out text: half to choose units on, half to score them
+CHARACTERS = 50_000  # of held-out text: half to choose units on, half to score them
 
 
 def _forcing(folder: Path, seed: int, steps: int) -> None:

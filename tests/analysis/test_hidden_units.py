@@ -51,7 +51,7 @@ def test_recorded_states_are_those_of_reading_the_text_at_once(cell):
 
 
 def test_parts_that_are_read_side_by_side_make_the_same_states():
-    """Each part begins 200 symbols early; a state this small has forgotten by then where it began."""
+    """Each part begins 100 symbols early; a state this small has forgotten by then where it began."""
     model = a_model("gru")
     tokens = np.random.default_rng(1).integers(0, 5, 1203)
     together, apart = (hidden_states(model, tokens, streams)["layer 1 h"] for streams in (1, 4))

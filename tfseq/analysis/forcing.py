@@ -186,13 +186,13 @@ def plot(data: Explanation, path: Path) -> None:
 
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes, wave = figure.subplots(2, 1, height_ratios=[1.5, 1])
-    for (trained, errors), color in zip(data.errors.items(), (BLUE, GREEN, RED)):
+    for (trained, errors), color, width in zip(data.errors.items(), (BLUE, GREEN, RED), (3, 1.5, 1.5)):
         steps = np.arange(1, len(errors.free) + 1)
-        axes.plot(steps, errors.free, color=color, label=f"trained by {trained}: runs freely")
-        axes.plot(steps, errors.forced, "--", color=color, label=f"trained by {trained}: reads true symbols")
+        axes.plot(steps, errors.free, color=color, lw=width, label=f"trained by {trained}: runs freely")
+        axes.plot(steps, errors.forced, "--", color=color, lw=width, label=f"trained by {trained}: reads true symbols")
         wave.plot(np.arange(data.prompt, len(data.example)), errors.example, color=color, lw=1.2)
     axes.axhline(data.no_idea, color="0.5", lw=0.8)
-    axes.text(1, data.no_idea, "always saying 0", va="bottom", color="0.4")
+    axes.text(steps[len(steps) // 2], data.no_idea, "always saying 0", va="bottom", ha="center", color="0.4")
     axes.set(xlabel="steps after the given symbols", ylabel="error of the predicted height", ylim=(0, None))
     axes.set_title("Errors compound when a model reads its own outputs")
     wave.plot(data.example, color=BLACK, lw=2.5, alpha=0.35)
@@ -202,4 +202,4 @@ def plot(data: Explanation, path: Path) -> None:
     wave.set_title("One wave (grey) and what each model, running freely, makes of it", fontsize=10)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=90, format="png")
+        figure.savefig(temporary, dpi=75, format="png")

@@ -137,6 +137,7 @@ def plot(data: Explanation, path: Path) -> None:
     """Draws what `explain` returned as a PNG: gradient norms and losses above, the reach of gradients below."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(9, 7.5), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
@@ -150,6 +151,8 @@ def plot(data: Explanation, path: Path) -> None:
     norm_axes.axhline(limit, color="0.4", lw=0.8)
     norm_axes.set(yscale="log", xlabel="training steps", ylabel="norm of the gradient, before clipping")
     loss_axes.set(yscale="log", xlabel="training steps", ylabel="loss, nats per character")
+    loss_axes.yaxis.set_major_formatter("{x:g}")
+    loss_axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.7)))
     loss_axes.legend()
 
     below.suptitle("Truncation: how far back the loss at step t is felt, a vanilla RNN with singular values 1.3")
@@ -166,4 +169,4 @@ def plot(data: Explanation, path: Path) -> None:
     below.axes[0].set_ylabel("step t of the loss")
     below.colorbar(picture, ax=below.axes, label=r"$\|\partial h_t/\partial h_s\|$")
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=90, format="png")
+        figure.savefig(temporary, dpi=75, format="png")

@@ -18,7 +18,7 @@ from tfseq.analysis.palette import BLUE, ORANGE
 from tfseq.errors import InputError
 from tfseq.runtime.atomic_write import atomic_write
 
-STREAMS, WARM_UP = 128, 200  # parts that are read side by side; symbols that each reads before its own part
+STREAMS, WARM_UP = 256, 100  # parts that are read side by side; symbols that each reads before its own part
 
 
 def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int = STREAMS) -> dict[str, np.ndarray]:
@@ -27,7 +27,7 @@ def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int =
     Args:
         model: a `tfseq.models.Generator` without sources, whose state is vectors, such as RecurrentLanguageModel.
         tokens: the text, (time,).
-        streams: parts of the text that are read side by side; each begins 200 symbols early, to know where it is.
+        streams: parts of the text that are read side by side; each begins 100 symbols early, to know where it is.
 
     Returns:
         "layer 1 h", "layer 1 c" (LSTM) and so on: (time, units) float32 each.
@@ -370,8 +370,9 @@ def plot(data: Explanation, path: Path, width: int = 80, lines: int = 7) -> None
         score = f"{unit.measure} {unit.held_out:.2f} (untrained network: {tracking.untrained.held_out:.2f})"
         axes.set_title(f"{unit.tracks}: {unit}, {score}", fontsize=10, loc="left")
         _draw_text(axes, tracking.text, tracking.activations, width, lines)
+    figure.supxlabel("orange: the unit is high after this character, blue: low", fontsize=10)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=90, format="png")
+        figure.savefig(temporary, dpi=80, format="png")
 
 
 def _draw_text(axes, text, values, width, lines):
