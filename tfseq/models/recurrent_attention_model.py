@@ -7,8 +7,8 @@ from tfseq.layers.glimpse import GlimpseNetwork, GlimpseSensor
 from tfseq.layers.recurrent import recurrent_layer
 from tfseq.models.sizes import check_sizes
 
-# Of W_l, whose weights Adam moves by as much as all others: places that move faster end at the border, where tanh is flat
-# and nothing more is learnt.
+# Of W_l, whose weights Adam moves by as much as all others: places that move faster end at the border, where tanh is
+# flat and nothing more is learnt.
 PACE = 0.4
 
 
