@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tfseq.data import addition, dates, number_words, parallel_texts, text_pairs
+from tfseq.data import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
 from tfseq.errors import DataError
 
 DATA = Path(os.environ.get("TFSEQ_TEST_DATA", "nowhere"))
@@ -147,3 +147,17 @@ def test_files_that_do_not_match_are_refused(tmp_path):
         parallel_texts(tmp_path)
     with pytest.raises(DataError, match="too few to hold out"):
         text_pairs(tmp_path / "val.en", tmp_path / "val.en")
+
+
+def test_translations_of_tfds_are_read_by_the_names_of_their_languages():
+    tf, tfds = pytest.importorskip("tensorflow"), pytest.importorskip("tensorflow_datasets")
+
+    def as_dataset(builder, split, **kwargs):
+        return tf.data.Dataset.from_tensors({"pt": f"olá {split}", "en": f"hello {split}"})
+
+    with tfds.testing.mock_data(as_dataset_fn=as_dataset):
+        data = translations_of_tfds("ted_hrlr_translate/pt_to_en", "pt", "en")
+        with pytest.raises(DataError, match="has no fr: its features are"):
+            translations_of_tfds("ted_hrlr_translate/pt_to_en", "pt", "fr")
+    assert pairs_of(data) == [(f"olá {part}", f"hello {part}") for part in ("train", "validation", "test")]
+    assert data.name == "ted_hrlr_translate_pt_to_en_pt_en"

@@ -90,9 +90,9 @@ def _words(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[
         return [(_visible(piece), [place]) for place, piece in enumerate(pieces)]
     words: list[list[int]] = []
     for place, piece in enumerate(pieces):
-        before = pieces[place - 1][-1:] if place else ""
-        continues = piece[:1] == REPLACEMENT or before == REPLACEMENT or (piece[:1].isalnum() and before.isalnum())
-        if place and piece and continues:
+        before = pieces[place - 1] if place else ""
+        of_one_character = piece[:1] == REPLACEMENT or before[-1:] == REPLACEMENT and piece[:1].isalnum()
+        if before and piece and (of_one_character or before.isspace() or (before[-1:] + piece[:1]).isalnum()):
             words[-1].append(place)
         else:
             words.append([place])

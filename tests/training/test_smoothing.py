@@ -1,0 +1,27 @@
+"""Label smoothing beside Keras' own, which takes one-hot targets."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from tfseq.training.smoothing import SmoothedCrossEntropy
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
+def test_it_is_that_of_keras_on_one_hot_targets(smoothing):
+    random = np.random.default_rng(0)
+    symbols, logits = random.integers(0, 7, (3, 5)), random.normal(0, 3, (3, 5, 7)).astype("float32")
+    weights = (random.random((3, 5)) < 0.6).astype("float32")
+    options = {"reduction": "mean_with_sample_weight"}
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing, **options)
+    ours = SmoothedCrossEntropy(smoothing, **options)
+    again = SmoothedCrossEntropy.from_config(ours.get_config())
+    expected = theirs(np.eye(7, dtype="float32")[symbols], logits, sample_weight=weights)
+    for loss in (ours, again):
+        np.testing.assert_allclose(loss(symbols, logits, sample_weight=weights), expected, rtol=1e-5)
+
+
+def test_a_share_that_can_not_be_is_refused():
+    with pytest.raises(ValueError, match="smoothing is 1; expected a number from 0 to below 1"):
+        SmoothedCrossEntropy(1)
