@@ -138,7 +138,7 @@ def _gradient_flow(folder: Path, seed: int) -> None:
     _show(gradient_remedies, remedies, folder / "gradient_remedies.png")
 
 
-def _flow_in(model: keras.Model, tokenizer: Tokenizer, text: str, folder: Path, steps: int = 60) -> None:
+def _flow_in(model: keras.Model, tokenizer: Tokenizer, text: str, folder: Path, steps: int = 100) -> None:
     tokens = np.asarray(tokenizer.encode(text[: steps + 1]))[None]
     flows = [
         gradient_flow.Flow(f"{flow.name}, {state}", flow.norms, flow.singular_values)
