@@ -145,7 +145,7 @@ def said_of(file, data: DataSet, size: int, picture: Path) -> str:
         f"{answer.name} ({answer.probability:.0%})" + ("" if answer.name == true else f", truly {true}")
         for answer, true in zip(answers, truth)
     ]
-    plot_glimpses(images, locations, titles, size, picture, f"Where {file.manifest.name} looked, in order")
+    plot_glimpses(images, locations, titles, size, picture, "Where it looked, in order")
     return "\n".join(
         f"{answer}, truly {true}; looked at " + ", ".join(f"({x:+.2f}, {y:+.2f})" for x, y in np.round(places, 2))
         for answer, true, places in list(zip(answers, truth, locations))[:SAMPLED]

@@ -161,9 +161,10 @@ def tensorflow_gradients(
     x, kernel = tf.constant(x), tf.constant(kernel)
     with tf.GradientTape() as tape:
         tape.watch([x, kernel])
-        named = isinstance(padding, str)
-        inside = x if named else tf.pad(x, [(0, 0), *padding, (0, 0)])
-        y = tf.nn.convolution(inside, kernel, stride, padding.upper() if named else "VALID")
+        if isinstance(padding, str):
+            y = tf.nn.convolution(x, kernel, stride, padding.upper())
+        else:
+            y = tf.nn.convolution(tf.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride, "VALID")
         loss = tf.reduce_sum(y * dy)
     dx, dkernel = tape.gradient(loss, [x, kernel])
     return dx.numpy(), dkernel.numpy()
@@ -174,7 +175,7 @@ def plot(data: Explanation, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 15), layout="constrained")
-    rows = figure.subfigures(5, 1, height_ratios=[2.2, 2.2, 4.2, 2.2, 2.6])
+    rows = figure.subfigures(5, 1, squeeze=False, height_ratios=[2.2, 2.2, 4.2, 2.2, 2.6])[:, 0]
     for row, draw in zip(rows, (_plot_boxes, _plot_sums, _plot_channels, _plot_moves, _plot_backward)):
         draw(row, data)
     with atomic_write(path) as temporary:

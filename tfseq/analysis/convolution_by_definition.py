@@ -42,7 +42,7 @@ def convolved_boxes(t: np.ndarray, width: float = 1.0, other: float = 1.0) -> np
     return np.clip((width + other) / 2 - np.abs(t), 0, min(width, other))
 
 
-def convolve(f: Sequence[float], g: Sequence[float]) -> np.ndarray:
+def convolve(f: np.ndarray | Sequence[float], g: np.ndarray | Sequence[float]) -> np.ndarray:
     """The discrete convolution, [f * g](i) = sum_a f(a) g(i - a), for each i at which f and g meet.
 
     Args:
