@@ -130,7 +130,7 @@ def _blocks(layer):
 
 
 def _checked(layer, inputs):
-    cell = getattr(layer, "cell", None)
+    cell: Any = getattr(layer, "cell", None)
     if not hasattr(cell, "recurrent_kernel"):
         what = "is not built" if cell is not None else "has no recurrent cell"
         raise InputError(f"The layer {layer.name} {what}; expected a SimpleRNN, GRU or LSTM that has its weights.")

@@ -140,7 +140,8 @@ def plot(data: Explanation, path: Path) -> None:
     from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(9, 7.5), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    above, below = parts
     above.suptitle("Clipping: the same model by gradient descent, with and without")
     norm_axes, loss_axes = above.subplots(1, 2)
     limit = data.clipped.clip_norm

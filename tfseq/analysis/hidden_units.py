@@ -38,7 +38,7 @@ def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int =
     tokens = np.asarray(tokens, "int32")
     if tokens.ndim != 1 or not len(tokens):
         raise InputError(f"Tokens are of shape {tokens.shape}; expected (time,), at least one symbol.")
-    if not hasattr(model, "initial_state") or getattr(model, "sources", ()):
+    if not hasattr(model, "initial_state") or getattr(model, "sources", None):
         raise InputError(f"{type(model).__name__} is no recurrent language model; its state can't be followed.")
     part = -(-len(tokens) // streams)
     rows = -(-len(tokens) // part)
