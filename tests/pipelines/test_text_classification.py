@@ -1,6 +1,7 @@
 """Text in, labels out: the tokenizer travels in the file, and folds are what they say."""
 
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ TINY = replace(
     units=6,
     lost_tokens=0.0,
     lost_features=0.0,
-    training=SupervisedSettings(epochs=3, batch=16, learning_rate=0.02),
+    training=SupervisedSettings(epochs=4, batch=8, learning_rate=0.03),
 )
 
 
@@ -57,7 +58,10 @@ def test_every_fold_is_tested_and_the_mean_reported(run):
     folder, printed = run
     accuracies = [float(line.split()[-1]) for line in printed.splitlines() if line.startswith("test accuracy")]
     assert len(accuracies) == 2
-    assert f"2 folds: mean {np.mean(accuracies):.4f}, deviation {np.std(accuracies):.4f}" in printed
+    reported = re.search(r"2 folds: mean ([\d.]+), deviation ([\d.]+)", printed)
+    np.testing.assert_allclose(
+        [float(x) for x in reported.groups()], [np.mean(accuracies), np.std(accuracies)], atol=1e-4
+    )
     card = (folder / "exported" / "text_classification_rt_polarity" / "card.md").read_text(encoding="utf-8")
     assert "mean of folds" in card
     assert str(folder) not in card
@@ -70,7 +74,7 @@ def test_the_file_reads_raw_text(run):
         said = file.classify(texts)
     assert [label.name for label in said] == ["positive", "negative"]
     alone = file.classify("A superb, moving film")  # without the padding that comes with a longer neighbour
-    np.testing.assert_allclose(np.ravel([label.probability for label in alone])[0], said[0].probability, atol=1e-5)
+    assert alone.probability == pytest.approx(said[0].probability, abs=1e-5)
 
 
 def test_log_count_ratios_are_those_counted_by_hand():
