@@ -16,19 +16,21 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from tfseq.data.packages import import_package
+
 SEEDS = range(5)
 STEPS = 10
 
 
 def support_vectors_accuracy(known: Sequence[np.ndarray], classes, series: Sequence[np.ndarray], true) -> float:
     """An SVM (RBF) that sees each series at ten evenly spaced times, by linear interpolation."""
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
+    selection, pipeline, scaling, machines = (
+        import_package(f"sklearn.{module}", "scikit-learn", "Support vectors, to compare with")
+        for module in ("model_selection", "pipeline", "preprocessing", "svm")
+    )
     grid = {"svc__C": [1, 10, 100], "svc__gamma": [0.001, 0.003, 0.01]}
-    search = GridSearchCV(make_pipeline(StandardScaler(), SVC()), grid, cv=5)
+    steps = pipeline.make_pipeline(scaling.StandardScaler(), machines.SVC())
+    search = selection.GridSearchCV(steps, grid, cv=5)
     return float(search.fit(_at_even_times(known), classes).score(_at_even_times(series), true))
 
 

@@ -15,27 +15,29 @@ from typing import Any
 
 import numpy as np
 
+from tfseq.data.packages import import_package
+
 FOLDS = 10
 
 
 def peers() -> dict[str, Callable[[], Any]]:
     """Classifiers of counts, by name; all count whether a text has a word or pair, not how often."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
+    text, linear, bayes, pipeline = (
+        import_package(f"sklearn.{module}", "scikit-learn", "Classifiers of counts")
+        for module in ("feature_extraction.text", "linear_model", "naive_bayes", "pipeline")
+    )
 
     def counts(longest):
-        return CountVectorizer(analyzer=lambda words: _up_to(words, longest), binary=True)
+        return text.CountVectorizer(analyzer=lambda words: _up_to(words, longest), binary=True)
 
     return {
-        "naive Bayes on words": lambda: make_pipeline(counts(1), MultinomialNB()),
-        "naive Bayes on words and pairs": lambda: make_pipeline(counts(2), MultinomialNB()),
-        "logistic regression on words and pairs": lambda: make_pipeline(
-            counts(2), LogisticRegression(C=0.1, max_iter=300)
+        "naive Bayes on words": lambda: pipeline.make_pipeline(counts(1), bayes.MultinomialNB()),
+        "naive Bayes on words and pairs": lambda: pipeline.make_pipeline(counts(2), bayes.MultinomialNB()),
+        "logistic regression on words and pairs": lambda: pipeline.make_pipeline(
+            counts(2), linear.LogisticRegression(C=0.1, max_iter=300)
         ),
-        "logistic regression on log-count ratios of words and pairs": lambda: make_pipeline(
-            counts(2), RatioOfCounts(), LogisticRegression(max_iter=300)
+        "logistic regression on log-count ratios of words and pairs": lambda: pipeline.make_pipeline(
+            counts(2), RatioOfCounts(), linear.LogisticRegression(max_iter=300)
         ),
     }
 

@@ -97,7 +97,8 @@ FULL = TextClassification(
 
 def main(settings: TextClassification) -> None:
     one_stream_per_core()
-    accuracies, exported = [], None
+    accuracies: list[float] = []
+    first = None
     for data in data_sets(settings):
         name = settings.name or "_".join(["text_classification", *([] if _is_default(settings) else [data.name])])
         by_character = settings.tokens == "characters"
@@ -106,12 +107,13 @@ def main(settings: TextClassification) -> None:
         model = fit(settings, data, tokenizer, Path("runs", name))
         accuracies.append(accuracy(model, encoded(data.test, tokenizer, settings.longest)))
         print(f"test accuracy {accuracies[-1]:.4f}")
-        exported = exported or (model, data, tokenizer, name)
+        first = first or (model, data, tokenizer, name)
     scores = {"test_accuracy": round(accuracies[0], 4)}
     if len(accuracies) > 1:
         print(f"{len(accuracies)} folds: mean {mean(accuracies):.4f}, deviation {pstdev(accuracies):.4f}")
         scores |= {"mean_of_folds": round(mean(accuracies), 4), "deviation_of_folds": round(pstdev(accuracies), 4)}
-    model, data, tokenizer, name = exported
+    assert first is not None  # there is one data set at least
+    model, data, tokenizer, name = first
     publish(
         model,
         name,
@@ -168,7 +170,7 @@ def fit(settings: TextClassification, data: DataSet, tokenizer: Tokenizer, run: 
     training, validation = (encoded(part, tokenizer, settings.longest) for part in (data.train, data.validation))
     model = build(settings, tokenizer.vocabulary_size, len(data.labels))
     if settings.prior:
-        ratios = log_count_ratios(*training, tokenizer.vocabulary_size, len(data.labels))
+        ratios = log_count_ratios(training.inputs, training.targets, tokenizer.vocabulary_size, len(data.labels))
         begin_with_prior(model, settings.prior * ratios)
     train(
         model,
