@@ -96,6 +96,16 @@ def test_without_a_model_a_small_one_is_trained_and_kept(tmp_path, monkeypatch, 
     assert kept.vocabulary_size == tokenizer.vocabulary_size > 60  # of English
 
 
+def test_without_a_subcommand_it_draws_all(tmp_path, monkeypatch):
+    parts = ["_train_character_model", "_gradient_flow", "_flow_in", "_hidden_units", "_forcing", "_convolution"]
+    done = []
+    for name in parts:
+        monkeypatch.setattr(explain, name, lambda *_, name=name, **__: done.append(name) or (None, None, ""))
+    explain.run(["--folder", str(tmp_path / "new")])
+    assert done == parts
+    assert (tmp_path / "new").is_dir()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
