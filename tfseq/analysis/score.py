@@ -225,7 +225,7 @@ def _draw_beamed(pen: "_Pen", group: Sequence[_Placed]) -> None:
                     continue
             elif kinds[0] in (["stop"], ["partial"]) or kinds[1] == ["start"]:
                 continue
-            pen.beam(xs, [beam_height(x) + inward * level for x in xs], up)
+            pen.beam(xs, [beam_height(x) + inward * level for x in xs], bool(up))
 
 
 def _draw_tuplet_numbers(pen: "_Pen", notes: list[_Placed]) -> None:

@@ -102,7 +102,7 @@ def _joined(written: list[str]) -> Iterator[str]:
 
 
 def _change(name: str, value: str) -> Iterator[str]:
-    new = {"M": _metre, "K": _key, "L": str}.get(name, lambda _: "")(value)
+    new = _metre(value) if name == "M" else _key(value) if name == "K" else value if name == "L" else ""
     if new:
         yield f"{name}:{new}"
 

@@ -110,8 +110,10 @@ def _multiple(written: str) -> Fraction:
 
 
 def _fraction(length: str) -> Fraction:
-    above, slashes, below = re.fullmatch(r"(\d*)(/*)(\d*)", length).groups()
-    return Fraction(int(above or 1), int(below) if below else 2 ** len(slashes))
+    above, _, below = length.partition("/")
+    if below.strip("/"):
+        return Fraction(int(above or 1), int(below.strip("/")))
+    return Fraction(int(above or 1), 2 ** length.count("/"))
 
 
 def _tuplet(written: str, compound: bool) -> tuple[int, Fraction]:
