@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tfseq import runtime
-from tfseq.analysis.bleu import bleu, bleu_by_length, plot_bleu_by_length
+from tfseq.analysis.bleu import OfLength, bleu, bleu_by_length, plot_bleu_by_length
 from tfseq.data import Part, parallel_texts
 from tfseq.terminal import one_line_errors
 
@@ -33,7 +33,7 @@ def translations(file: runtime.Model, texts: list[str]) -> list[str]:
 
 
 def measure(files: list[Path], part: Part, plot: Path | None) -> None:
-    measured = {}
+    measured: dict[str, list[OfLength]] = {}
     for path in files:
         file = runtime.load(path)
         began = time.perf_counter()

@@ -183,11 +183,11 @@ def translations(model: Generator, texts: Sequence[str], tokenizer: Tokenizer, d
 
 
 def shown(file: tfseq.runtime.Model, part: Part, picture: Path | None) -> str:
-    """The first texts of a part, what the file makes of them, and what is right; a picture of where it looked."""
+    """The first texts of a part, what the file makes of them and what is right; draws where it looked."""
     texts = list(part.inputs[:SHOWN])
     written = file.generate(texts)
     if picture is not None:
-        plot_attention(attention_map(file, texts[0]), picture)
+        plot_attention(attention_map(file, max(texts, key=len)), picture)
     return "\n".join(
         f"{text} -> {ours}{'' if ours == right else f'  (data: {right})'}"
         for text, ours, right in zip(texts, written, part.targets)

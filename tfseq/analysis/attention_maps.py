@@ -49,8 +49,9 @@ def attention_map(file: Model, text: str, max_length: int | None = None) -> Atte
         raise InputError(f"{file.path.name} does not say where it looked; export the model with attention=True.")
     tokenizer = file.tokenizer
     assert tokenizer is not None  # it has read the text
-    pair = isinstance(tokenizer, TokenizerPair)
-    reader, writer = (tokenizer.source, tokenizer.target) if pair else (tokenizer, tokenizer)
+    reader = writer = tokenizer
+    if isinstance(tokenizer, TokenizerPair):
+        reader, writer = tokenizer.source, tokenizer.target
     columns = _words(reader, [*reader.encode(text), *tokenizer.append])
     columns += [(_END, [i]) for i in range(_count(columns), result.attention.shape[1])]  # what the graph reads besides
     rows = _words(writer, result.tokens)
@@ -91,7 +92,7 @@ def _words(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[
     words: list[list[int]] = []
     for place, piece in enumerate(pieces):
         before = pieces[place - 1] if place else ""
-        of_one_character = piece[:1] == REPLACEMENT or before[-1:] == REPLACEMENT and piece[:1].isalnum()
+        of_one_character = piece[:1] == REPLACEMENT or (before[-1:] == REPLACEMENT and piece[:1].isalnum())
         if before and piece and (of_one_character or before.isspace() or (before[-1:] + piece[:1]).isalnum()):
             words[-1].append(place)
         else:

@@ -1,0 +1,127 @@
+"""The pipelines that translate: from files of sentences to a file that translates, with its scores and its picture."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from benchmarks import translation as benchmark
+from pipelines import attention_seq2seq, seq2seq, translate
+from tfseq import runtime
+from tfseq.data import Part, character_tokenizer, subword_tokenizer
+from tfseq.models import Seq2Seq
+from tfseq.training import SupervisedSettings
+
+REPOSITORY = Path(__file__).parents[2]
+PAIRS = [("one dog runs here .", "un chien court ici ."), ("two men eat here .", "deux hommes mangent ici .")]
+TINY = attention_seq2seq.AttentionTranslation(
+    subwords=300,
+    units=16,
+    embedding_dim=8,
+    beam=2,
+    training=SupervisedSettings(epochs=20, batch=8, learning_rate=3e-2, warmup=0.0),
+    name="sentences",
+)
+
+
+def write_parts(folder):
+    for part, times in (("train", 20), ("val", 1), ("test", 1)):
+        for language, side in (("en", 0), ("fr", 1)):
+            lines = [pair[side] + "\n" for pair in PAIRS] * times
+            (folder / f"{part}.{language}").write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    pytest.importorskip("sacrebleu")
+    folder = tmp_path_factory.mktemp("pipeline")
+    write_parts(folder)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        attention_seq2seq.main(replace(TINY, data=folder))
+    finally:
+        os.chdir(before)
+    return folder / "exported" / "sentences"
+
+
+def test_the_file_translates_sentences_it_has_learned_by_heart(exported):
+    file = runtime.load(exported / "model.onnx")
+    assert file.generate([source for source, _ in PAIRS]) == [target for _, target in PAIRS]
+    scores = file.manifest.provenance["data"]
+    assert scores["test_exactly_right"] == 1
+    assert scores["test_bleu"] == scores["test_bleu_cased"] == 100
+
+
+def test_the_artefact_shows_where_the_file_looked(exported):
+    assert (exported / "attention.png").read_bytes()[:4] == b"\x89PNG"
+    card = (exported / "card.md").read_text(encoding="utf-8")
+    assert "![attention](attention.png)" in card
+    assert "one dog runs here . -> un chien court ici ." in card
+
+
+def test_the_benchmark_prints_bleu_by_length_and_draws_it(exported, tmp_path, monkeypatch, capsys):
+    plot = tmp_path / "bleu.png"
+    arguments = [str(exported / "model.onnx"), "--data", str(exported.parents[1]), "--plot", str(plot)]
+    monkeypatch.setattr(sys, "argv", ["translation", *arguments])
+    benchmark.main()
+    header, _, row = capsys.readouterr().out.strip().splitlines()
+    assert header.startswith("| file | BLEU | cased | 5-5 words (2) |")
+    assert row.startswith("| sentences | 100.0 | 100.0 | 100.0 |")
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_dates_are_learned_without_attention_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("babel")
+    training = SupervisedSettings(epochs=1, batch=16)
+    with mock.patch.object(translate, "publish") as publish:
+        seq2seq.main(replace(seq2seq.QUICK, dates=(64, 8, 8), units=8, embedding_dim=4, training=training))
+    (model, name), said = publish.call_args
+    assert isinstance(model, Seq2Seq)
+    assert name == "seq2seq"
+    assert model.dtype_policy.name == "float32"
+    assert said["scores"].keys() == {"validation_loss", "test_exactly_right", "training_seconds", "parameters"}
+    json.dumps(said["data"])
+
+
+def test_teacher_forcing_feeds_what_is_to_be_answered_one_step_later():
+    tokenizer = character_tokenizer("abc", start_and_end=True)
+    inputs, targets = translate.encoded(Part(["ab", "abc", "c"], ["c", "b", "ca"]), tokenizer, longest=2 + 2)
+    assert [tokenizer.decode(source) for source in inputs["source"]] == ["ab", "abc", "c"]
+    assert [row.tolist() for row in inputs["target"]] == [[2, 6], [2, 5], [2, 6, 4]]
+    assert [row.tolist() for row in targets] == [[6, 3], [5, 3], [6, 4, 3]]
+    inputs, _ = translate.encoded(Part(["ab", "abc", "c"], ["c", "b", "ca"]), tokenizer, longest=3)
+    assert [tokenizer.decode(source) for source in inputs["source"]] == ["ab", "abc"]
+
+
+def test_sources_of_subwords_end_with_the_end():
+    tokenizer = subword_tokenizer(["ab"], 259, append_end=True)
+    inputs, _ = translate.encoded(Part(["ab"], ["a"]), tokenizer)
+    assert inputs["source"][0][-1] == tokenizer.end
+    np.testing.assert_array_equal(inputs["source"][0][:-1], tokenizer.encode("ab"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "missing"], "Give the path of a directory with train.en.gz"),
+        (["--data", "."], "has none of train.en"),
+        (["--training.epochs", "0"], "expected at least 1"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
+    command = [sys.executable, "-m", "pipelines.seq2seq", "quick", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
