@@ -203,7 +203,7 @@ def plot(known, truth, forecasts, errors, last_year: int, path: Path) -> None:
         right.plot(range(1, horizon + 1), errors[name], color=color, marker=".", label=label)
     left.set(xlabel="year", ylabel="sunspot number", title=f"{horizon} years ahead, each prediction fed back")
     right.set(xlabel="years ahead", ylabel="test RMSE", ylim=(0, None), title="Error by horizon")
-    left.legend(frameon=False, loc="upper left", fontsize=8)
+    right.legend(frameon=False, loc="lower right", fontsize=8)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=100)
