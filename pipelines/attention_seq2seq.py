@@ -38,7 +38,7 @@ class AttentionTranslation(Translation):
     name: str = "attention_seq2seq"
 
 
-QUICK = AttentionTranslation(units=96, training=SupervisedSettings(epochs=3, batch=64, learning_rate=5e-3))
+QUICK = AttentionTranslation(units=96, training=SupervisedSettings(epochs=4, batch=64, learning_rate=5e-3))
 FULL = AttentionTranslation(
     units=256,
     embedding_dim=256,

@@ -37,7 +37,7 @@ class RecurrentTranslation(Translation):
     name: str = "seq2seq"
 
 
-QUICK = RecurrentTranslation(units=112, training=SupervisedSettings(epochs=6, batch=64, learning_rate=5e-3))
+QUICK = RecurrentTranslation(units=112, training=SupervisedSettings(epochs=9, batch=64, learning_rate=5e-3))
 FULL = RecurrentTranslation(
     units=256,
     embedding_dim=256,
