@@ -68,12 +68,12 @@ class TextClassification:
     pooling: Literal["last", "max", "mean"] = "max"
     prior: float = 0.0
     spread: float = 0.05
-    lost_tokens: float = 0.05
+    lost_tokens: float = 0.0
     lost_features: float = 0.0
-    dropout: float = 0.3
+    dropout: float = 0.2
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(
-        default_factory=lambda: SupervisedSettings(epochs=10, batch=32, learning_rate=5e-3)
+        default_factory=lambda: SupervisedSettings(epochs=8, batch=32, learning_rate=5e-3)
     )
     seed: int = 0
     name: str | None = None
