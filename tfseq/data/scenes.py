@@ -85,15 +85,16 @@ def _drawn(choices, size, canvas, draw) -> Part:
 def _placed(first, relation, second, draw) -> list[_Placed]:
     """Both shapes, that which is behind first."""
     if relation == "inside":
-        row, column, radius = *draw.uniform(0.4, 0.6, 2), draw.uniform(0.3, 0.38)
-        shift = draw.uniform(-0.03, 0.03, 2)
+        row, column = draw.uniform(0.4, 0.6, 2)
+        outer = _Placed(second[0], second[1], row, column, draw.uniform(0.3, 0.38))
+        down, right = draw.uniform(-0.03, 0.03, 2)
         drop = 0.08 if second[1] == "triangle" else 0.0  # a triangle is widest below its middle
-        inner = _Placed(*first, row + drop + shift[0], column + shift[1], draw.uniform(0.1, 0.12))
-        return [_Placed(*second, row, column, radius), inner]
+        return [outer, _Placed(first[0], first[1], row + drop + down, column + right, draw.uniform(0.1, 0.12))]
     along = (draw.uniform(0.2, 0.3), draw.uniform(0.7, 0.8))
     across = draw.uniform(0.35, 0.65) + draw.uniform(-0.1, 0.1, 2)
     places = [(across[i], along[i]) if relation == "left of" else (along[i], across[i]) for i in (0, 1)]
-    return [_Placed(*kind, *place, draw.uniform(0.12, 0.19)) for kind, place in zip((first, second), places)]
+    radii = draw.uniform(0.12, 0.19, 2)
+    return [_Placed(k[0], k[1], place[0], place[1], radius) for k, place, radius in zip((first, second), places, radii)]
 
 
 def _painted(shapes: list[_Placed], canvas: int, draw) -> np.ndarray:

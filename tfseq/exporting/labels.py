@@ -50,7 +50,7 @@ def check_probabilities(
     classes = output.shape[-1] if output.shape else 1
     if classes != len(labels) and not (classes == 1 and len(labels) == 2):
         raise ExportError(f"There are {len(labels)} labels, and the output {output} has {classes} classes.")
-    feeds = draw(signature.inputs, signature.symbols, BATCH, LENGTH, seed=1) | (samples[0] if samples else {})
+    feeds = draw(signature.inputs, signature.symbols, BATCH, LENGTH, seed=1) | dict(samples[0] if samples else {})
     values = run(feeds)[output.name]
     adds_up = classes == 1 or np.allclose(values.sum(-1), 1, atol=ROUNDING)
     if values.min() < 0 or values.max() > 1 + ROUNDING or not adds_up:
