@@ -1,6 +1,6 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
 # make quick      runs every pipeline on data that comes with packages, half a minute each
-# make zoo        makes everything in exported/ again: those, and the character model with each cell
+# make zoo        makes everything in exported/ again: those, the character model with each cell, tunes that add up
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 #
@@ -36,6 +36,7 @@ quick: $(VENV)/data.stamp
 
 zoo: quick
 	@for cell in $(CELLS); do $(BIN)/python -m pipelines.char_lm quick --cell $$cell || exit 1; done
+	$(BIN)/python -m pipelines.music ryan
 
 test: lint
 	$(BIN)/python -m pytest $(SPREAD)

@@ -75,3 +75,15 @@ def test_music21_counts_the_same_in_real_tunes():
 
     tunes = [plain(text) for text in load_tunes().test.inputs[1:25]]
     assert [bars(text) for text in tunes] == [bars_by_music21(text) for text in tunes]
+
+
+@pytest.mark.parametrize(
+    ("music", "wrong"),
+    [
+        ("d|ABcd|AB:|", []),  # short where a section closes, whatever its opening
+        ("ABcd|ABc|ABcd|", [1]),  # but not amid a section
+        ("ABcd|ABcde:|", [1]),  # and never too long
+    ],
+)
+def test_closing_bars_may_be_short_if_they_need_not_match(music, wrong):
+    assert wrong_bars(bars(tune(music)), matched=False) == wrong

@@ -10,13 +10,14 @@ from tfseq.data.packages import import_package
 from tfseq.errors import DataError
 
 
-def adds_up(tune: str, at_least: int = 8) -> bool:
+def adds_up(tune: str, at_least: int = 8, matched: bool = True) -> bool:
     """Whether a tune is one that can be played: music21 parses it, by its count of every note each bar adds up, and
     the tune holds nothing but plain notation, which music21 would pass over in silence.
 
     Args:
         tune: as `tfseq.data.abc.plain` writes them.
         at_least: bars that a tune has.
+        matched: as `tfseq.data.bars.wrong_bars` takes it.
 
     Raises:
         DataError: music21 is not installed.
@@ -27,7 +28,7 @@ def adds_up(tune: str, at_least: int = 8) -> bool:
         read = bars_by_music21(tune)
     except DataError:
         return False
-    return abc is not None and len(read) >= at_least and not wrong_bars(read) and plain(tune) == tune
+    return abc is not None and len(read) >= at_least and not wrong_bars(read, matched) and plain(tune) == tune
 
 
 def bars_by_music21(tune: str) -> list[Bar]:

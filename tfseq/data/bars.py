@@ -80,12 +80,16 @@ def joined(signs: Sequence[tuple[Fraction, Fraction, str]]) -> list[Bar]:
     return read
 
 
-def wrong_bars(read: Sequence[Bar]) -> list[int]:
+def wrong_bars(read: Sequence[Bar], matched: bool = True) -> list[int]:
     """Which bars of a tune do not add up, counted from 0.
 
     A bar has the length of the metre. It may be shorter in two places only: where a section opens, with the notes
     before the first beat; and where one closes, if what is left for the metre is what some opening takes: of the
     section that follows, of the section itself, which is repeated, or of the tune.
+
+    Args:
+        read: the bars of a tune.
+        matched: False lets a closing bar be short whatever the openings are, as people also write tunes.
     """
     wrong = []
     tune_opening = section_opening = read[0].length if read else Fraction(0)
@@ -94,7 +98,7 @@ def wrong_bars(read: Sequence[Bar]) -> list[int]:
             section_opening = bar.length
         following = read[number + 1].length if number + 1 < len(read) else tune_opening
         fits_an_opening = bar.metre - bar.length in (section_opening, following, tune_opening)
-        may_be_short = bar.opens or (bar.closes and fits_an_opening)
+        may_be_short = bar.opens or (bar.closes and (fits_an_opening or not matched))
         if bar.length > bar.metre or (bar.length < bar.metre and not may_be_short):
             wrong.append(number)
     return wrong
