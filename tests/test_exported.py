@@ -54,7 +54,9 @@ def test_it_answers_in_text(name, source, answer):
     assert runtime.load(EXPORTED / name / "model.onnx").generate(source) == answer
 
 
-@pytest.mark.parametrize(("text", "language"), [("Neuseeland und Österreich", "German"), ("Royaume-Uni, États-Unis et Norvège", "French")])
+@pytest.mark.parametrize(
+    ("text", "language"), [("Neuseeland und Österreich", "German"), ("Royaume-Uni, États-Unis et Norvège", "French")]
+)
 def test_it_names_a_language(text, language):
     assert runtime.load(EXPORTED / "text_classification" / "model.onnx").classify(text).name == language
 

@@ -50,7 +50,7 @@ def main() -> None:
     answers = {
         "tokenizers": tokenizer_answers(),
         "generate": [asked(path) for path in [*writers, *written(folder)]],
-        "classify": [classified(path) for path in [*kept, *classifiers(folder)] if path not in writers],
+        "answer": [answered(path) for path in [*kept, *classifiers(folder)] if path not in writers],
         "stream": [streamed(path) for path in step_files(folder)],
         "predict": predicted(folder),
     }
@@ -154,13 +154,16 @@ def classifiers(folder: Path) -> Iterator[Path]:
     yield folder / "steps.onnx"
 
 
-def classified(path: Path) -> dict[str, Any]:
-    """What a file predicts, and which classes it names."""
+def answered(path: Path) -> dict[str, Any]:
+    """What a file makes of inputs: the names of classes where it has them, else its outputs."""
     model = runtime.load(path)
     given = given_to(model, 40)
     spec = model.manifest.inputs[0]
-    named = model.classify(given if isinstance(given[0], str) else np.array(given, spec.dtype))
-    return {"file": str(path), "given": given, "expected": named}
+    read = given if isinstance(given[0], str) else np.array(given, spec.dtype)
+    if model.manifest.labels:
+        return {"file": str(path), "given": given, "classes": model.classify(read)}
+    outputs = {name: array.tolist() for name, array in model.run({spec.name: read}).items()}
+    return {"file": str(path), "given": {spec.name: given}, "outputs": outputs}
 
 
 def lines(model: Any, count: int) -> list[str]:
