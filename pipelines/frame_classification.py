@@ -22,7 +22,7 @@ from tfseq.data import DataSet, changing_digits, load_images, shuffled_batches
 from tfseq.exporting.precision import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentTagger
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 SHOWN = 3  # clips on the card
 CHUNKS = (1, 4, 2)  # lengths in which clips are read, again and again
@@ -91,15 +91,12 @@ def main(settings: FrameClassification) -> None:
     print(f"{data.source}: {len(data.train):,} clips of {settings.frames} frames to learn from")
     model, run = build(settings, len(data.labels)), Path("runs", settings.name)
     batch, seed = settings.training.batch, settings.training.seed
-    train(
+    train_classifier(
         model,
         shuffled_batches(*data.train, batch, seed=seed),
         shuffled_batches(*data.validation, batch, seed=None)(0),
         settings.training,
         run,
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="frames")],
-        monitor="frames",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": data.sha256},
     )

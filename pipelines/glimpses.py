@@ -12,14 +12,14 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.image_classification import ANSWERED, Distortion, artefact_name
+from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.presets import run_with_presets
 from pipelines.publish import publish
 from tfseq.analysis.glimpses import coverage, plot_glimpses
-from tfseq.data import DataSet, distorted, load_images, shuffled_batches
+from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentAttentionModel
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 SHOWN = 12  # images in the picture
 SAMPLED = 4  # of them in words
@@ -82,15 +82,12 @@ def main(settings: Glimpses) -> None:
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
     model, run = build(settings, len(data.labels)), Path("runs", name)
     batch, seed = settings.training.batch, settings.training.seed
-    train(
+    train_classifier(
         model,
-        distorted(shuffled_batches(*data.train, batch, seed=seed), **vars(settings.distortion), seed=seed),
+        distorted_batches(data, settings.distortion, batch, seed),
         shuffled_batches(*data.validation, ANSWERED, seed=None)(0),
         settings.training,
         run,
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        monitor="accuracy",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": data.sha256},
     )

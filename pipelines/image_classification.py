@@ -13,33 +13,16 @@ import keras
 import numpy as np
 
 from pipelines.contact_sheet import draw_contact_sheet
+from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.presets import run_with_presets
 from pipelines.publish import publish
-from tfseq.data import DataSet, distorted, load_images, shuffled_batches
+from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting.precision import as_float32
 from tfseq.models import ConvolutionalClassifier
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
-ANSWERED = 250  # images at a time
-
-
-@dataclass(frozen=True)
-class Distortion:
-    """How far an image is moved while training, anew in every epoch; see `tfseq.data.distorted`.
-
-    Attributes:
-        shift: pixels at most.
-        turn: degrees at most.
-        zoom: share by which it is made larger or smaller at most.
-        slant: pixels sideways per pixel of height at most.
-    """
-
-    shift: float = 1.0
-    turn: float = 15.0
-    zoom: float = 0.15
-    slant: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -96,15 +79,12 @@ def main(settings: ImageClassification) -> None:
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
     model, run = build(settings, len(data.labels)), Path("runs", name)
     batch, seed = settings.training.batch, settings.training.seed
-    train(
+    train_classifier(
         model,
-        distorted(shuffled_batches(*data.train, batch, seed=seed), **vars(settings.distortion), seed=seed),
+        distorted_batches(data, settings.distortion, batch, seed),
         shuffled_batches(*data.validation, ANSWERED, seed=None)(0),
         settings.training,
         run,
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        monitor="accuracy",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": data.sha256},
     )
@@ -126,11 +106,6 @@ def main(settings: ImageClassification) -> None:
         samples=[data.test.inputs[:8]],
         pictures=[run / "images.png"],
     )
-
-
-def artefact_name(pipeline: str, settings, data: DataSet) -> str:
-    default_data = settings.data is None and settings.tfds is None
-    return pipeline if default_data else f"{pipeline}_{data.name}"
 
 
 def build(settings: ImageClassification, classes: int) -> ConvolutionalClassifier:

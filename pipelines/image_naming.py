@@ -16,10 +16,10 @@ from keras import ops
 
 import tfseq
 from pipelines.contact_sheet import draw_contact_sheet
-from pipelines.image_classification import Distortion, artefact_name
+from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.presets import run_with_presets
 from pipelines.publish import publish
-from tfseq.data import DataSet, character_tokenizer, distorted, load_images, shuffled_batches
+from tfseq.data import DataSet, character_tokenizer, load_images, shuffled_batches
 from tfseq.data.packages import import_package
 from tfseq.decoding import generate
 from tfseq.exporting.precision import as_float32
@@ -30,7 +30,6 @@ from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
-ANSWERED = 250  # images at a time
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def main(settings: ImageNaming) -> None:
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, named {', '.join(names)}")
     model, run = build(settings, data.train.inputs.shape[1:], tokenizer), Path("runs", name)
     batch, seed = settings.training.batch, settings.training.seed
-    images = distorted(shuffled_batches(*data.train, batch, seed=seed), **vars(settings.distortion), seed=seed)
+    images = distorted_batches(data, settings.distortion, batch, seed)
     train(
         model,
         spelled(images, names, tokenizer),

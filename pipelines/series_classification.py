@@ -18,7 +18,7 @@ from tfseq.data import DataSet, Part, bucketed_batches, japanese_vowels
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentClassifier
 from tfseq.runtime import Model
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,13 @@ def fit(
 ) -> RecurrentClassifier:
     """A trained model, with the weights of the epoch that did best on the validation part."""
     model = build(settings, training.inputs, classes)
-    train(
+    train_classifier(
         model,
         bucketed_batches(*training, settings.training.batch, seed=settings.training.seed),
         bucketed_batches(*validation, 64, seed=settings.training.seed)(0),
         settings.training,
         run,
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        monitor="loss",
     )
     return model
 

@@ -22,7 +22,7 @@ from tfseq.data.vocabulary import reading_tokenizer
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentClassifier
 from tfseq.runtime import Model, Tokenizer
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 
 @dataclass(frozen=True)
@@ -172,15 +172,12 @@ def fit(settings: TextClassification, data: DataSet, tokenizer: Tokenizer, run: 
     if settings.prior:
         ratios = log_count_ratios(training.inputs, training.targets, tokenizer.vocabulary_size, len(data.labels))
         begin_with_prior(model, settings.prior * ratios)
-    train(
+    train_classifier(
         model,
         bucketed_batches(*training, settings.training.batch, seed=settings.training.seed),
         bucketed_batches(*validation, 256, seed=0)(0),
         settings.training,
         run,
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        monitor="accuracy",
     )
     return model
 

@@ -22,7 +22,7 @@ from tfseq.errors import DataError
 from tfseq.exporting.precision import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentClassifier
-from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 
 SHOWN = 5  # clips on the card
 
@@ -98,15 +98,12 @@ def main(settings: VideoClassification) -> None:
     clips = load(settings)
     print(f"{clips.provenance['source']}: {len(clips.labels)} labels")
     model, run = build(settings, len(clips.labels)), Path("runs", settings.name)
-    train(
+    train_classifier(
         model,
         clips.train,
         clips.validation,
         settings.training,
         run,
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        monitor="accuracy",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": clips.provenance},
     )

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
 
 from pipelines import glimpses
-from pipelines.image_classification import Distortion
+from pipelines.images import Distortion
 from tfseq import runtime
 from tfseq.training import SupervisedSettings
 

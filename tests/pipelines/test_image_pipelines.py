@@ -14,8 +14,9 @@ pytest.importorskip("num2words")
 
 from pipelines import image_classification, image_naming
 from pipelines.contact_sheet import draw_contact_sheet
-from pipelines.image_classification import Distortion, ImageClassification
+from pipelines.image_classification import ImageClassification
 from pipelines.image_naming import ImageNaming
+from pipelines.images import Distortion
 from tfseq import runtime
 from tfseq.data import load_images
 from tfseq.training import SupervisedSettings

@@ -1,5 +1,6 @@
 """Fitting sequence models: truncated BPTT, examples with answers, schedules, exact resume, learning curves."""
 
+from tfseq.training.classification import train_classifier
 from tfseq.training.evaluation import bits, evaluate
 from tfseq.training.fitting import TrainingSettings, fit
 from tfseq.training.scheduled_sampling import ScheduledSampling
@@ -19,4 +20,5 @@ __all__ = [
     "fit",
     "one_stream_per_core",
     "train",
+    "train_classifier",
 ]
