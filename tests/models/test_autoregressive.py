@@ -122,6 +122,17 @@ def test_saved_forecasters_come_back_the_same_and_do_so_on_jax(tmp_path):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), forecasts, rtol=1e-4, atol=1e-4)
 
 
+def test_a_forecaster_is_loaded_without_the_loss_that_its_model_learned_by(tmp_path):
+    model = latent_model()
+    model.compile("adam", loss=lambda truth, guess: keras.ops.mean((truth - guess) ** 2))
+    forecaster = Forecaster(model, 4)
+    expected = np.asarray(forecaster(SERIES))
+    inputs = keras.Input((None,))
+    keras.Model(inputs, {"forecasts": forecaster(inputs)}).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(np.asarray(loaded(SERIES)["forecasts"]), expected, rtol=1e-5)
+
+
 def test_the_exported_file_forecasts_from_a_history_of_any_length(tmp_path):
     tfseq = pytest.importorskip("tfseq")
     pytest.importorskip("onnxruntime")

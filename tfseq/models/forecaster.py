@@ -49,10 +49,11 @@ class Forecaster(keras.Model):
         return (input_shape[0], self.horizon)
 
     def get_config(self):
-        return super().get_config() | {
-            "model": keras.saving.serialize_keras_object(self.model),
-            "horizon": self.horizon,
-        }
+        model = keras.saving.serialize_keras_object(self.model)
+        model.pop(
+            "compile_config", None
+        )  # how it was trained: a loss of someone's own would have to be imported to load
+        return super().get_config() | {"model": model, "horizon": self.horizon}
 
     @classmethod
     def from_config(cls, config):
