@@ -18,7 +18,8 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 JS = clients/js
 
 QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
-    series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music
+    series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
+    vision_transformer
 CELLS = rnn irnn gru # beside the default, lstm
 
 .PHONY: demo quick zoo test test-slow test-js lint clean

@@ -10,19 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import keras
-import numpy as np
 
-from pipelines.contact_sheet import draw_contact_sheet
-from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
+from pipelines.classify_images import classify_images
+from pipelines.images import Distortion
 from pipelines.presets import run_with_presets
-from pipelines.publish import publish
-from tfseq.data import DataSet, load_images, shuffled_batches
-from tfseq.exporting.precision import as_float32
 from tfseq.models import ConvolutionalClassifier
-from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
-
-SHOWN = 24  # images on the card
-SAMPLED = 5  # of them in words
+from tfseq.training import SupervisedSettings
 
 
 @dataclass(frozen=True)
@@ -73,39 +66,8 @@ FULL = ImageClassification(
 
 
 def main(settings: ImageClassification) -> None:
-    one_stream_per_core()
-    data = load_images(settings.data, settings.tfds)
-    name = settings.name or artefact_name("image_classification", settings, data)
-    print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
-    model, run = build(settings, len(data.labels)), Path("runs", name)
-    batch, seed = settings.training.batch, settings.training.seed
-    train_classifier(
-        model,
-        distorted_batches(data, settings.distortion, batch, seed),
-        shuffled_batches(*data.validation, ANSWERED, seed=None)(0),
-        settings.training,
-        run,
-        resume=settings.resume,
-        identity={"model": model.get_config(), "data": data.sha256},
-    )
-    exact = as_float32(model)
-    probabilities = exact.predict(data.test.inputs, batch_size=ANSWERED, verbose=0)  # (images, classes)
-    right = probabilities.argmax(-1) == data.test.targets
-    scores = {"test_accuracy": float(right.mean()), "test_errors": int((~right).sum())}
-    print(f"test: {right.mean():.2%} of {len(right):,} images right")
-    publish(
-        exact,
-        name,
-        what=f"Convolutional image classifier: stages of {' and '.join(map(str, settings.filters))} kernels",
-        data=data.provenance(),
-        scores=scores,
-        settings=settings,
-        run=run,
-        sample=lambda file: said_of(file, data, run / "images.png"),
-        labels=data.labels,
-        samples=[data.test.inputs[:8]],
-        pictures=[run / "images.png"],
-    )
+    what = f"Convolutional image classifier: stages of {' and '.join(map(str, settings.filters))} kernels"
+    classify_images("image_classification", settings, build, what)
 
 
 def build(settings: ImageClassification, classes: int) -> ConvolutionalClassifier:
@@ -122,16 +84,6 @@ def build(settings: ImageClassification, classes: int) -> ConvolutionalClassifie
         dropout=settings.dropout,
         dtype=settings.precision,
         name="image_classifier",
-    )
-
-
-def said_of(file, data: DataSet, picture: Path) -> str:
-    """What the file says of a few test images, also as a picture."""
-    images, labels = data.test.inputs[:SHOWN], data.test.targets[:SHOWN]
-    answers = file.classify(images)
-    draw_contact_sheet(images, [answer.name for answer in answers], picture)
-    return "\n".join(
-        f"{answer}, truly {data.labels[label]}" for answer, label in zip(answers[:SAMPLED], np.asarray(labels))
     )
 
 

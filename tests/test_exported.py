@@ -65,7 +65,7 @@ def test_what_reads_images_knows_digits():
     digits = pytest.importorskip("sklearn.datasets").load_digits()
     images = np.round(digits.images[:100] * (255 / 16)).astype("uint8")[..., None]
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    for name in ("image_classification", "glimpses"):
+    for name in ("image_classification", "vision_transformer", "glimpses"):
         labels = runtime.load(EXPORTED / name / "model.onnx").classify(images)
         assert np.mean([label.name == str(digit) for label, digit in zip(labels, digits.target)]) > 0.9, name
     written = runtime.load(EXPORTED / "image_naming" / "model.onnx").generate(images)

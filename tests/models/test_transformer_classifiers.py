@@ -1,5 +1,9 @@
 """Classifiers by attention: padding is seen by none, and the file answers as the model does."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -92,3 +96,28 @@ def test_it_survives_saving_and_exporting(tmp_path, make, inputs):
 def test_hyper_parameters_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+ON_JAX = """
+import sys
+import keras, numpy as np
+import tfseq.models
+assert keras.backend.backend() == "jax"
+folder = sys.argv[1]
+for name in ("text", "image"):
+    inputs = np.load(f"{folder}/{name}_in.npy")
+    np.save(f"{folder}/{name}.npy", keras.saving.load_model(f"{folder}/{name}.keras")(inputs))
+"""
+
+
+def test_jax_gives_the_same_probabilities(tmp_path):
+    pytest.importorskip("jax")
+    expected = {}
+    for name, model, inputs in (("text", text_model(), TOKENS), ("image", image_model(), IMAGES)):
+        model.save(tmp_path / f"{name}.keras")
+        np.save(tmp_path / f"{name}_in.npy", inputs)
+        expected[name] = np.asarray(model(inputs))
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    for name, probabilities in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), probabilities, atol=2e-5, err_msg=name)

@@ -12,11 +12,12 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
 pytest.importorskip("num2words")
 
-from pipelines import image_classification, image_naming
+from pipelines import image_classification, image_naming, vision_transformer
 from pipelines.contact_sheet import draw_contact_sheet
 from pipelines.image_classification import ImageClassification
 from pipelines.image_naming import ImageNaming
 from pipelines.images import Distortion
+from pipelines.vision_transformer import VisionTransformerSettings
 from tfseq import runtime
 from tfseq.data import load_images
 from tfseq.training import SupervisedSettings
@@ -28,6 +29,9 @@ SMALL = {
 }
 CLASSIFIER = ImageClassification(units=8, dropout=0.0, **SMALL)
 NAMER = ImageNaming(features=8, units=24, dropout=0.0, **SMALL)
+PATCHES = VisionTransformerSettings(
+    patch_size=2, units=16, heads=2, depth=1, dropout=0.0, **{k: v for k, v in SMALL.items() if k != "filters"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +58,16 @@ def exported(bars, tmp_path_factory):
     try:
         image_classification.main(replace(CLASSIFIER, data=bars))
         image_naming.main(replace(NAMER, data=bars))
+        vision_transformer.main(replace(PATCHES, data=bars))
     finally:
         os.chdir(before)
     return folder / "exported"
 
 
-def test_the_classifiers_file_takes_pixels_and_names_the_class(bars, exported):
+@pytest.mark.parametrize("pipeline", ["image_classification", "vision_transformer"])
+def test_the_classifiers_file_takes_pixels_and_names_the_class(bars, exported, pipeline):
     images, labels = load_images(bars).test
-    file = runtime.load(exported / "image_classification_bars" / "model.onnx")
+    file = runtime.load(exported / f"{pipeline}_bars" / "model.onnx")
     assert file.manifest.inputs[0].dtype == "uint8"
     right = np.array([int(answer.name) for answer in file.classify(images)]) == labels
     recorded = file.manifest.provenance["data"]

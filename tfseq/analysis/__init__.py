@@ -15,6 +15,7 @@ _MODULES = (
     "gradient_flow",
     "gradient_remedies",
     "hidden_units",
+    "rollout",
     "score",
     "tunes",
 )
@@ -28,6 +29,7 @@ __all__ = [
     "gradient_flow",
     "gradient_remedies",
     "hidden_units",
+    "rollout",
     "score",
     "tunes",
 ]

@@ -1,0 +1,105 @@
+"""One to one, by attention: an image, as a sequence of patches, to what it shows.
+
+python -m pipelines.vision_transformer quick              # scikit-learn's digits
+python -m pipelines.vision_transformer full --data DIR    # IDX files, MNIST's format
+python -m pipelines.vision_transformer full --tfds cifar10
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from pipelines.classify_images import classify_images
+from pipelines.images import Distortion
+from pipelines.presets import run_with_presets
+from tfseq.analysis.rollout import plot_rollout, rollout
+from tfseq.data import DataSet
+from tfseq.models import VisionTransformer
+from tfseq.training import SupervisedSettings
+
+LOOKED_AT = 6  # images in the picture of where it looked
+
+
+@dataclass(frozen=True)
+class VisionTransformerSettings:
+    """Settings of one run.
+
+    Attributes:
+        data: a directory of IDX files; the default is scikit-learn's digits.
+        tfds: images of tensorflow-datasets instead, such as mnist or cifar10.
+        patch_size: height and width of a patch, in pixels.
+        units: width of the states.
+        heads: of each attention.
+        depth: number of blocks.
+        dropout: rate on what each layer adds.
+        distortion: of the images to train on.
+        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        training: how to train.
+        name: of the artefact, in exported/; vision_transformer or vision_transformer_DATA by default.
+        resume: go on with the run of this name where it was interrupted.
+    """
+
+    data: Path | None = None
+    tfds: str | None = None
+    patch_size: int = 4
+    units: int = 64
+    heads: int = 4
+    depth: int = 4
+    dropout: float = 0.1
+    distortion: Distortion = field(default_factory=Distortion)
+    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    training: SupervisedSettings = field(default_factory=SupervisedSettings)
+    name: str | None = None
+    resume: bool = False
+
+
+QUICK = VisionTransformerSettings(
+    patch_size=2,
+    units=48,
+    depth=2,
+    dropout=0.0,
+    distortion=Distortion(shift=0.5, turn=10.0, zoom=0.1, slant=0.1),
+    training=SupervisedSettings(epochs=40, batch=32, learning_rate=3e-3),
+)
+FULL = VisionTransformerSettings(
+    units=96,
+    depth=5,
+    distortion=Distortion(shift=2.5),
+    training=SupervisedSettings(epochs=60, batch=64, learning_rate=1.5e-3, weight_decay=0.05),
+)
+
+
+def main(settings: VisionTransformerSettings) -> None:
+    what = f"Vision Transformer: patches of {settings.patch_size} x {settings.patch_size}, {settings.depth} blocks"
+    classify_images("vision_transformer", settings, build, f"{what} of {settings.units} units", where_it_looked)
+
+
+def build(settings: VisionTransformerSettings, classes: int) -> VisionTransformer:
+    keras.utils.set_random_seed(settings.training.seed)
+    return VisionTransformer(
+        classes,
+        patch_size=settings.patch_size,
+        units=settings.units,
+        heads=settings.heads,
+        depth=settings.depth,
+        dropout=settings.dropout,
+        dtype=settings.precision,
+        name="vision_transformer",
+    )
+
+
+def where_it_looked(model: VisionTransformer, data: DataSet, run: Path) -> Sequence[Path]:
+    """A picture of the attention rollout of a few test images."""
+    images = data.test.inputs[:LOOKED_AT]
+    answers = np.asarray(model(images)).argmax(-1)
+    shares = rollout([np.asarray(weights) for weights in model.encoder.attention(images)])
+    plot_rollout(images, shares, [data.labels[answer] for answer in answers], run / "rollout.png")
+    return [run / "rollout.png"]
+
+
+if __name__ == "__main__":
+    run_with_presets(main, quick=QUICK, full=FULL)
