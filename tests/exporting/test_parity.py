@@ -58,7 +58,7 @@ def test_a_small_change_of_the_weights_shows_in_the_logits(artefacts, tmp_path):
     folder, model = artefacts
     (check,) = verify(changed(folder / "predict.onnx", tmp_path, 1e-2), model).checks
     assert not check.passed
-    assert 1e-4 < check.worst_absolute < 1e-2
+    assert 1e-4 < check.worst_absolute < 0.1
 
 
 def test_a_change_of_the_weights_shows_in_the_tokens(artefacts, tmp_path):

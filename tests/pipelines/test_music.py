@@ -49,7 +49,7 @@ def test_a_run_leaves_the_model_and_a_tune_as_text_midi_and_score(exported):
     assert {"model.onnx", "card.md", "tune_1.abc", "tune_1.mid", "tune_1.png"} <= names
     assert adds_up((exported / "tune_1.abc").read_text(encoding="utf-8"))
     card = (exported / "card.md").read_text(encoding="utf-8")
-    assert "6 of 6 (100.0%) tunes parse in music21 with bars that add up" in card
+    assert "6 of 6 (100.0%) parse in music21 with bars that add up" in card
     assert "![tune 1](tune_1.png)" in card
     assert str(exported.parent) not in card
 
@@ -90,8 +90,8 @@ def test_a_report_compares_with_real_tunes_and_with_what_was_learned_from():
     other = real.replace("abcd", "gbcd")
     tunes = music.Tunes([real], [], [other], None, {}, "tunes")
     text = music.report([real, other, other], [real, other], tunes, replace(TINY, temperature=0.5))
-    assert "2 of 3 (66.7%) tunes parse" in text
-    assert "held out, 1 of 1 (100.0%)" in text
+    assert "3 of 3 (100.0%) parse in music21 with bars that add up; of held-out tunes, 1 of 1 (100.0%)." in text
+    assert "If closing bars have to match an opening: 2 of 3 (66.7%); of held-out tunes, 1 of 1 (100.0%)." in text
     assert "1 of 3 (33.3%) differ" in text
     assert "33.3% of their passages" in text
     assert text.endswith("0.0%.\n")
