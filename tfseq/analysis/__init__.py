@@ -6,20 +6,6 @@ Each module is loaded when it is first used.
 from importlib import import_module
 from typing import Any
 
-_MODULES = (
-    "attention_maps",
-    "bleu",
-    "convolution",
-    "forcing",
-    "glimpses",
-    "gradient_flow",
-    "gradient_remedies",
-    "hidden_units",
-    "rollout",
-    "score",
-    "tunes",
-)
-
 __all__ = [
     "attention_maps",
     "bleu",
@@ -36,6 +22,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in __all__:
         return import_module(f"tfseq.analysis.{name}")
     raise AttributeError(f"module 'tfseq.analysis' has no attribute {name!r}")
