@@ -19,6 +19,16 @@ def test_bleu_is_the_geometric_mean_of_precisions_times_the_brevity_penalty():
     assert bleu([written], [reference], lowercase=False) == pytest.approx(cased)
 
 
+def test_of_several_references_each_word_counts_in_that_which_has_it_most():
+    """The seven words "the" of the paper's section 2.1, then the closest length of section 2.2."""
+    written = ["the the the the the the the", "a b c d e"]
+    references = [["The cat is on the mat", "There is a cat on the mat"], ["a b c d"]]
+    precisions = [(2 + 4) / 12, (0 + 3) / 10, (0 + 2) / 8, (0 + 1) / 6]
+    lengths = 7 + 4  # of the references that are closest to 7 and to 5 words
+    assert lengths < 12  # of what was written: no penalty
+    assert bleu(written, references) == pytest.approx(100 * math.prod(precisions) ** (1 / 4))
+
+
 def test_texts_are_grouped_by_the_words_of_their_sources():
     sources = ["a b", "a b c", "a b c d e f", "a b c"]
     references = ["one two three four"] * 4
@@ -40,3 +50,5 @@ def test_translations_without_their_references_are_refused():
         bleu(["a"], ["a", "b"])
     with pytest.raises(InputError, match="0 translations"):
         bleu([], [])
+    with pytest.raises(InputError, match="no reference; expected at least one"):
+        bleu(["a", "b"], [["a"], []])

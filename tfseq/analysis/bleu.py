@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from tfseq.data.packages import import_package
@@ -27,22 +28,26 @@ class OfLength:
     bleu: float
 
 
-def bleu(written: Sequence[str], references: Sequence[str], lowercase: bool = True) -> float:
+def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]], lowercase: bool = True) -> float:
     """Corpus BLEU (Papineni et al., 2002) from 0 to 100, with sacrebleu's tokenizer 13a and smoothing.
 
     Args:
-        written: translations.
-        references: a right translation of each.
+        written: translations, or captions.
+        references: a right one of each, or a list of several; not all need have as many.
         lowercase: whether case counts for nothing.
 
     Raises:
         DataError: sacrebleu is not installed.
-        InputError: there is no text, or not as many of both.
+        InputError: there is no text, or not as many of both, or one without a reference.
     """
     if not written or len(written) != len(references):
         raise InputError(f"{len(written)} translations and {len(references)} references; expected one for each.")
+    several = [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+    if not all(several):
+        raise InputError("A text has no reference; expected at least one for each.")
     sacrebleu = import_package("sacrebleu", "sacrebleu", "Measuring translations")
-    return float(sacrebleu.corpus_bleu(list(written), [list(references)], lowercase=lowercase).score)
+    columns = list(zip_longest(*several))  # the first reference of each text, the second or None, ...
+    return float(sacrebleu.corpus_bleu(list(written), columns, lowercase=lowercase).score)
 
 
 def bleu_by_length(
