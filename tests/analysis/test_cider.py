@@ -40,28 +40,29 @@ def test_words_written_too_often_count_once_and_a_wrong_length_costs():
 def brute_force(written, references):
     """The score by dense vectors over every n-gram that is anywhere."""
 
-    def ngrams(text, n):
+    return sum(of_length(n, written, references) for n in (1, 2, 3, 4)) / 4 * 10
+
+
+def of_length(n, written, references):
+    def ngrams(text):
         words = text.split()
         return [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
 
+    vocabulary = sorted({gram for text in [*written, *itertools.chain(*references)] for gram in ngrams(text)})
+    having = np.array([sum(any(g in ngrams(t) for t in row) for row in references) for g in vocabulary])
+    idf = np.log(len(references)) - np.log(np.maximum(1.0, having))
+
+    def vector(text):
+        return np.array([ngrams(text).count(gram) for gram in vocabulary], float) * idf
+
     total = np.zeros(len(written))
-    for n in (1, 2, 3, 4):
-        texts = [*written, *itertools.chain(*references)]
-        vocabulary = sorted({gram for text in texts for gram in ngrams(text, n)})
-        having = np.array([sum(any(g in ngrams(t, n) for t in row) for row in references) for g in vocabulary])
-        idf = np.log(len(references)) - np.log(np.maximum(1.0, having))
-
-        def vector(text):
-            return np.array([ngrams(text, n).count(gram) for gram in vocabulary], float) * idf
-
-        for row, (text, right) in enumerate(zip(written, references)):
-            for reference in right:
-                ours, theirs = vector(text), vector(reference)
-                norm = np.linalg.norm(ours) * np.linalg.norm(theirs)
-                gap = len(text.split()) - len(reference.split())
-                if norm:
-                    cosine = np.minimum(ours, theirs) @ theirs / norm
-                    total[row] += cosine * np.exp(-(gap**2) / 72) / len(right) / 4 * 10
+    for row, (text, right) in enumerate(zip(written, references)):
+        for reference in right:
+            ours, theirs = vector(text), vector(reference)
+            norm = np.linalg.norm(ours) * np.linalg.norm(theirs)
+            gap = len(text.split()) - len(reference.split())
+            if norm:
+                total[row] += np.minimum(ours, theirs) @ theirs / norm * np.exp(-(gap**2) / 72) / len(right)
     return total
 
 

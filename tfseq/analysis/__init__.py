@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "attention_maps",
     "bleu",
+    "cider",
     "convolution",
     "forcing",
     "glimpses",
@@ -18,6 +19,7 @@ __all__ = [
     "rollout",
     "score",
     "tunes",
+    "where_it_looked",
 ]
 
 

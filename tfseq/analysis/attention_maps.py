@@ -52,9 +52,9 @@ def attention_map(file: Model, text: str, max_length: int | None = None) -> Atte
     reader = writer = tokenizer
     if isinstance(tokenizer, TokenizerPair):
         reader, writer = tokenizer.source, tokenizer.target
-    columns = _words(reader, [*reader.encode(text), *tokenizer.append])
+    columns = _symbols(reader, [*reader.encode(text), *tokenizer.append])
     columns += [(_END, [i]) for i in range(_count(columns), result.attention.shape[1])]  # what the graph reads besides
-    rows = _words(writer, result.tokens)
+    rows = _symbols(writer, result.tokens)
     weights = np.stack([result.attention[:, places].sum(1) for _, places in columns], axis=1)
     weights = np.array([weights[places].mean(0) for _, places in rows]).reshape(len(rows), len(columns))
     return AttentionMap(tuple(word for word, _ in columns), tuple(word for word, _ in rows), weights)
@@ -84,11 +84,9 @@ def plot_attention(attention: AttentionMap, path: Path, title: str = "") -> None
         figure.savefig(temporary, dpi=100, format="png")
 
 
-def _words(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
-    """What to write beside each row or column, and the places of the tokens that it is made of."""
+def words_of(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
+    """The words and marks that tokens spell, and the places of the tokens that each is made of."""
     pieces = [tokenizer.decode([id_]) for id_ in ids]
-    if not isinstance(tokenizer, SubwordTokenizer):
-        return [(_visible(piece), [place]) for place, piece in enumerate(pieces)]
     words: list[list[int]] = []
     for place, piece in enumerate(pieces):
         before = pieces[place - 1] if place else ""
@@ -98,6 +96,13 @@ def _words(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[
         else:
             words.append([place])
     return [(_visible(tokenizer.decode([ids[place] for place in places]).strip()), places) for places in words]
+
+
+def _symbols(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
+    """What to write beside each row or column: characters where they are tokens, and else words."""
+    if isinstance(tokenizer, SubwordTokenizer):
+        return words_of(tokenizer, ids)
+    return [(_visible(tokenizer.decode([id_])), [place]) for place, id_ in enumerate(ids)]
 
 
 def _visible(text: str) -> str:
