@@ -69,8 +69,8 @@ def generate(
     """
     strategy = _strategy(Greedy() if decode is None else decode, settings, model)
     require_integer("max_length", max_length, 0)
-    if return_attention and type(model).step_with_attention is Generator.step_with_attention:
-        raise InputError(f"{type(model).__name__} has no attention to return: it does not define step_with_attention.")
+    if return_attention and not model.has_attention:
+        raise InputError(f"{type(model).__name__} has no attention to return: it looks at no places of its source.")
     if model.start is None:
         if source is not None:
             raise InputError(f"{type(model).__name__} is a language model and reads no source; give a prompt.")

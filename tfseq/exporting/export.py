@@ -331,8 +331,8 @@ def _check_decoding(model, decode, attention, streaming):
         check_strategy(decode, model)
     except InputError as error:
         raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
-    if attention and type(model).step_with_attention is Generator.step_with_attention:
-        raise ExportError(f"{type(model).__name__} has no attention to give out: it defines no step_with_attention.")
+    if attention and not model.has_attention:
+        raise ExportError(f"{type(model).__name__} has no attention to give out: it looks at no places of its source.")
     if streaming and attention:
         raise ExportError("A graph of one step gives out no attention; export with streaming=False.")
     if streaming and isinstance(decode, Beam):

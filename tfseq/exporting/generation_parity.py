@@ -253,6 +253,8 @@ def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) ->
 class _LogitsAsAttention:
     """The model, with its logits where decoding gives out the attention's weights."""
 
+    has_attention = True
+
     def __init__(self, model: Generator):
         self._model = model
 

@@ -14,8 +14,8 @@ class ConvolutionalEncoder(keras.layers.Layer):
 
         y[i, j, o] = ReLU(BatchNorm(b_o + sum_{a, b, c} w[a, b, c, o] x[i stride + a, j stride + b, c])),
 
-    then the largest value of each pool x pool square. `grid` gives what the last stage sees at each place; the call
-    sums that up in a vector.
+    then the largest value of each pool x pool square. What the last stage sees at each place is a grid of features; the
+    call sums it up in a vector, or gives it as it is.
 
     Args:
         filters: kernels of each stage, which are the channels that it puts out.
@@ -26,6 +26,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         padding: "same" puts zeros around the image, so that kernels reach its edges; "valid" does not.
         pool: height and width of the squares; 1 for none.
         convolutions: of each stage.
+        grid: whether the grid itself is wanted, for captioners, which look at places; `units` is None then.
 
     Call arguments:
         images: pixels from 0 to 255, uint8 or float: (batch, height, width) or (batch, height, width, channels); or
@@ -33,7 +34,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
             `keras.layers.TimeDistributed` does, but all in one go.
 
     Returns:
-        features, (batch, units); of clips (batch, time, units).
+        features, (batch, units); with `grid` (batch, rows, columns, filters[-1]). Of clips (batch, time, units).
 
     Raises:
         ValueError: hyper-parameters that can't be; images of other shapes, or too small for the stages.
@@ -48,6 +49,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         padding="same",
         pool=2,
         convolutions=1,
+        grid=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -64,7 +66,9 @@ class ConvolutionalEncoder(keras.layers.Layer):
             raise ValueError(f"filters is {filters}, {given}; expected at least one stage, and sizes from 1.")
         if padding not in PADDINGS:
             raise ValueError(f"padding is {padding!r}; expected one of {', '.join(PADDINGS)}.")
-        self.settings = {"filters": list(filters), "padding": padding} | sizes
+        if grid and units is not None:
+            raise ValueError(f"units is {units} and grid True; expected no units: a grid is not summed up in a vector.")
+        self.settings = {"filters": list(filters), "padding": padding, "grid": grid} | sizes
         self.filters, self.units = tuple(filters), units
         policy = {"dtype": self.dtype_policy}
         self.rescale = keras.layers.Rescaling(1 / 255, name="rescale", **policy)
@@ -86,20 +90,28 @@ class ConvolutionalEncoder(keras.layers.Layer):
         return convolution, keras.layers.BatchNormalization(momentum=0.9, name=f"norm_{name}", **policy)
 
     def build(self, input_shape):
-        shape = (None, *_image_shape(input_shape))
-        for i, (convolution, norm) in enumerate(self.stages):
-            before, shape = shape, self._computed(convolution, shape, input_shape)
+        shapes = self._shapes(input_shape)
+        for (convolution, norm), (before, after, _) in zip(self.stages, shapes):
             convolution.build(before)
-            norm.build(shape)
-            if self._ends_stage(i):
-                shape = self._computed(self.pool, shape, input_shape)
+            norm.build(after)
         if self.units is not None:
+            shape = shapes[-1][-1]
             if None in shape[1:]:
                 raise ValueError(
                     f"The images have the shape {tuple(input_shape)}, whose height or width is free; expected numbers "
                     "where units are given. units=None takes images of any size."
                 )
             self.vector.build((None, shape[1] * shape[2] * shape[3]))
+
+    def _shapes(self, images):
+        """Of each convolution: the shapes of what it reads, of what it puts out, and of that once it is pooled."""
+        shapes, shape = [], (None, *_image_shape(images))
+        for i, (convolution, _) in enumerate(self.stages):
+            after = self._computed(convolution, shape, images)
+            pooled = self._computed(self.pool, after, images) if self._ends_stage(i) else after
+            shapes.append((shape, after, pooled))
+            shape = pooled
+        return shapes
 
     def _computed(self, layer, shape, images):
         """The output's shape of a layer, none of whose sizes is 0."""
@@ -118,7 +130,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         return (i + 1) % self.settings["convolutions"] == 0
 
     def grid(self, images, training=False):
-        """What is seen at each place: (batch, rows, columns, filters[-1]); for captioners that attend to places."""
+        """What is seen at each place: (batch, rows, columns, filters[-1])."""
         x = ops.expand_dims(images, -1) if len(images.shape) == 3 else images
         x = self.rescale(x)  # (batch, height, width, channels)
         for i, (convolution, norm) in enumerate(self.stages):
@@ -131,15 +143,19 @@ class ConvolutionalEncoder(keras.layers.Layer):
         if len(images.shape) == 5:  # clips
             frames = ops.reshape(images, (-1, *images.shape[2:]))
             features = self.call(frames, training=training)
-            return ops.reshape(features, (-1, ops.shape(images)[1], features.shape[-1]))
+            return ops.reshape(features, (-1, ops.shape(images)[1], *features.shape[1:]))
         x = self.grid(images, training=training)
+        if self.settings["grid"]:
+            return x
         if self.units is None:
             return ops.mean(x, axis=(1, 2))
         return self.vector(ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3])))
 
     def compute_output_shape(self, input_shape):
-        width = self.filters[-1] if self.units is None else self.units
-        return (*input_shape[:2], width) if len(input_shape) == 5 else (input_shape[0], width)
+        shape = (self.filters[-1] if self.units is None else self.units,)
+        if self.settings["grid"]:
+            shape = self._shapes(input_shape)[-1][-1][1:]
+        return (*input_shape[: 2 if len(input_shape) == 5 else 1], *shape)
 
     def get_config(self):
         return super().get_config() | self.settings

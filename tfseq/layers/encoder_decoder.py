@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfseq.layers import loops
+from tfseq.layers.attention import alignment_layer
 from tfseq.layers.recurrent import recurrent_layer
 
 
@@ -96,6 +98,10 @@ class RecurrentDecoder(keras.layers.Layer):
             x, *_ = layer(x, initial_state=list(layer_state), training=training)
         return x
 
+    def initial_state(self, batch_size):
+        """Zeros: h (and c for LSTM) of every layer, (batch, units) each, as a list of lists."""
+        return [list(layer.cell.get_initial_state(batch_size)) for layer in self.layers]
+
     def step(self, x, state):
         """One step: x (rows, width) -> the top layer's state (rows, units), and the new states of all."""
         new_state = []
@@ -106,6 +112,67 @@ class RecurrentDecoder(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"cell": self.cell, "units": self.units, "depth": self.depth}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class AttentionDecoder(keras.layers.Layer):
+    """A `RecurrentDecoder` that looks at a memory anew at each step (Bahdanau et al., 2015).
+
+        a_t = softmax(score(s_{t-1}, h_i)) over i,   c_t = sum_i a_ti h_i,   s_t = cell(s_{t-1}, [y_{t-1}; c_t])
+
+    Args:
+        cell: "rnn", "irnn", "lstm" or "gru".
+        units: width of the states and of the memory.
+        depth: number of layers; the top layer's s_{t-1} is compared, the bottom one reads c_t.
+        alignment: how s is compared with h: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
+
+    Call arguments:
+        y: (batch, time, width).
+        state: h (and c for LSTM) of every layer, (batch, units) each, as a list of lists.
+        memory: what `remember` made of it.
+
+    Returns:
+        s_t and c_t, (batch, time, units) each.
+    """
+
+    def __init__(self, cell, units, depth=1, alignment="network", **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.settings = {"cell": cell, "units": units, "depth": depth, "alignment": alignment}
+        policy = {"dtype": self.dtype_policy}
+        self.recurrent = RecurrentDecoder(cell, units, depth, name="recurrent", **policy)
+        self.alignment = alignment_layer(alignment, units, name="alignment", **policy)
+
+    def build(self, input_shape):
+        self.recurrent.build((None, None, input_shape[-1] + self.units))
+        self.alignment.build((None, None, self.units), (None, None, self.units))
+
+    def remember(self, states, mask=None):
+        """States h, (batch, places, units), what the alignment makes of them, and where they are real."""
+        memory = {"states": states, "keys": self.alignment.project(states)}
+        return memory if mask is None else memory | {"mask": mask}
+
+    def call(self, y, state, memory):
+        def step(state, y):
+            s, c, state, _ = self.step(y, state, memory)
+            return state, (s, c)
+
+        dtypes = (self.compute_dtype, self.compute_dtype)
+        _, (s, c) = loops.scan(step, state, ops.transpose(y, (1, 0, 2)), dtypes)  # (time, batch, units) each
+        return ops.transpose(s, (1, 0, 2)), ops.transpose(c, (1, 0, 2))
+
+    def step(self, y, state, memory):
+        """One step: y (rows, width) -> s_t and c_t, (rows, units), the new state, and weights (rows, places)."""
+        sources, places = ops.shape(memory["states"])[0], ops.shape(memory["states"])[1]
+        query = ops.reshape(state[-1][0], (sources, -1, self.units))  # rows that share a memory side by side
+        weights = self.alignment.align(query, memory["keys"], memory.get("mask"))  # (sources, rows of each, places)
+        c = ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"])
+        c = ops.reshape(c, (-1, self.units))
+        s, state = self.recurrent.step(ops.concatenate([y, c], axis=-1), state)
+        return s, c, state, ops.reshape(weights, (-1, places))
+
+    def get_config(self):
+        return super().get_config() | self.settings
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

@@ -2,6 +2,7 @@
 
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
 from tfseq.models.autoregressive import Autoregressive
+from tfseq.models.captioner import Captioner
 from tfseq.models.convolutional_classifier import ConvolutionalClassifier
 from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
@@ -22,6 +23,7 @@ from tfseq.models.vision_transformer import VisionTransformer
 __all__ = [
     "AttentionSeq2Seq",
     "Autoregressive",
+    "Captioner",
     "ConvolutionalClassifier",
     "DelayedAnswer",
     "DenseClassifier",

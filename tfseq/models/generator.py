@@ -60,6 +60,11 @@ class Generator(keras.Model):
         """`step` that also returns where it looked: weights (batch, source_time) float32. Optional."""
         raise TypeError(f"{type(self).__name__} does not define `step_with_attention`: it has no attention to return.")
 
+    @property
+    def has_attention(self):
+        """Whether `step_with_attention` says where it looked."""
+        return type(self).step_with_attention is not Generator.step_with_attention
+
     def _incomplete(self, method):
         return TypeError(
             f"{type(self).__name__} does not define `{method}`, which a tfseq.models.Generator needs to decode. "

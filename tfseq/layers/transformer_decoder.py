@@ -1,0 +1,90 @@
+"""Blocks of a Transformer's decoder on top of one another, over a whole sequence or step by step."""
+
+import keras
+from keras import ops
+
+from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.transformer import DecoderBlock, causal_mask
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class TransformerDecoder(keras.layers.Layer):
+    """Masked self-attention, attention over a memory and a feed-forward network, `depth` times (Vaswani et al., 2017).
+
+    Args:
+        units: width of the sequence and of the memory, a multiple of `heads`.
+        heads: of each attention.
+        hidden: width of the feed-forward networks.
+        depth: number of blocks.
+        dropout: rate on what each layer adds.
+        norm: "pre" or "post", see `tfseq.layers.transformer.Residual`.
+        activation: of the feed-forward networks.
+
+    Call arguments:
+        x: (batch, time, units), positions added.
+        memory: what `remember` made of it.
+
+    Returns:
+        states, (batch, time, units), normalized.
+
+    Raises:
+        ValueError: hyper-parameters that can't be.
+    """
+
+    def __init__(self, units, heads, hidden, depth, dropout=0.0, norm="pre", activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.heads, self.norm = units, heads, norm
+        self.settings = {
+            "units": units,
+            "heads": heads,
+            "hidden": hidden,
+            "depth": depth,
+            "dropout": dropout,
+            "norm": norm,
+            "activation": activation,
+        }
+        policy = {"dtype": self.dtype_policy}
+        block = (units, heads, hidden, dropout, norm, activation)
+        self.blocks = [DecoderBlock(*block, name=f"block_{i + 1}", **policy) for i in range(depth)]
+        if norm == "pre":  # whose last sum is not normalized yet
+            self.last_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="last_norm", **policy)
+
+    def build(self, input_shape=None):
+        for layer in (*self.blocks, *([self.last_norm] if self.norm == "pre" else [])):
+            layer.build((None, None, self.units))
+
+    def remember(self, memory, mask=None):
+        """What each block attends to, (batch, heads, places, head_dim), and where it is real, (batch, places)."""
+        mask = {} if mask is None else {"mask": mask[:, None, None]}  # (batch, 1, 1, places)
+        return {"keys_values": tuple(block.cross_attention.project(memory) for block in self.blocks)} | mask
+
+    def call(self, x, memory, training=False):
+        mask = causal_mask(ops.shape(x)[1])
+        for block, keys_values in zip(self.blocks, memory["keys_values"]):
+            x, _ = block(x, keys_values, mask, memory.get("mask"), training=training)
+        return self._normalized(x)
+
+    def initial_state(self, batch_size):
+        """Empty caches, a `CachedState`."""
+        return empty_cached_state(
+            len(self.blocks), batch_size, self.heads, self.units // self.heads, self.compute_dtype
+        )
+
+    def step(self, x, state, memory):
+        """One step: x (rows, units) -> (rows, units), the new state, and where the last block looked.
+
+        The latter is the mean of its heads, (rows, places) float32.
+        """
+        state, caches = advance(state), []
+        for block, cache, keys_values in zip(self.blocks, state.caches, memory["keys_values"]):
+            x, cache, weights = block.step(x, cache, state, keys_values, memory.get("mask"))
+            caches.append(cache)
+        weights = ops.mean(weights, axis=1)  # (batch, width, places)
+        weights = ops.reshape(weights, (-1, ops.shape(weights)[-1]))
+        return self._normalized(x), state._replace(caches=tuple(caches)), weights
+
+    def _normalized(self, x):
+        return self.last_norm(x) if self.norm == "pre" else x
+
+    def get_config(self):
+        return super().get_config() | self.settings
