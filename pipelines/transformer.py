@@ -1,0 +1,77 @@
+"""A Transformer that translates: no recurrence, attention alone.
+
+python -m pipelines.transformer quick            # dates in many forms and languages -> 2025-03-03
+python -m pipelines.transformer full --data DIR  # English -> French, of files such as train.en.gz and train.fr.gz
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from pipelines.presets import run_with_presets
+from pipelines.translate import Translation, translate
+from tfseq.models import Transformer
+from tfseq.training import SupervisedSettings
+
+
+@dataclass(frozen=True)
+class TransformerTranslation(Translation):
+    """Settings of one run.
+
+    Attributes:
+        units: width of the model.
+        heads: of each attention.
+        hidden: width of the feed-forward networks.
+        depth: blocks of the encoder.
+        decoder_depth: blocks of the decoder; as many as the encoder's if None.
+        dropout: rate on embeddings and on what each layer adds.
+        positions: how it knows where a symbol stands.
+        norm: whether layers are normalized before or after their sums.
+        activation: of the feed-forward networks.
+    """
+
+    units: int = 128
+    heads: int = 4
+    hidden: int = 256
+    depth: int = 4
+    decoder_depth: int | None = None
+    dropout: float = 0.1
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    norm: Literal["pre", "post"] = "pre"
+    activation: Literal["relu", "gelu"] = "relu"
+    name: str = "transformer"
+
+
+QUICK = TransformerTranslation(
+    units=96, depth=2, hidden=192, training=SupervisedSettings(epochs=4, batch=64, learning_rate=3e-3)
+)
+FULL = TransformerTranslation(
+    subwords=6_000,
+    smoothing=0.1,
+    dropout=0.3,
+    beam=5,
+    training=SupervisedSettings(epochs=40, batch=128, learning_rate=5e-3, warmup=0.1),
+    name="transformer_multi30k",
+)
+
+
+def main(settings: TransformerTranslation) -> None:
+    build = partial(
+        Transformer,
+        units=settings.units,
+        heads=settings.heads,
+        hidden=settings.hidden,
+        depth=settings.depth,
+        decoder_depth=settings.decoder_depth,
+        dropout=settings.dropout,
+        positions=settings.positions,
+        norm=settings.norm,
+        activation=settings.activation,
+    )
+    depth = f"{settings.depth} + {settings.decoder_depth or settings.depth}"
+    what = f"Transformer: {depth} blocks of {settings.units} units, {settings.heads} heads"
+    translate(settings, build, what, attention=True)
+
+
+if __name__ == "__main__":
+    run_with_presets(main, quick=QUICK, full=FULL)
