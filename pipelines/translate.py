@@ -22,13 +22,17 @@ from tfseq.data import (
     subword_tokenizer,
     translations_of_tfds,
 )
+from tfseq.data.bpe_dropout import BPEDropout
 from tfseq.decoding import Strategy, generate
+from tfseq.errors import DataError
 from tfseq.exporting.precision import as_float32
 from tfseq.models import Generator
 from tfseq.runtime import Tokenizer
+from tfseq.runtime.tokenizers import SubwordTokenizer
 from tfseq.training import SupervisedSettings, one_stream_per_core, train
 from tfseq.training.smoothing import SmoothedCrossEntropy
 
+Examples = tuple[dict[str, list], list]  # {"source", "target"}, and what comes after each symbol of the target
 SHOWN = 6  # translations on the card
 
 
@@ -44,6 +48,8 @@ class Translation:
         target: language to translate into.
         dates: how many to train, to validate and to test on.
         subwords: how many there are at most, for both languages together; 0 reads and writes characters.
+        segmentations: ways in which an epoch reads each training pair, one pass for each: cut into subwords at random.
+        subword_dropout: probability of leaving out a merge of subwords where there are several segmentations.
         longest: tokens of a text to learn from; longer pairs are left out of the training part.
         smoothing: share of each target's probability that goes to all symbols alike.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
@@ -59,6 +65,8 @@ class Translation:
     target: str = "fr"
     dates: tuple[int, int, int] = (8_000, 500, 1_000)
     subwords: int = 0
+    segmentations: int = 1
+    subword_dropout: float = 0.1
     longest: int = 100
     smoothing: float = 0.0
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
@@ -85,7 +93,7 @@ def translate(
     one_stream_per_core()
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)
-    learnt = encoded(data.train, tokenizer, settings.longest)
+    learnt = to_learn_from(settings, data.train, tokenizer)
     print(f"{data.source}: {len(learnt[1]):,} pairs to learn from, {tokenizer.vocabulary_size:,} symbols to write")
     keras.utils.set_random_seed(settings.training.seed)
     model = build(
@@ -147,13 +155,30 @@ def tokenizer_of(settings: Translation, texts: Part) -> Tokenizer:
     return character_tokenizer("".join(both), start_and_end=True)
 
 
-def encoded(part: Part, tokenizer: Tokenizer, longest: int | None = None) -> tuple[dict[str, list], list]:
+def to_learn_from(settings: Translation, part: Part, tokenizer: Tokenizer) -> Examples:
+    """Every pair that is short enough, as often as there are segmentations."""
+    cuts = [tokenizer.encode]
+    if settings.segmentations > 1:
+        if not isinstance(tokenizer, SubwordTokenizer):
+            raise DataError(f"segmentations is {settings.segmentations} without subwords; expected 1, or subwords too.")
+        seeds = range(settings.segmentations)
+        cuts = [BPEDropout(tokenizer, settings.subword_dropout, seed).encode for seed in seeds]
+    sources, targets, answers = [], [], []
+    for cut in cuts:
+        inputs, after = encoded(part, tokenizer, cut)
+        for source, target, answer in zip(inputs["source"], inputs["target"], after):
+            if max(len(source), len(target)) <= settings.longest:
+                sources.append(source)
+                targets.append(target)
+                answers.append(answer)
+    return {"source": sources, "target": targets}, answers
+
+
+def encoded(part: Part, tokenizer: Tokenizer, encode: Callable[[str], np.ndarray] | None = None) -> Examples:
     """Inputs and targets of teacher forcing: the target's symbols behind `start`, and the same before `end`."""
-    sources = [np.array([*tokenizer.encode(text), *tokenizer.append], "int32") for text in part.inputs]
-    targets = [np.array([tokenizer.start, *tokenizer.encode(text), tokenizer.end], "int32") for text in part.targets]
-    if longest is not None:
-        kept = [i for i, pair in enumerate(zip(sources, targets)) if max(map(len, pair)) <= longest]
-        sources, targets = [sources[i] for i in kept], [targets[i] for i in kept]
+    encode = tokenizer.encode if encode is None else encode
+    sources = [np.array([*encode(text), *tokenizer.append], "int32") for text in part.inputs]
+    targets = [np.array([tokenizer.start, *encode(text), tokenizer.end], "int32") for text in part.targets]
     return {"source": sources, "target": [t[:-1] for t in targets]}, [t[1:] for t in targets]
 
 
