@@ -14,11 +14,12 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from benchmarks import translation as benchmark
-from pipelines import attention_seq2seq, seq2seq, translate
+from pipelines import attention_seq2seq, seq2seq, transformer, translate
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import Part, character_tokenizer, subword_tokenizer
-from tfseq.models import Seq2Seq
+from tfseq.errors import DataError
+from tfseq.models import Seq2Seq, Transformer
 from tfseq.training import SupervisedSettings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -82,15 +83,22 @@ def test_the_benchmark_prints_bleu_by_length_and_draws_it(exported, tmp_path, mo
     assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
-def test_dates_are_learned_without_attention_too(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("pipeline", "architecture", "sizes"),
+    [
+        (seq2seq, Seq2Seq, {"units": 8, "embedding_dim": 4}),
+        (transformer, Transformer, {"units": 8, "heads": 2, "hidden": 8, "depth": 1}),
+    ],
+)
+def test_dates_are_learned_by_every_architecture(pipeline, architecture, sizes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("babel")
     training = SupervisedSettings(epochs=1, batch=16)
     with mock.patch.object(translate, "publish") as publish:
-        seq2seq.main(replace(seq2seq.QUICK, dates=(64, 8, 8), units=8, embedding_dim=4, training=training))
+        pipeline.main(replace(pipeline.QUICK, dates=(64, 8, 8), training=training, **sizes))
     (model, name), said = publish.call_args
-    assert isinstance(model, Seq2Seq)
-    assert name == "seq2seq"
+    assert isinstance(model, architecture)
+    assert name == pipeline.__name__.rpartition(".")[2]
     assert model.dtype_policy.name == "float32"
     assert said["scores"].keys() == {"validation_loss", "test_exactly_right", "training_seconds", "parameters"}
     json.dumps(said["data"])
@@ -98,12 +106,27 @@ def test_dates_are_learned_without_attention_too(tmp_path, monkeypatch):
 
 def test_teacher_forcing_feeds_what_is_to_be_answered_one_step_later():
     tokenizer = character_tokenizer("abc", start_and_end=True)
-    inputs, targets = translate.encoded(Part(["ab", "abc", "c"], ["c", "b", "ca"]), tokenizer, longest=2 + 2)
+    part = Part(["ab", "abc", "c"], ["c", "b", "ca"])
+    inputs, targets = translate.encoded(part, tokenizer)
     assert [tokenizer.decode(source) for source in inputs["source"]] == ["ab", "abc", "c"]
     assert [row.tolist() for row in inputs["target"]] == [[2, 6], [2, 5], [2, 6, 4]]
     assert [row.tolist() for row in targets] == [[6, 3], [5, 3], [6, 4, 3]]
-    inputs, _ = translate.encoded(Part(["ab", "abc", "c"], ["c", "b", "ca"]), tokenizer, longest=3)
-    assert [tokenizer.decode(source) for source in inputs["source"]] == ["ab", "abc"]
+    inputs, targets = translate.to_learn_from(replace(TINY, subwords=0, longest=2), part, tokenizer)
+    assert [tokenizer.decode(source) for source in inputs["source"]] == ["ab"]
+    assert [row.tolist() for row in targets] == [[6, 3]]
+
+
+def test_each_segmentation_spells_every_pair_that_is_short_enough():
+    texts = [text for pair in PAIRS for text in pair]
+    tokenizer = subword_tokenizer(texts * 3, 300, append_end=True)
+    part = Part(*(list(side) for side in zip(*PAIRS, strict=True)))
+    settings = replace(TINY, segmentations=3, subword_dropout=0.5, longest=100)
+    inputs, targets = translate.to_learn_from(settings, part, tokenizer)
+    assert [tokenizer.decode(source) for source in inputs["source"]] == [source for source, _ in PAIRS] * 3
+    assert [tokenizer.decode(target) for target in targets] == [target for _, target in PAIRS] * 3
+    assert len({tuple(source) for source in inputs["source"]}) > len(PAIRS)
+    with pytest.raises(DataError, match="segmentations is 3 without subwords"):
+        translate.to_learn_from(settings, part, character_tokenizer("ab", start_and_end=True))
 
 
 def test_sources_of_subwords_end_with_the_end():

@@ -1,0 +1,101 @@
+"""One translator in Keras, in ONNX Runtime, in Node and in int8: BLEU of each, and how many translations are the same.
+
+    pip install -e ".[train-cpu]"
+    python -m pipelines.transformer full --data DIR
+    (cd clients/js && npm ci --ignore-scripts)
+    python -m benchmarks.translation_runtimes exported/transformer_multi30k --data DIR
+
+The folder is one that a pipeline wrote. Where it has no model.int8.onnx, that is written there first, judged on the
+validation part. BLEU is sacrebleu's with its tokenizer 13a.
+"""
+
+import argparse
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+import tfseq
+from benchmarks.translation import translations
+from pipelines import translate
+from tfseq import runtime
+from tfseq.analysis.bleu import bleu
+from tfseq.data import DataSet, parallel_texts
+from tfseq.decoding import Strategy
+from tfseq.errors import InputError
+from tfseq.runtime.tokenizers import load_tokenizer
+from tfseq.terminal import one_line_errors
+
+NODE = Path(__file__).parents[1] / "clients" / "js"
+JUDGED_ON = 200  # sentences on which int8 is accepted or refused
+
+
+def in_keras(folder: Path, decode: Strategy, texts: list[str]) -> list[str]:
+    model, tokenizer = keras.models.load_model(folder / "model.keras"), load_tokenizer(folder / "tokenizer.json")
+    return translate.translations(model, texts, tokenizer, decode)
+
+
+def in_node(file: Path, texts: list[str]) -> list[str]:
+    """What clients/js makes of the texts.
+
+    Raises:
+        InputError: Node is missing, or fails.
+    """
+    command = ["node", str(NODE / "examples" / "lines.mjs"), str(file.resolve())]
+    try:
+        done = subprocess.run(command, input="\n".join(texts), capture_output=True, encoding="utf-8", cwd=NODE)
+    except FileNotFoundError:
+        raise InputError("Node is not installed; expected 20 or later, with `npm ci` run in clients/js.") from None
+    if done.returncode:
+        raise InputError(f"Node failed; is clients/js installed (npm ci)? It said: {done.stderr.strip()[-300:]}")
+    return done.stdout.removesuffix("\n").split("\n")
+
+
+def in_int8(folder: Path, data: DataSet) -> runtime.Model:
+    smaller = folder / "model.int8.onnx"
+    if not smaller.is_file():
+        pairs = list(zip(data.validation.inputs, data.validation.targets))[:JUDGED_ON]
+        tfseq.quantize(folder / "model.onnx", smaller, samples=pairs)
+    return runtime.load(smaller)
+
+
+def measure(folder: Path, data: DataSet, part: str, decode: Strategy) -> None:
+    texts, right = (list(side) for side in (getattr(data, part).inputs, getattr(data, part).targets))
+    file = folder / "model.onnx"
+    ways: dict[str, Callable[[], list[str]]] = {
+        "Keras": lambda: in_keras(folder, decode, texts),
+        "ONNX Runtime": lambda: translations(runtime.load(file), texts),
+        "Node": lambda: in_node(file, texts),
+        "int8, ONNX Runtime": lambda: translations(in_int8(folder, data), texts),
+    }
+    print("| runs in | BLEU | cased | same as in Keras | seconds |\n|---|---|---|---|---|")
+    first: list[str] = []
+    for name, run in ways.items():
+        began = time.perf_counter()
+        written = run()
+        seconds = time.perf_counter() - began
+        first = first or written
+        same = sum(ours == theirs for ours, theirs in zip(written, first))
+        scores = f"{bleu(written, right):.2f} | {bleu(written, right, lowercase=False):.2f}"
+        print(f"| {name} | {scores} | {same:,} of {len(texts):,} | {seconds:.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="with model.keras, tokenizer.json and model.onnx")
+    parser.add_argument("--data", required=True, type=Path, help="directory of parallel texts")
+    parser.add_argument("--source", default="en")
+    parser.add_argument("--target", default="fr")
+    parser.add_argument("--part", choices=("validation", "test"), default="test")
+    parser.add_argument("--beam", type=int, default=5, help="of the file, for Keras to use too; 1 is greedy")
+    arguments = parser.parse_args()
+    with one_line_errors("translation_runtimes"):
+        decode = tfseq.Beam(arguments.beam) if arguments.beam > 1 else tfseq.Greedy()
+        data = parallel_texts(arguments.data, arguments.source, arguments.target)
+        measure(arguments.folder, data, arguments.part, decode)
+
+
+if __name__ == "__main__":
+    main()
