@@ -1,6 +1,6 @@
 """Three ways to write a caption from what is seen at each place of an image, behind one interface.
 
-A decoder reads the embeddings of what has been written and returns a state per position, of which the next word is made:
+A decoder reads the embeddings of what has been written, and makes a state per position for the next word:
 
 - `build(y_shape, places_shape)` takes the shapes of the embeddings and of the places.
 - `remember(places)` prepares what is seen, (batch, places, units), once: a pytree of tensors (batch, ...), the memory.
@@ -50,8 +50,8 @@ class Places(keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) not in (3, 4) or None in input_shape[1:]:
             raise ValueError(
-                f"The encoder's features have the shape {tuple(input_shape)}; expected (batch, rows, columns, width) or "
-                "(batch, places, width), with numbers but for the batch."
+                f"The encoder's features have the shape {tuple(input_shape)}; expected (batch, rows, columns, width) "
+                "or (batch, places, width), with numbers but for the batch."
             )
         *_, width = input_shape
         self.count = input_shape[1] if len(input_shape) == 3 else input_shape[1] * input_shape[2]
@@ -163,12 +163,12 @@ class AttentionCaptionDecoder(keras.layers.Layer):
         self.attention = AttentionDecoder(cell, units, depth, alignment, name="attention", **policy)
         self.states = depth * (2 if cell == "lstm" else 1)
         self.start = keras.layers.Dense(self.states * units, "tanh", name="start", **policy)
-        self.output_layer = keras.layers.Dense(units, "tanh", name="output", **policy)
+        self.deep = keras.layers.Dense(units, "tanh", name="deep", **policy)
 
     def build(self, y_shape, places_shape=None):
         self.attention.build(y_shape)
         self.start.build((None, self.units))
-        self.output_layer.build((None, None, 2 * self.units + y_shape[-1]))
+        self.deep.build((None, None, 2 * self.units + y_shape[-1]))
 
     def remember(self, places):
         """The places, what the alignment makes of them, and their mean."""
@@ -183,11 +183,11 @@ class AttentionCaptionDecoder(keras.layers.Layer):
     def call(self, y, memory, training=False):
         state = self.initial_state(memory, ops.shape(y)[0])
         s, c = self.attention(y, state, memory)
-        return self.output_layer(ops.concatenate([s, c, y], axis=-1))
+        return self.deep(ops.concatenate([s, c, y], axis=-1))
 
     def step(self, y, state, memory):
         s, c, state, weights = self.attention.step(y, state, memory)
-        return self.output_layer(ops.concatenate([s, c, y], axis=-1)), state, weights
+        return self.deep(ops.concatenate([s, c, y], axis=-1)), state, weights
 
     def get_config(self):
         return super().get_config() | self.settings

@@ -35,7 +35,9 @@ class Captioner(Generator):
         start, end: symbols that a caption begins and ends with.
 
     Call arguments:
-        inputs: {"image": (batch, *image_shape) uint8, "target": (batch, time) int32, padded on the right with 0}.
+        inputs: {"image": (batch, *image_shape) uint8, "target": (batch, time) int32, padded on the right with 0}. In
+            place of the images their `features`, as a frozen encoder gives them: it then reads each image once, and not
+            once per epoch.
 
     Returns:
         logits of the word after each position of the target, (batch, time, vocabulary) float32.
@@ -133,13 +135,20 @@ class Captioner(Generator):
         return rows, shape[1] // rows
 
     def call(self, inputs, training=False):
-        memory = self.encode(inputs["image"], training=training)
+        features = inputs["features"] if "features" in inputs else self.features(inputs["image"], training)
+        memory = self._remember(features, training)
         y = self.dropout(self._embedded(inputs["target"]), training=training)  # (batch, time, embedding)
         return self._logits(self.decoder(y, memory, training=training), training)
 
+    def features(self, images, training=False):
+        """What the encoder sees."""
+        return ops.cast(self.encoder(images, training=training), self.compute_dtype)
+
     def encode(self, inputs=None, training=False):
         """What the decoder makes of the places, (batch, places, units)."""
-        features = ops.cast(self.encoder(inputs, training=training), self.compute_dtype)
+        return self._remember(self.features(inputs, training), training)
+
+    def _remember(self, features, training):
         return self.decoder.remember(self.dropout(self.places(features), training=training))
 
     def initial_state(self, memory, batch_size):
