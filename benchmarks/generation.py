@@ -161,7 +161,7 @@ def transformer(size: Size):
     for weight in model.weights:
         if len(weight.shape) == 1:
             weight.assign(weight + random.normal(0, 0.1, weight.shape))
-    gamma = model.decoder_norm.gamma  # signs keep the tied embeddings from writing just what they have read
+    gamma = model.decoder.last_norm.gamma  # signs keep the tied embeddings from writing just what they have read
     gamma.assign(gamma * random.choice([-1, 1], gamma.shape))
     return model
 

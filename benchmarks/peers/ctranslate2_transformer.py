@@ -22,12 +22,12 @@ def write(model, folder: Path) -> None:
     from tfseq.layers.transformer import sinusoidal_positions
 
     activation = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
-    depths = len(model.encoder), len(model.decoder)
+    depths = len(model.encoder), len(model.decoder.blocks)
     spec = TransformerSpec.from_config(depths, model.heads, activation=activation[model.settings["activation"]])
     positions = np.asarray(sinusoidal_positions(ops.arange(POSITIONS), model.units))
     for side, blocks, embedding, norm in (
         (spec.encoder, model.encoder, model.source_embedding, model.encoder_norm),
-        (spec.decoder, model.decoder, model.target_embedding, model.decoder_norm),
+        (spec.decoder, model.decoder.blocks, model.target_embedding, model.decoder.last_norm),
     ):
         symbols = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
         symbols.weight = np.asarray(embedding.symbols.embeddings)  # times sqrt(units), as `scale_embeddings` is True

@@ -121,7 +121,7 @@ def test_every_layer_starts_from_the_mean_of_the_places(cell):
     w, b = decoder.start.get_weights()
     expected = np.tanh(PLACES.mean(1) @ w + b)
     assert [len(layer) for layer in state] == [2 if cell == "lstm" else 1] * 2
-    np.testing.assert_allclose(np.concatenate(sum(state, []), axis=-1), expected, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([x for layer in state for x in layer], axis=-1), expected, atol=1e-5)
 
 
 def test_a_transformer_decoder_knows_the_order_of_words():
@@ -175,5 +175,5 @@ def test_hyper_parameters_that_can_not_be_are_refused(make, message):
 
 @pytest.mark.parametrize("shape", [(None, 4), (None, None, 4), (None, 2, None, 4), (None, 2, 2, 2, 4)])
 def test_features_without_places_are_refused(shape):
-    with pytest.raises(ValueError, match="features have the shape .* expected"):
+    with pytest.raises(ValueError, match=r"features have the shape .* expected"):
         Places(4).build(shape)

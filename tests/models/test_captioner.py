@@ -202,9 +202,8 @@ def test_a_file_writes_what_keras_writes_and_says_where_it_looked(name, strategy
     manifest = tfseq.export(model, path, decode=strategy, attention=attention, samples=[IMAGES])
     assert str(manifest.inputs[0]) == "image uint8 (batch, 8, 12, 3)"
     assert manifest.parity["passed"]
-    settings = {spec.name: strategy.settings[spec.name] for spec in manifest.inputs[2:]}
-    feeds = {name: np.asarray(value, dtype) for (name, value), dtype in zip(settings.items(), _dtypes(manifest))}
-    got = tfseq.runtime.load(path).run({"image": IMAGES, "max_length": np.asarray(9, "int32")} | feeds)
+    settings = {spec.name: np.asarray(strategy.settings[spec.name], spec.dtype) for spec in manifest.inputs[2:]}
+    got = tfseq.runtime.load(path).run({"image": IMAGES, "max_length": np.asarray(9, "int32")} | settings)
     expected = generate(model, source=IMAGES, decode=strategy, max_length=9, return_attention=attention)
     np.testing.assert_array_equal(got["tokens"], expected.tokens)
     np.testing.assert_array_equal(got["lengths"], expected.lengths)
@@ -215,10 +214,6 @@ def test_a_file_writes_what_keras_writes_and_says_where_it_looked(name, strategy
             np.testing.assert_allclose(got["attention"][i, :length], expected.attention[i, :length], atol=1e-5)
 
 
-def _dtypes(manifest):
-    return [spec.dtype for spec in manifest.inputs[2:]]
-
-
 def test_one_vector_gives_no_attention(tmp_path):
     model = made("cnn + gru")
     assert not model.has_attention
@@ -226,9 +221,10 @@ def test_one_vector_gives_no_attention(tmp_path):
         tfseq.export(model, tmp_path / "captioner.onnx", decode=tfseq.Greedy(), attention=True)
     with pytest.raises(InputError, match="Captioner has no attention to return"):
         generate(model, source=IMAGES, max_length=3, return_attention=True)
+    memory = model.encode(ops.convert_to_tensor(IMAGES))
+    state = model.initial_state(memory, 3)
     with pytest.raises(TypeError, match="RecurrentCaptionDecoder sees one vector"):
-        memory = model.encode(ops.convert_to_tensor(IMAGES))
-        model.step_with_attention(ops.ones(3, "int32"), model.initial_state(memory, 3), memory)
+        model.step_with_attention(ops.ones(3, "int32"), state, memory)
 
 
 @pytest.mark.parametrize("name", FOUR)
@@ -287,7 +283,7 @@ def test_a_grid_is_that_of_the_image():
     with_token = VisionEncoder(4, 8, heads=2, depth=1)
     model = Captioner(with_token, transformer("float32"), (8, 12, 3), VOCABULARY)
     with pytest.raises(ValueError, match="sees 7 places in images of 8 x 12 pixels, which make no grid"):
-        model.grid
+        assert model.grid
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ class Backbone(keras.layers.Layer):
                 raise ValueError(f"{self.architecture} can't be made for such images and options: {error}") from None
             except Exception as error:  # Keras' own class for a download that failed is Exception
                 raise ValueError(
-                    f"The weights of {self.architecture} can't be downloaded: {error}. Download them elsewhere and give "
-                    "their path, weights=PATH; or train from random ones, weights=None."
+                    f"The weights of {self.architecture} can't be downloaded: {error}. Download them elsewhere and "
+                    "give their path, weights=PATH; or train from random ones, weights=None."
                 ) from None
 
     def _read(self, path):

@@ -1,11 +1,8 @@
 """A recurrent encoder-decoder whose decoder looks back at the source at every step."""
 
 import keras
-from keras import ops
 
-from tfseq.layers import loops
-from tfseq.layers.attention import alignment_layer
-from tfseq.layers.encoder_decoder import DeepOutput, RecurrentDecoder, RecurrentEncoder
+from tfseq.layers.encoder_decoder import AttentionDecoder, DeepOutput, RecurrentEncoder
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
 
@@ -85,8 +82,7 @@ class AttentionSeq2Seq(Generator):
                 source_vocabulary_size, embedding_dim, name="source", **policy
             )
         self.encoder = RecurrentEncoder(cell, units, depth, bidirectional=True, name="encoder", **policy)
-        self.decoder = RecurrentDecoder(cell, units, depth, name="decoder", **policy)
-        self.alignment = alignment_layer(alignment, units, name="alignment", **policy)
+        self.decoder = AttentionDecoder(cell, units, depth, alignment, name="decoder", **policy)
         self.head = DeepOutput(units, vocabulary_size, dropout, name="output", **policy)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
 
@@ -95,23 +91,14 @@ class AttentionSeq2Seq(Generator):
             layer.build((None, None))
         embedded, states = (None, None, self.embedding_dim), (None, None, self.units)
         self.encoder.build(embedded)
-        self.decoder.build((None, None, self.embedding_dim + self.units))
-        self.alignment.build(states, states)
+        self.decoder.build(embedded)
         self.head.build([states, states, embedded])
         self.built = True
 
     def call(self, inputs, training=False):
         memory = self.encode(inputs["source"], training=training)
         y = self.dropout(self.target_embedding(inputs["target"]), training=training)  # (batch, time, embedding)
-
-        def step(state, y):
-            s, c, state, _ = self._recur(y, state, memory)
-            return state, (s, c)
-
-        state = self.initial_state(memory, ops.shape(y)[0])
-        dtypes = (self.compute_dtype, self.compute_dtype)
-        _, (s, c) = loops.scan(step, state, ops.transpose(y, (1, 0, 2)), dtypes)  # (time, batch, units) each
-        s, c = (ops.transpose(x, (1, 0, 2)) for x in (s, c))
+        s, c = self.decoder(y, memory["ends"], memory)  # (batch, time, units) each
         return self.head([s, c, y], training=training)
 
     def encode(self, inputs=None, training=False):
@@ -119,7 +106,7 @@ class AttentionSeq2Seq(Generator):
         mask = inputs != 0  # (batch, source_time)
         x = self.dropout(self.source_embedding(inputs), training=training)
         x, ends = self.encoder(x, mask=mask, training=training)
-        return {"states": x, "keys": self.alignment.project(x), "mask": mask, "ends": ends}
+        return self.decoder.remember(x, mask) | {"ends": ends}
 
     def initial_state(self, memory, batch_size):
         """s_0 (and c_0 for LSTM) of every layer: a list of lists of (batch, units)."""
@@ -131,18 +118,8 @@ class AttentionSeq2Seq(Generator):
 
     def step_with_attention(self, tokens, state, memory=()):
         y = self.target_embedding(tokens)  # (rows, embedding)
-        s, c, state, weights = self._recur(y, state, memory)
+        s, c, state, weights = self.decoder.step(y, state, memory)
         return self.head([s, c, y]), state, weights
-
-    def _recur(self, y, state, memory):
-        """One step: s_t and c_t, (rows, units), the new state, and weights (rows, source_time)."""
-        sources, time = ops.shape(memory["mask"])[0], ops.shape(memory["mask"])[1]
-        query = ops.reshape(state[-1][0], (sources, -1, self.units))  # rows that share a memory side by side
-        weights = self.alignment.align(query, memory["keys"], memory["mask"])  # (sources, rows of each, source_time)
-        c = ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"])
-        c = ops.reshape(c, (-1, self.units))
-        s, state = self.decoder.step(ops.concatenate([y, c], axis=-1), state)
-        return s, c, state, ops.reshape(weights, (-1, time))
 
     def get_config(self):
         return super().get_config() | self.settings

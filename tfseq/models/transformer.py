@@ -1,10 +1,9 @@
 """The Transformer encoder-decoder."""
 
 import keras
-from keras import ops
 
-from tfseq.layers.cache import advance, empty_cached_state
-from tfseq.layers.transformer import DecoderBlock, PositionedEmbedding, TransformerBlock, causal_mask
+from tfseq.layers.transformer import PositionedEmbedding, TransformerBlock
+from tfseq.layers.transformer_decoder import TransformerDecoder
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
 
@@ -96,63 +95,45 @@ class Transformer(Generator):
         if source_vocabulary_size is not None:
             check_sizes(source_vocabulary_size=source_vocabulary_size)
             self.source_embedding = PositionedEmbedding(source_vocabulary_size, units, name="source", **embedding)
-        block = (units, heads, hidden, dropout, norm, activation)
-        self.encoder = [TransformerBlock(*block, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
-        self.decoder = [DecoderBlock(*block, name=f"decoder_{i + 1}", **policy) for i in range(decoder_depth)]
+        sizes, options = (units, heads, hidden), (dropout, norm, activation)
+        self.encoder = [TransformerBlock(*sizes, *options, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
+        self.decoder = TransformerDecoder(*sizes, decoder_depth, *options, name="decoder", **policy)
         if norm == "pre":  # whose last sum is not normalized yet
             self.encoder_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="encoder_norm", **policy)
-            self.decoder_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="decoder_norm", **policy)
 
     def build(self, input_shape=None):
         shape = (None, None, self.units)
         embeddings = {id(layer): layer for layer in (self.source_embedding, self.target_embedding)}
-        norms = [self.encoder_norm, self.decoder_norm] if self.norm == "pre" else []
-        for layer in (*embeddings.values(), *self.encoder, *self.decoder, *norms):
+        norms = [self.encoder_norm] if self.norm == "pre" else []
+        for layer in (*embeddings.values(), *self.encoder, self.decoder, *norms):
             layer.build(shape)
         self.built = True
 
     def call(self, inputs, training=False):
         memory = self.encode(inputs["source"], training=training)
         x = self.target_embedding(inputs["target"], training=training)  # (batch, time, units)
-        mask = causal_mask(ops.shape(x)[1])
-        for block, keys_values in zip(self.decoder, memory["keys_values"]):
-            x, _ = block(x, keys_values, mask, memory["mask"], training=training)
-        return self._logits(x)
+        return self.target_embedding.logits(self.decoder(x, memory, training=training))
 
     def encode(self, inputs=None, training=False):
         """What each block of the decoder attends to, (batch, heads, source_time, head_dim), and where it is padding."""
-        mask = (inputs != 0)[:, None, None]  # (batch, 1, 1, source_time)
+        mask = inputs != 0  # (batch, source_time)
         x = self.source_embedding(inputs, training=training)  # (batch, source_time, units)
         for block in self.encoder:
-            x = block(x, mask, training=training)
-        x = self.encoder_norm(x) if self.norm == "pre" else x
-        return {"keys_values": tuple(block.cross_attention.project(x) for block in self.decoder), "mask": mask}
+            x = block(x, mask[:, None, None], training=training)
+        return self.decoder.remember(self.encoder_norm(x) if self.norm == "pre" else x, mask)
 
     def initial_state(self, memory, batch_size):
-        head_dim = self.units // self.heads
-        return empty_cached_state(len(self.decoder), batch_size, self.heads, head_dim, self.compute_dtype)
+        return self.decoder.initial_state(batch_size)
 
     def step(self, tokens, state, memory=()):
-        logits, state, _ = self._step(tokens, state, memory)
+        logits, state, _ = self.step_with_attention(tokens, state, memory)
         return logits, state
 
     def step_with_attention(self, tokens, state, memory=()):
         """`step`, and where the last block looked: the mean of its heads."""
-        logits, state, weights = self._step(tokens, state, memory)  # (batch, heads, width, source_time)
-        weights = ops.mean(weights, axis=1)
-        return logits, state, ops.reshape(weights, (-1, ops.shape(weights)[-1]))
-
-    def _step(self, tokens, state, memory):
-        position, state = state.position, advance(state)
-        x = self.target_embedding(tokens, position)  # (rows, units)
-        caches = []
-        for block, cache, keys_values in zip(self.decoder, state.caches, memory["keys_values"]):
-            x, cache, weights = block.step(x, cache, state, keys_values, memory["mask"])
-            caches.append(cache)
-        return self._logits(x), state._replace(caches=tuple(caches)), weights
-
-    def _logits(self, x):
-        return self.target_embedding.logits(self.decoder_norm(x) if self.norm == "pre" else x)
+        x = self.target_embedding(tokens, state.position)  # (rows, units)
+        x, state, weights = self.decoder.step(x, state, memory)
+        return self.target_embedding.logits(x), state, weights
 
     def get_config(self):
         return super().get_config() | self.settings
