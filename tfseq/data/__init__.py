@@ -24,7 +24,9 @@ _ON_TENSORFLOW = {
     "contiguous_streams": "streams",
     "distorted": "augmentation",
     "evaluation_stream": "streams",
+    "random_blocks": "blocks",
     "shuffled_batches": "bucketing",
+    "sliding_blocks": "blocks",
     "steps_per_epoch": "streams",
 }
 
@@ -57,9 +59,11 @@ __all__ = [
     "moving_digits",
     "number_words",
     "parallel_texts",
+    "random_blocks",
     "rt_polarity",
     "scenes",
     "shuffled_batches",
+    "sliding_blocks",
     "steps_per_epoch",
     "stratified_folds",
     "stratified_split",

@@ -25,7 +25,7 @@ def steps_per_epoch(length: int, batch: int, chunk: int, shifted: bool = False) 
     Raises:
         DataError: the text is shorter than one chunk per stream; `batch` or `chunk` is less than 1.
     """
-    _check_sizes(batch, chunk)
+    checked_sizes(batch=batch, chunk=chunk)
     spare = chunk - 1 if shifted else 0
     steps = (length - 1 - spare) // (batch * chunk)
     if steps < 1:
@@ -58,7 +58,7 @@ def contiguous_streams(
     Raises:
         DataError: the text is shorter than one chunk per stream; an argument is out of range.
     """
-    tokens = _checked(tokens)
+    tokens = checked_tokens(tokens)
     steps = steps_per_epoch(len(tokens), batch, chunk, shifted=seed is not None)
     if start < 0 or (epochs is not None and epochs < 0):
         raise DataError(f"start is {start} and epochs is {epochs}; expected numbers that are not negative.")
@@ -99,8 +99,8 @@ def evaluation_stream(tokens: np.ndarray, batch: int, chunk: int) -> tf.data.Dat
     Raises:
         DataError: there is nothing to predict in fewer than two tokens; `batch` or `chunk` is less than 1.
     """
-    tokens = _checked(tokens)
-    _check_sizes(batch, chunk)
+    tokens = checked_tokens(tokens)
+    checked_sizes(batch=batch, chunk=chunk)
     if len(tokens) < 2:
         raise DataError(f"The text has {len(tokens)} tokens; a loss needs at least 2. Give a longer text.")
     edges = np.arange(batch + 1) * (len(tokens) - 1) // batch
@@ -124,12 +124,15 @@ def _draw(seed, epoch, limit):
     return tf.random.stateless_uniform((), [tf.cast(seed, tf.int64), epoch], maxval=limit, dtype=tf.int64, alg="philox")
 
 
-def _check_sizes(batch, chunk):
-    if batch < 1 or chunk < 1:
-        raise DataError(f"batch is {batch} and chunk is {chunk}; expected at least 1 of each.")
+def checked_sizes(**sizes: int) -> None:
+    """Raises DataError, which names all of them, unless every size is at least 1."""
+    if min(sizes.values()) < 1:
+        said = " and ".join(f"{name} is {size}" for name, size in sizes.items())
+        raise DataError(f"{said}; expected at least 1 of each.")
 
 
-def _checked(tokens):
+def checked_tokens(tokens: np.ndarray) -> np.ndarray:
+    """The tokens of a text as an array (length,) of integers, or DataError."""
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
         raise DataError(f"Tokens are {tokens.dtype} of shape {tokens.shape}; expected integers of shape (length,).")

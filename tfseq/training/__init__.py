@@ -1,7 +1,7 @@
 """Fitting sequence models: truncated BPTT, examples with answers, schedules, exact resume, learning curves."""
 
 from tfseq.training.classification import train_classifier
-from tfseq.training.evaluation import bits, evaluate
+from tfseq.training.evaluation import bits, evaluate, evaluate_blocks, nats_per_symbol, symbol_loss
 from tfseq.training.fitting import TrainingSettings, fit
 from tfseq.training.scheduled_sampling import ScheduledSampling
 from tfseq.training.supervised import SupervisedSettings, train
@@ -17,8 +17,11 @@ __all__ = [
     "WholeAnswers",
     "bits",
     "evaluate",
+    "evaluate_blocks",
     "fit",
+    "nats_per_symbol",
     "one_stream_per_core",
+    "symbol_loss",
     "train",
     "train_classifier",
 ]

@@ -1,4 +1,4 @@
-"""The loss of a recurrent model on a text it has not learned from."""
+"""The loss of a language model on a text it has not learned from."""
 
 import math
 from collections.abc import Iterable
@@ -19,6 +19,17 @@ def evaluate(model: keras.Model, validation: Iterable, batch: int) -> float:
     evaluator = TruncatedBPTT(model, batch)
     evaluator.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
     return float(evaluator.evaluate(validation, verbose=0, return_dict=True)["nats"])
+
+
+def evaluate_blocks(model: keras.Model, validation: Iterable) -> float:
+    """Mean cross-entropy of a language model that reads each block of a text on its own, in nats per symbol.
+
+    Args:
+        model: from tokens to logits, such as TransformerLanguageModel.
+        validation: one pass over the text, as `tfseq.data.sliding_blocks` gives it.
+    """
+    model.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
+    return float(model.evaluate(validation, verbose=0, return_dict=True)["nats"])
 
 
 def symbol_loss() -> keras.losses.Loss:
