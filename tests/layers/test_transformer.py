@@ -114,6 +114,66 @@ def test_a_step_has_the_position_that_it_is_given():
         np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
 
 
+def test_rotary_positions_turn_pairs_as_complex_numbers():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
+    pairs = x[..., :4] + 1j * x[..., 4:]  # (batch, heads, time, 4)
+    turned = pairs * np.exp(1j * np.outer(np.arange(5), 10000.0 ** (-np.arange(4) / 4)))
+    expected = np.concatenate([turned.real, turned.imag], axis=-1)
+    np.testing.assert_allclose(transformer.rotated(x, np.arange(5)), expected, atol=1e-5)
+    third = transformer.rotated(x[:, :, 3:4], np.int32(3))
+    np.testing.assert_allclose(third, expected[:, :, 3:4], atol=1e-5)
+
+
+def test_rotary_attention_sees_distances_and_no_positions():
+    rng = np.random.default_rng(0)
+    query, key = rng.normal(size=(2, 1, 1, 1, 6)).astype("float32")
+
+    def score(p, q):
+        return np.sum(transformer.rotated(query, np.int32(p)) * transformer.rotated(key, np.int32(q)))
+
+    np.testing.assert_allclose(score(57, 50), score(7, 0), rtol=1e-4)
+    assert abs(score(7, 0) - score(2, 0)) > 1e-2
+
+
+@pytest.mark.parametrize("options", [{"activation": "gelu"}, {"activation": "gelu", "rotary": True}])
+def test_training_on_a_cpu_gives_the_outputs_and_gradients_of_inference(options):
+    """The kernels that XLA compiles for training against TensorFlow's own operators and their gradients."""
+    tf = pytest.importorskip("tensorflow")
+    block = transformer.TransformerBlock(UNITS, HEADS, HIDDEN, **options)
+    block.build((None, None, UNITS))
+    rng = np.random.default_rng(0)
+    block.set_weights([w + rng.normal(0, 0.3, w.shape) for w in block.get_weights()])
+    x, d = tf.constant(rng.normal(size=(2, 2, 7, UNITS)), tf.float32)
+
+    @tf.function(autograph=False)
+    def outputs_and_gradients(training):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = block(x, transformer.causal_mask(7), training=training)
+        return [y, *tape.gradient(y, [x, *(w.value for w in block.trainable_variables)], d)]
+
+    for ours, theirs in zip(outputs_and_gradients(True), outputs_and_gradients(False), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_what_joins_a_residual_is_dropped_at_its_rate_in_training_alone():
+    tf = pytest.importorskip("tensorflow")
+    residual = transformer.Residual(dropout=0.2)
+    residual.build((None, None, 50))
+    x, y = tf.zeros((20, 40, 50)), tf.ones((20, 40, 50))
+    np.testing.assert_array_equal(residual.join(x, y), y)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        first = residual.join(x, y, training=True)
+    np.testing.assert_array_equal(tape.gradient(first, y), first)  # the same elements, scaled alike
+    first, second = np.asarray(first), np.asarray(residual.join(x, y, training=True))
+    assert set(np.unique(first)) == {0.0, 1.25}
+    assert np.mean(first == 0) == pytest.approx(0.2, abs=0.01)
+    assert np.mean((first == 0) & (second == 0)) == pytest.approx(0.04, abs=0.01)  # drawn anew
+    assert np.mean((first[..., 1:] == 0) & (first[..., :-1] == 0)) == pytest.approx(0.04, abs=0.01)
+    assert np.mean((first[:, 1:] == 0) & (first[:, :-1] == 0)) == pytest.approx(0.04, abs=0.01)
+
+
 def test_tied_embeddings_make_the_logits():
     layer = transformer.PositionedEmbedding(5, 4)
     layer.build()
@@ -126,6 +186,7 @@ def test_tied_embeddings_make_the_logits():
     ("make", "message"),
     [
         (lambda: transformer.SelfAttention(10, 3), "units is 10 and heads 3; expected a multiple"),
+        (lambda: transformer.SelfAttention(9, 3, rotary=True), "head is 3 wide; expected an even width"),
         (lambda: transformer.CrossAttention(10, 0), "units is 10 and heads 0; expected a multiple"),
         (lambda: transformer.Residual("middle"), "norm is 'middle'; expected one of pre, post"),
         (lambda: transformer.PositionedEmbedding(5, 4, "rotary"), "positions is 'rotary'; expected one of sinusoidal"),

@@ -53,6 +53,7 @@ MODELS = {
         **{"source_vocabulary_size": None, "decoder_depth": 1} | kw
     ),
     "transformer language model": lambda **kw: transformer_language_model(**kw),
+    "transformer language model, rotary": lambda **kw: transformer_language_model(positions="rotary", **kw),
     "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
 }
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]

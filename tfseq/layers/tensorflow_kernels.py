@@ -1,4 +1,4 @@
-"""Recurrent layers trained fast on CPUs: the one place in layers, models and decoding that speaks TensorFlow.
+"""Layers trained fast on CPUs: the one place in layers, models and decoding that speaks TensorFlow.
 
 What makes a recurrence slow on a CPU is less its arithmetic than how it is cut up. Three things are done about it:
 
@@ -10,8 +10,12 @@ What makes a recurrence slow on a CPU is less its arithmetic than how it is cut 
 
 Gradients are written by hand, which is what allows the second half of the first point. Products run in the type of the
 inputs (bfloat16 under mixed precision), gates and carried state in float32.
+
+Transformers have no loop to cut up; there XLA makes one pass of what stands between two products (`biased_gelu`,
+`add_dropped`), and makes it again for the gradients rather than keep what was in between.
 """
 
+import math
 import os
 from functools import partial
 
@@ -130,6 +134,98 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
 def gpu_visible() -> bool:
     """Whether TensorFlow would place a layer on a GPU, where cuDNN is faster than these kernels."""
     return bool(tf.config.list_logical_devices("GPU"))
+
+
+def biased_gelu(x, bias):
+    """gelu(x + bias) with the exact Gauss error function (Hendrycks and Gimpel, 2016), computed in float32.
+
+    Args:
+        x: (..., units).
+        bias: (units,), of x's type.
+
+    Returns:
+        (..., units) of x's type.
+    """
+
+    @tf.custom_gradient
+    def run(x, bias):
+        return _biased_gelu(x, bias), lambda d: _gelu_gradient(x, bias, d)
+
+    return run(x, bias)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _biased_gelu(x, bias):
+    z = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
+    return tf.cast(z * _normal_cdf(z), x.dtype)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _gelu_gradient(x, bias, d):
+    z = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
+    density = tf.exp(-0.5 * z * z) * (2 * math.pi) ** -0.5
+    dx = tf.cast(d, tf.float32) * (_normal_cdf(z) + z * density)
+    return tf.cast(dx, x.dtype), tf.cast(tf.reduce_sum(dx, tf.range(x.shape.rank - 1)), bias.dtype)
+
+
+def _normal_cdf(z):
+    return 0.5 + 0.5 * tf.math.erf(z * 0.5**0.5)
+
+
+def add_dropped(x, y, rate, seed):
+    """x + y with a share of y's elements dropped and the others divided by 1 - rate (Srivastava et al., 2014).
+
+    Which ones is a hash of their index and the seed, a few operations per element where TensorFlow's own numbers take
+    several times as long as all else in a Transformer that is not a product.
+
+    Args:
+        x, y: of one shape, which is known.
+        rate: share that is dropped.
+        seed: (2,) integers, as `keras.random.SeedGenerator.next` gives them.
+    """
+    seed = tf.bitcast(tf.cast(seed, tf.int32), tf.uint32)
+
+    @tf.custom_gradient
+    def run(x, y):
+        return x + _dropped(y, rate, seed), lambda d: (d, _dropped(d, rate, seed))
+
+    return run(x, y)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _dropped(y, rate, seed):
+    start = _mixed(seed[0] * 0x9E3779B9 + _mixed(seed[1]))  # seeds that follow each other begin far apart
+    bits = _mixed(tf.cast(tf.range(math.prod(y.shape)), tf.uint32) * 0x9E3779B9 + start)
+    kept = tf.reshape(bits, y.shape) >= tf.constant(int(rate * 2**32), tf.uint32)
+    return tf.where(kept, y * tf.cast(1 / (1 - rate), y.dtype), tf.zeros((), y.dtype))
+
+
+def _mixed(bits):
+    """The finalizer of MurmurHash3 (Appleby): of 32 bits, each depends on all."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))) * factor
+    return bits
+
+
+def turned(x, cos, sin):
+    """The pairs (x_i, x_{i + d/2}) turned by angles, of which cosines and sines are given, computed in float32.
+
+    Args:
+        x: (..., d).
+        cos, sin: broadcastable to (..., d / 2), float32.
+    """
+
+    @tf.custom_gradient
+    def run(x):
+        return _turned(x, cos, sin), lambda d: _turned(d, cos, -sin)
+
+    return run(x)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _turned(x, cos, sin):
+    first, second = tf.split(tf.cast(x, tf.float32), 2, axis=-1)
+    return tf.cast(tf.concat([first * cos - second * sin, second * cos + first * sin], -1), x.dtype)
 
 
 def _stream_count(batch):

@@ -26,6 +26,26 @@ def sinusoidal_positions(positions, units):
     return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
 
+def rotated(x, positions, training=False):
+    """Rotary positions: the pairs (x_i, x_{i + d/2}) turned by the angle p / 10000^(2i / d) (Su et al., 2021).
+
+    The score of a query and a key that are turned depends on how far apart they are and no longer on where they stand.
+
+    Args:
+        x: queries or keys, (batch, heads, time, d), d even.
+        positions: (time,) integers, or () for all alike.
+        training: whether gradients follow.
+    """
+    half = x.shape[-1] // 2
+    frequencies = (10000.0 ** (-np.arange(half) / half)).astype("float32")
+    angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * frequencies  # (time, d / 2)
+    if _kernels_apply(training, x.shape[1:]):
+        return _kernels().turned(x, ops.cos(angles), ops.sin(angles))
+    cos, sin = ops.cast(ops.cos(angles), x.dtype), ops.cast(ops.sin(angles), x.dtype)
+    first, second = ops.split(x, 2, axis=-1)
+    return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
 def causal_mask(time):
     """True where a position (row) may look: at itself and before, (1, 1, time, time)."""
     steps = ops.arange(time)
@@ -39,7 +59,7 @@ class PositionedEmbedding(keras.layers.Layer):
     Args:
         vocabulary_size: number of symbols.
         units: width.
-        positions: "sinusoidal", of any length, or "learned", of up to `max_positions`.
+        positions: "sinusoidal", of any length; "learned", of up to `max_positions`; or None, which adds nothing.
         max_positions: rows of the table of learned positions.
         tied: whether `logits` uses E again (Press and Wolf, 2017).
         dropout: rate on the sum.
@@ -57,7 +77,7 @@ class PositionedEmbedding(keras.layers.Layer):
         self, vocabulary_size, units, positions="sinusoidal", max_positions=512, tied=True, dropout=0.0, **kwargs
     ):
         super().__init__(**kwargs)
-        if positions not in POSITIONS:
+        if positions is not None and positions not in POSITIONS:
             raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}.")
         if positions == "sinusoidal" and units % 2:
             raise ValueError(f"units is {units}; expected an even number: sines and cosines take half each.")
@@ -83,10 +103,10 @@ class PositionedEmbedding(keras.layers.Layer):
             raise ValueError(f"The sequence has {time} symbols; expected at most max_positions, {self.max_positions}.")
         positions = ops.arange(ops.shape(tokens)[1], dtype="int32") if position is None else position
         if self.positions == "learned":
-            added = ops.take(self.table, positions, axis=0)
-        else:
-            added = sinusoidal_positions(positions, self.units)
-        return self.dropout(x + ops.cast(added, x.dtype), training=training)
+            x = x + ops.cast(ops.take(self.table, positions, axis=0), x.dtype)
+        elif self.positions == "sinusoidal":
+            x = x + ops.cast(sinusoidal_positions(positions, self.units), x.dtype)
+        return self.dropout(x, training=training)
 
     def logits(self, x):
         """(..., units) -> (..., vocabulary) float32"""
@@ -110,19 +130,22 @@ class SelfAttention(keras.layers.Layer):
     Args:
         units: width of input and output.
         heads: number of heads, each units / heads wide.
+        rotary: whether queries and keys are turned by their positions, see `rotated`.
 
     Call arguments:
         x: (batch, time, units).
         attention_mask: True where a position may look, broadcastable to (batch, heads, time, time).
 
     Raises:
-        ValueError: `units` is not a multiple of `heads`.
+        ValueError: `units` is not a multiple of `heads`, or with `rotary` not one of 2 heads.
     """
 
-    def __init__(self, units, heads, **kwargs):
+    def __init__(self, units, heads, rotary=False, **kwargs):
         super().__init__(**kwargs)
         check_heads(units, heads)
-        self.units, self.heads = units, heads
+        if rotary and units // heads % 2:
+            raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions turn pairs.")
+        self.units, self.heads, self.rotary = units, heads, rotary
         self.qkv = keras.layers.Dense(3 * units, dtype=self.dtype_policy, name="qkv")
         self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
 
@@ -130,27 +153,34 @@ class SelfAttention(keras.layers.Layer):
         self.qkv.build(shape)
         self.out.build(shape)
 
-    def call(self, x, attention_mask=None):
-        output, _ = self._attend(x, attention_mask)
+    def call(self, x, attention_mask=None, training=False):
+        output, _ = self._attend(x, attention_mask, training)
         return self.out(merge_heads(output, -1, ops.shape(x)[1], self.units))
 
     def weights_of(self, x, attention_mask=None):
         """Where each position of x looks: (batch, heads, time, time) float32, rows that sum to 1."""
         return self._attend(x, attention_mask)[1]
 
-    def _attend(self, x, mask):
-        parts = split_heads(self.qkv(x), 3 * self.heads, ops.shape(x)[1])
-        query, keys, values = ops.split(parts, 3, axis=1)  # (batch, heads, time, head_dim) each
+    def _attend(self, x, mask, training=False):
+        time = ops.shape(x)[1]
+        query, keys, values = self._parts(x, time, ops.arange(time), training)
         return dot_product_attention(query, keys, values, mask)
 
     def step(self, x, cache, state):
         """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
-        query, key, value = ops.split(split_heads(self.qkv(x), 3 * self.heads, state.width), 3, axis=1)
+        query, key, value = self._parts(x, state.width, state.position - 1)
         output, cache = attend(query, key, value, cache, state)
         return self.out(output), cache
 
+    def _parts(self, x, time, positions, training=False):
+        """Queries, keys and values, (batch, heads, time, head_dim) each."""
+        query, keys, values = ops.split(split_heads(self.qkv(x), 3 * self.heads, time), 3, axis=1)
+        if self.rotary:
+            query, keys = (rotated(part, positions, training) for part in (query, keys))
+        return query, keys, values
+
     def get_config(self):
-        return super().get_config() | {"units": self.units, "heads": self.heads}
+        return super().get_config() | {"units": self.units, "heads": self.heads, "rotary": self.rotary}
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -218,7 +248,10 @@ class FeedForward(keras.layers.Layer):
         self.widen.build(shape)
         self.narrow.build((*shape[:-1], self.hidden))
 
-    def call(self, x):
+    def call(self, x, training=False):
+        if self.widen.activation is keras.activations.gelu and _kernels_apply(training):
+            x = ops.matmul(x, self.widen.kernel)
+            return self.narrow(_kernels().biased_gelu(x, ops.cast(self.widen.bias, x.dtype)))
         return self.narrow(self.widen(x))
 
     def get_config(self):
@@ -255,7 +288,10 @@ class Residual(keras.layers.Layer):
         return self.normalize(x) if self.norm == "pre" else x
 
     def join(self, x, y, training=False):
-        x = x + self.dropout(y, training=training)
+        if self.rate and _kernels_apply(training, x.shape):
+            x = _kernels().add_dropped(x, y, self.rate, self.dropout.seed_generator.next())
+        else:
+            x = x + self.dropout(y, training=training)
         return x if self.norm == "pre" else self.normalize(x)
 
     def get_config(self):
@@ -273,18 +309,19 @@ class TransformerBlock(keras.layers.Layer):
         dropout: rate on what each part adds.
         norm: "pre" or "post", see `Residual`.
         activation: of the feed-forward network.
+        rotary: whether the attention knows positions, see `SelfAttention`.
 
     Call arguments:
         x: (batch, time, units).
         mask: True where a position may look, broadcastable to (batch, heads, time, time).
     """
 
-    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
+    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", rotary=False, **kwargs):
         super().__init__(**kwargs)
         self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
-        self.settings["activation"] = activation
+        self.settings |= {"activation": activation, "rotary": rotary}
         policy = {"dtype": self.dtype_policy}
-        self.attention = SelfAttention(units, heads, name="attention", **policy)
+        self.attention = SelfAttention(units, heads, rotary, name="attention", **policy)
         self.feed_forward = FeedForward(units, hidden, activation, name="feed_forward", **policy)
         self.around_attention = Residual(norm, dropout, name="around_attention", **policy)
         self.around_feed_forward = Residual(norm, dropout, name="around_feed_forward", **policy)
@@ -369,3 +406,16 @@ class DecoderBlock(keras.layers.Layer):
 def check_heads(units, heads):
     if heads < 1 or units % heads:
         raise ValueError(f"units is {units} and heads {heads}; expected a multiple of heads.")
+
+
+def _kernels_apply(training, shape=()):
+    """Whether a pass is training by TensorFlow on CPUs, of a shape that is known while tracing."""
+    if not training or keras.backend.backend() != "tensorflow" or None in shape:
+        return False
+    return not _kernels().gpu_visible()
+
+
+def _kernels():
+    from tfseq.layers import tensorflow_kernels  # loads TensorFlow, which other backends do without
+
+    return tensorflow_kernels

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfseq.layers.cache import advance, empty_cached_state
-from tfseq.layers.transformer import PositionedEmbedding, TransformerBlock, causal_mask
+from tfseq.layers.transformer import POSITIONS, PositionedEmbedding, TransformerBlock, causal_mask
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
 
@@ -20,7 +20,7 @@ class TransformerLanguageModel(Generator):
         hidden: width of the feed-forward networks; None for 4 units.
         depth: number of blocks.
         dropout: rate on embeddings and on what each layer adds.
-        positions: "learned", of up to `max_positions`, or "sinusoidal".
+        positions: "learned", of up to `max_positions`; "sinusoidal"; or "rotary", which turns queries and keys.
         activation: of the feed-forward networks.
         tied: whether the embeddings also make the logits.
         end: symbol that ends a text; None where only the maximum length ends it.
@@ -51,6 +51,8 @@ class TransformerLanguageModel(Generator):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if positions not in (*POSITIONS, "rotary"):
+            raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}, rotary.")
         hidden = 4 * units if hidden is None else hidden
         check_sizes(vocabulary_size=vocabulary_size, units=units, heads=heads, hidden=hidden, depth=depth)
         self.vocabulary_size, self.end = vocabulary_size, end
@@ -70,10 +72,12 @@ class TransformerLanguageModel(Generator):
         }
         policy = {"dtype": self.dtype_policy}
         self.max_positions = max_positions if positions == "learned" else None
+        rotary = positions == "rotary"
+        added = None if rotary else positions
         self.embedding = PositionedEmbedding(
-            vocabulary_size, units, positions, max_positions, tied, dropout, name="embedding", **policy
+            vocabulary_size, units, added, max_positions, tied, dropout, name="embedding", **policy
         )
-        block = {"dropout": dropout, "norm": "pre", "activation": activation} | policy
+        block = {"dropout": dropout, "norm": "pre", "activation": activation, "rotary": rotary} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
 
