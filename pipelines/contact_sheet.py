@@ -10,19 +10,22 @@ from tfseq.runtime.atomic_write import atomic_write
 COLUMNS = 8
 
 
-def draw_contact_sheet(images: np.ndarray, answers: Sequence[str], path: Path) -> None:
+def draw_contact_sheet(images: np.ndarray, answers: Sequence[str], path: Path, columns: int = COLUMNS) -> None:
     """Writes a PNG.
 
     Args:
         images: (images, height, width, channels) uint8; 1 channel or 3.
-        answers: what stands below each.
+        answers: what stands below each, in one line or several.
         path: where the picture goes.
+        columns: images side by side.
     """
     from matplotlib.figure import Figure
 
-    rows = -(-len(images) // COLUMNS)
-    figure = Figure(figsize=(0.9 * COLUMNS, 1.15 * rows), layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    rows = -(-len(images) // columns)
+    lines = 1 + max(answer.count("\n") for answer in answers)
+    side = 0.9 * COLUMNS / columns  # inches
+    figure = Figure(figsize=(side * columns, (side + 0.1 + 0.15 * lines) * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, image, answer in zip(grid, images, answers):
