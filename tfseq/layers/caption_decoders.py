@@ -212,7 +212,7 @@ class TransformerCaptionDecoder(keras.layers.Layer):
 
     looks = True
 
-    def __init__(self, units=256, heads=4, hidden=None, depth=2, dropout=0.0, norm="pre", activation="gelu", **kwargs):
+    def __init__(self, units=256, heads=4, hidden=None, depth=2, dropout=0.0, norm="pre", activation="relu", **kwargs):
         super().__init__(**kwargs)
         hidden = 4 * units if hidden is None else hidden
         _check(units, depth)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfseq.layers.batch_norm import BatchNormalization
+
 PADDINGS = ("same", "valid")
 
 
@@ -87,7 +89,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         convolution = keras.layers.Conv2D(
             filters, size, stride, padding, use_bias=False, name=f"convolution_{name}", **policy
         )
-        return convolution, keras.layers.BatchNormalization(momentum=0.9, name=f"norm_{name}", **policy)
+        return convolution, BatchNormalization(momentum=0.9, name=f"norm_{name}", **policy)
 
     def build(self, input_shape):
         shapes = self._shapes(input_shape)

@@ -1,0 +1,42 @@
+"""Batch normalization of images that is trained quickly on CPUs."""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` (Ioffe and Szegedy, 2015), with the same weights and results.
+
+    Only training on a CPU takes another path, where it can: TensorFlow's kernel reads the features twice, where Keras'
+    single operators read and write them a dozen times.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable and mask is None and self._kernel_applies(inputs)):
+            return super().call(inputs, training=training, mask=mask)
+
+        import tensorflow as tf
+
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.cast(self.gamma, "float32"),
+            offset=ops.cast(self.beta, "float32"),
+            mean=tf.zeros((0,)),
+            variance=tf.zeros((0,)),
+            epsilon=self.epsilon,
+        )
+        count = ops.cast(math.prod(ops.shape(inputs)[:3]), "float32")
+        biased = variance * (count - 1) / count  # the kernel gives n / (n - 1) of what it divides by, and Keras keeps
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, biased)):
+            moving.assign(moving * self.momentum + ops.cast(new, moving.dtype) * (1 - self.momentum))
+        return y
+
+    def _kernel_applies(self, inputs):
+        if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4 or self.axis not in (-1, 3):
+            return False
+        from tfseq.layers.tensorflow_kernels import gpu_visible
+
+        return self.center and self.scale and not self.synchronized and not gpu_visible()
