@@ -1,6 +1,7 @@
 """Networks that were trained on ImageNet, as the eyes of a captioner."""
 
 import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +22,9 @@ class Backbone(keras.layers.Layer):
 
     Args:
         architecture: such as "MobileNetV2", "EfficientNetB0" or "ResNet50".
-        weights: "imagenet", which Keras downloads; the path of a file with the network's weights without its top; or
-            None for random ones. They are read when the layer is built, and saved with it: a saved model that is loaded
-            again neither downloads nor needs that file.
+        weights: "imagenet", which Keras downloads; the path of a file with the network's weights without its top, such
+            as Keras downloads or `save_weights` writes; or None for random ones. They are read when the layer is built,
+            and saved with it: a saved model that is loaded again neither downloads nor needs that file.
         trainable: whether it is fine-tuned; else it is frozen.
         options: further arguments of `keras.applications.ARCHITECTURE`, such as {"alpha": 0.35}.
 
@@ -80,7 +81,9 @@ class Backbone(keras.layers.Layer):
                 f"There is no file {path}; expected the weights of {self.architecture}, or weights='imagenet' or None."
             )
         try:
-            self.network.load_weights(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # layers that the file does not hold
+                self.network.load_weights(path)
         except Exception as error:  # Keras raises what its parts raise: HDF5, zip, shapes
             raise ValueError(
                 f"{path} can't be read as weights of {self.architecture} without its top and with options "
