@@ -28,8 +28,9 @@ def evaluate_blocks(model: keras.Model, validation: Iterable) -> float:
         model: from tokens to logits, such as TransformerLanguageModel.
         validation: one pass over the text, as `tfseq.data.sliding_blocks` gives it.
     """
-    model.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
-    return float(model.evaluate(validation, verbose=0, return_dict=True)["nats"])
+    evaluator = keras.Sequential([model])  # what is compiled, so that the model keeps the optimizer it has, or none
+    evaluator.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
+    return float(evaluator.evaluate(validation, verbose=0, return_dict=True)["nats"])
 
 
 def symbol_loss() -> keras.losses.Loss:
