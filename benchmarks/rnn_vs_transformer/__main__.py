@@ -1,0 +1,107 @@
+"""RNN against Transformer as sequences grow from 32 to 4,096 symbols: what each costs, and what each remembers.
+
+    pip install -e ".[train-cpu]"
+    python -m benchmarks.rnn_vs_transformer                      # everything, half an hour; prints the tables
+    python -m benchmarks.rnn_vs_transformer --only throughput    # or generation, memory, recall, curriculum; or several
+    python -m benchmarks.rnn_vs_transformer --quick              # lengths 32 and 128, a minute
+    python -m benchmarks.rnn_vs_transformer --only --write docs/rnn_vs_transformer.md --plot docs/rnn_vs_transformer.png
+
+Everything on one thread, timed in processor time, which neighbours on a shared machine disturb less; turns alternate.
+What a part measured is kept in a folder, from which tables and picture are made: of parts that ran earlier, too.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.rnn_vs_transformer.contestants import LENGTHS, Results, one_thread
+
+PARTS = ("throughput", "generation", "memory", "recall", "curriculum")
+KEPT = ("throughput", "generation", "training", "forward", "recall", "curriculum")
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.run:
+        _run_alone(*arguments.run)
+        return
+    from benchmarks.rnn_vs_transformer import report
+    from benchmarks.turns import machine
+
+    one_thread()
+    for part in arguments.only:
+        measure_part(part, arguments)
+    found = {name: report.load(arguments.folder / f"{name}.json") for name in KEPT}
+    print(f"{machine()}; 1 thread")
+    for part, table in report.tables(found).items():
+        print("", f"**{part}**", "", table, sep="\n")
+        if arguments.write:
+            from benchmarks.export import insert
+
+            insert(arguments.write, part, table)
+    if arguments.plot:
+        report.plot(found, arguments.plot)
+
+
+def measure_part(part: str, arguments: argparse.Namespace) -> None:
+    """Measures, and keeps what it found in the folder."""
+    from benchmarks.rnn_vs_transformer import generation, memory, recall, report, throughput
+
+    lengths = [length for length in LENGTHS if length <= arguments.longest][:: arguments.stride]
+    if lengths[-1] != arguments.longest:
+        lengths.append(arguments.longest)
+
+    def keep(name: str, results: Results) -> None:
+        report.save(results, arguments.folder / f"{name}.json")
+
+    if part == "throughput":
+        keep(part, throughput.measure(lengths, arguments.rounds, arguments.tokens))
+    elif part == "generation":
+        keep(part, generation.measure(lengths, arguments.rounds))
+    elif part == "memory":
+        training, forward = memory.measure(lengths, arguments.rounds)
+        keep("training", training)
+        keep("forward", forward)
+    else:
+        learn = recall.from_scratch if part == "recall" else recall.length_by_length
+        learn(lengths, recall.Budget(arguments.seconds), keep=lambda results: keep(part, results))
+
+
+def _run_alone(what: str, which: str, length: str) -> None:
+    from benchmarks.rnn_vs_transformer import memory
+
+    if what == "training":
+        megabytes = memory.training_step(which, int(length))
+    else:
+        megabytes = memory.forward_pass(Path(which), int(length))
+    print(json.dumps({"megabytes": megabytes}))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rnn_vs_transformer",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", nargs="*", choices=PARTS, default=PARTS, help="parts to measure; none: what was measured before")
+    add("--longest", type=int, default=LENGTHS[-1], help="length to end with (%(default)s)")
+    add("--stride", type=int, default=1, help="2 leaves out every other length, but not the longest")
+    add("--rounds", type=int, default=5, help="turns of everyone at each length (%(default)s)")
+    add("--tokens", type=int, default=4096, help="of a training step (%(default)s)")
+    add("--seconds", type=float, default=20, help="of each contestant at each length, to learn recall (%(default)s)")
+    add("--quick", action="store_true", help="lengths 32 and 128, one round, 2 seconds of recall")
+    add("--folder", type=Path, default=Path("runs/rnn_vs_transformer"), help="keeps what was measured (%(default)s)")
+    add("--write", type=Path, metavar="FILE", help="a Markdown file with markers, for the tables")
+    add("--plot", type=Path, metavar="FILE", help="a PNG to write")
+    add("--run", nargs=3, metavar=("WHAT", "WHICH", "LENGTH"), help="the memory of one case, in this process")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.longest, arguments.stride, arguments.rounds = 128, 2, 1
+        arguments.seconds = 2.0
+        arguments.folder = arguments.folder / "quick"
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

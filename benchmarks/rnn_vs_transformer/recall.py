@@ -1,0 +1,127 @@
+"""Who remembers notes that were read many distractors ago. At every length all train for as long.
+
+The task is `tfseq.data.recall.Recall`. Seconds are of processor time on one thread, without compiling and testing.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.rnn_vs_transformer.contestants import NAMES as ALL_NAMES
+from benchmarks.rnn_vs_transformer.contestants import SMALL, Results, Size, language_model
+from tfseq.data.recall import Recall
+
+NAMES = ("lstm", "rnn", "transformer")
+LEARNING_RATES = {"lstm": 1e-2, "gru": 1e-2, "rnn": 1e-3, "irnn": 1e-3, "transformer": 3e-3}
+WARMUP = 0.05  # of the seconds; then the learning rate falls to 0 with their share
+TRAINING, TEST, COMPILING = 1, 2, 3  # first part of every seed: what is drawn for
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What everyone gets at every length.
+
+    Attributes:
+        seconds: to train.
+        tokens: of a step: a batch has tokens / length sequences.
+        answers: of the test; fewer would be right or wrong by chance.
+    """
+
+    seconds: float
+    tokens: int = 4096
+    answers: int = 512
+
+
+def from_scratch(
+    lengths: Sequence[int],
+    budget: Budget,
+    names: Sequence[str] = NAMES,
+    task: Recall = Recall(),  # noqa: B008  it can't be changed
+    keep: Callable[[Results], None] = lambda results: None,
+    seed: int = 0,
+) -> Results:
+    """Accuracy of new contestants at each length. `keep` is called with what there is, after every one."""
+    results: Results = {name: {} for name in names}
+    for length in lengths:
+        for name in names:
+            pupil = Pupil(name, task, seed=seed)
+            results[name][length] = [pupil.learn(length, budget)]
+            keep(results)
+    return results
+
+
+def length_by_length(
+    lengths: Sequence[int],
+    budget: Budget,
+    names: Sequence[str] = NAMES,
+    task: Recall = Recall(),  # noqa: B008
+    keep: Callable[[Results], None] = lambda results: None,
+    seed: int = 0,
+) -> Results:
+    """Accuracy of contestants that go on, at each length, from what they learned at the ones before."""
+    results: Results = {name: {} for name in names}
+    for name in names:
+        pupil = Pupil(name, task, seed=seed)
+        for length in lengths:
+            results[name][length] = [pupil.learn(length, budget)]
+            keep(results)
+    return results
+
+
+class Pupil:
+    """A contestant that learns the task, and is tested on it.
+
+    Args:
+        name: of the contestant.
+        task: to learn.
+        size: of the contestant.
+        seed: of its weights and of what it reads.
+    """
+
+    def __init__(self, name: str, task: Recall, size: Size = SMALL, seed: int = 0):
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        self.name, self.task, self.seed = name, task, seed
+        tokens = keras.Input((None,), dtype="int32")
+        answers = language_model(name, size, task.vocabulary)(tokens)[:, -task.keys :]  # (batch, keys, vocabulary)
+        self.model = keras.Model(tokens, answers)
+        self.optimizer = keras.optimizers.AdamW(0.0, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
+        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.model.compile(self.optimizer, self.loss, jit_compile=False)
+
+    def learn(self, length: int, budget: Budget) -> float:
+        """Trains at a length and returns the share of right answers to sequences of that length."""
+        batch = max(1, budget.tokens // length)
+        self.optimizer.learning_rate = 0.0
+        self._step(batch, length, COMPILING, 0)
+        start, steps, share = time.process_time(), 0, 0.0
+        while share < 1:
+            rate = LEARNING_RATES[self.name] * min(1.0, (share + 1e-3) / WARMUP) * (1 - share)
+            self.optimizer.learning_rate = rate
+            self._step(batch, length, TRAINING, steps)
+            steps += 1
+            share = (time.process_time() - start) / budget.seconds
+        accuracy = self._accuracy(length, budget)
+        print(
+            f"recall: {ALL_NAMES[self.name]}, length {length:,}: {steps} steps of {batch} in {budget.seconds:g} s, "
+            f"{accuracy:.1%} right",
+            file=sys.stderr,
+            flush=True,
+        )
+        return accuracy
+
+    def _step(self, batch, length, purpose, number):
+        self.model.train_on_batch(*self.task.sequences(batch, length, [purpose, self.seed, length, number]))
+
+    def _accuracy(self, length, budget):
+        inputs, targets = self.task.sequences(-(-budget.answers // self.task.keys), length, [TEST, length])
+        at_once = max(1, 4 * budget.tokens // length) if self.name == "transformer" else len(inputs)
+        answers = [
+            np.argmax(self.model.predict_on_batch(inputs[i : i + at_once]), axis=-1)
+            for i in range(0, len(inputs), at_once)
+        ]
+        return float((np.concatenate(answers) == targets).mean())
