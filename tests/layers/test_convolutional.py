@@ -78,6 +78,18 @@ def test_with_units_the_vector_is_a_dense_layer_of_the_grid():
     assert layer.compute_output_shape(IMAGES.shape) == (3, 5)
 
 
+def test_a_grid_is_given_as_it_is():
+    layer, summed = made(grid=True), made()
+    layer.set_weights(summed.get_weights())
+    features = np.asarray(layer(IMAGES))
+    assert features.shape == layer.compute_output_shape(IMAGES.shape) == (3, 2, 2, 4)
+    np.testing.assert_allclose(features.mean((1, 2)), summed(IMAGES), rtol=1e-5, atol=1e-6)
+    again = ConvolutionalEncoder.from_config(layer.get_config())
+    assert again.compute_output_shape((None, None, 9, 8, 2)) == (None, None, 2, 2, 4)
+    clips = np.stack([IMAGES, IMAGES[::-1]], axis=1)
+    np.testing.assert_allclose(layer(clips), np.stack([features, features[::-1]], axis=1), rtol=1e-6)
+
+
 def test_images_without_channels_have_one():
     layer = made(IMAGES[..., :1])
     np.testing.assert_array_equal(layer(IMAGES[..., 0]), layer(IMAGES[..., :1]))
@@ -170,6 +182,7 @@ def test_jax_gives_the_features_of_tensorflow(tmp_path):
         ({"filters": (3, 0)}, "sizes from 1"),
         ({"units": 0}, "units 0.*sizes from 1"),
         ({"pool": 0}, "pool 0.*sizes from 1"),
+        ({"grid": True, "units": 3}, "units is 3 and grid True; expected no units"),
         ({"padding": "full"}, "padding is 'full'; expected one of same, valid"),
     ],
 )
