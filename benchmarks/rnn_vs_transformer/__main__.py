@@ -7,7 +7,8 @@
     python -m benchmarks.rnn_vs_transformer --only --write docs/rnn_vs_transformer.md --plot docs/rnn_vs_transformer.png
 
 Everything on one thread, timed in processor time, which neighbours on a shared machine disturb less; turns alternate.
-What a part measured is kept in a folder, from which tables and picture are made: of parts that ran earlier, too.
+What was measured is kept in a folder, from which tables and picture are made: of parts and lengths that ran earlier,
+too.
 """
 
 import argparse
@@ -28,7 +29,8 @@ def main() -> None:
     from benchmarks.rnn_vs_transformer import report
     from benchmarks.turns import machine
 
-    one_thread()
+    if arguments.only:
+        one_thread()
     for part in arguments.only:
         measure_part(part, arguments)
     found = {name: report.load(arguments.folder / f"{name}.json") for name in KEPT}
@@ -47,12 +49,11 @@ def measure_part(part: str, arguments: argparse.Namespace) -> None:
     """Measures, and keeps what it found in the folder."""
     from benchmarks.rnn_vs_transformer import generation, memory, recall, report, throughput
 
-    lengths = [length for length in LENGTHS if length <= arguments.longest][:: arguments.stride]
-    if lengths[-1] != arguments.longest:
-        lengths.append(arguments.longest)
+    lengths = [length for length in LENGTHS if arguments.shortest <= length < arguments.longest][:: arguments.stride]
+    lengths.append(arguments.longest)
 
     def keep(name: str, results: Results) -> None:
-        report.save(results, arguments.folder / f"{name}.json")
+        report.add(results, arguments.folder / f"{name}.json")
 
     if part == "throughput":
         keep(part, throughput.measure(lengths, arguments.rounds, arguments.tokens))
@@ -85,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", nargs="*", choices=PARTS, default=PARTS, help="parts to measure; none: what was measured before")
+    add("--shortest", type=int, default=LENGTHS[0], help="length to begin with (%(default)s)")
     add("--longest", type=int, default=LENGTHS[-1], help="length to end with (%(default)s)")
     add("--stride", type=int, default=1, help="2 leaves out every other length, but not the longest")
     add("--rounds", type=int, default=5, help="turns of everyone at each length (%(default)s)")

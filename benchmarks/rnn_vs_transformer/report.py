@@ -12,16 +12,20 @@ from tfseq.data.recall import Recall
 
 COLORS = {"lstm": BLUE, "gru": GREEN, "rnn": ORANGE, "irnn": PINK, "transformer": RED}
 MARKERS = {"lstm": "o", "gru": "^", "rnn": "D", "irnn": "v", "transformer": "s"}
-RATIO = ("transformer", "lstm")
+RATIO = "Transformer / LSTM"
 
 
-def save(results: Results, path: Path) -> None:
+def add(results: Results, path: Path) -> None:
+    """Puts results beside, or in the place of, those that the file has."""
+    everything = load(path)
+    for name, by_length in results.items():
+        everything[name] = everything.get(name, {}) | by_length
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results), encoding="utf-8")
+    path.write_text(json.dumps(everything), encoding="utf-8")
 
 
 def load(path: Path) -> Results:
-    """What was saved; nothing where there is no file."""
+    """What was kept; nothing where there is no file."""
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -29,41 +33,35 @@ def load(path: Path) -> Results:
 
 
 def tables(found: Mapping[str, Results]) -> dict[str, str]:
-    """Markdown by part."""
-    makers = {"throughput": _throughput, "generation": _generation, "memory": _memory, "recall": _recall}
-    of_part = {
-        "throughput": [found["throughput"]],
-        "generation": [found["generation"]],
-        "memory": [found["training"], found["forward"]],
-        "recall": [found["recall"], found["curriculum"]],
+    """Markdown by part; cells hold the median of the rounds, and their lowest and highest."""
+    made = {
+        "throughput": _throughput(found["throughput"]),
+        "generation": _generation(found["generation"]),
+        "memory": _memory(found["training"], found["forward"]),
+        "recall": _recall(found["recall"], found["curriculum"]),
     }
-    return {part: make(*of_part[part]) for part, make in makers.items() if any(of_part[part])}
+    return {part: table for part, table in made.items() if table}
 
 
 def _throughput(results: Results) -> str:
-    names = list(results)
-    header = ["length", *(column for name in names for column in (f"{NAMES[name]}, tokens/s", "min to max")), *_ratio()]
     rows = [
-        [f"{length:,}", *_medians(results, names, length, ",.0f"), *_ratios(results, length)]
-        for length in _lengths(results)
+        [f"{length:,}", *_of_everyone(results, length, ",.0f"), _ratio(results, length)] for length in _lengths(results)
     ]
-    return _table(header, rows)
+    return _table(["length", *(f"{NAMES[name]}, tokens/s" for name in results), RATIO], rows)
 
 
 def _generation(results: Results) -> str:
-    names = list(results)
-    header = ["symbols", *(column for name in names for column in (f"{NAMES[name]}, ms", "min to max")), *_ratio()]
-    header += [f"{NAMES[name]}'s state, kB" for name in names]
     rows = [
         [
             f"{length:,}",
-            *_medians(results, names, length, ".3f"),
-            *_ratios(results, length),
-            *(f"{state_bytes(name, length) / 1e3:,.1f}" for name in names),
+            *_of_everyone(results, length, ".3f"),
+            _ratio(results, length),
+            *(f"{state_bytes(name, length) / 1e3:,.1f}" for name in results),
         ]
         for length in _lengths(results)
     ]
-    return _table(header, rows)
+    header = ["symbols", *(f"{NAMES[name]}, ms" for name in results), RATIO]
+    return _table([*header, *(f"state of {NAMES[name]}, kB" for name in results)], rows)
 
 
 def state_bytes(name: str, length: int) -> int:
@@ -74,63 +72,52 @@ def state_bytes(name: str, length: int) -> int:
 
 
 def _memory(training: Results, forward: Results) -> str:
-    columns = [
-        (f"{what}: {NAMES[name]}", results[name])
-        for what, results in (("training step", training), ("forward pass", forward))
-        for name in results
-    ]
-    header = ["length", "one layer's scores, computed"]
-    header += [column for title, _ in columns for column in (title, "min to max")]
+    kinds = (("training step", training), ("forward pass", forward))
     rows = [
         [
             f"{length:,}",
             f"{score_matrices(length):,.2f}",
-            *(cell for _, runs in columns for cell in _median_and_spread(runs[length], ",.1f")),
+            *(cell for _, results in kinds for cell in _of_everyone(results, length, ",.1f")),
         ]
         for length in _lengths(training)
     ]
-    return _table(header, rows)
+    titles = [f"{NAMES[name]}, {kind}, MB" for kind, results in kinds for name in results]
+    return _table(["length", "scores of one layer, computed, MB", *titles], rows)
 
 
 def _recall(scratch: Results, curriculum: Results) -> str:
-    columns = [
-        (f"{NAMES[name]}, {how}", results[name])
-        for how, results in (("from scratch", scratch), ("length by length", curriculum))
-        for name in results
-    ]
-    lengths = sorted({length for results in (scratch, curriculum) for length in _lengths(results)})
+    kinds = (("from scratch", scratch), ("length by length", curriculum))
+    lengths = sorted({*_lengths(scratch), *_lengths(curriculum)})
     rows = [
-        [f"{length:,}", *(f"{runs[length][0]:.1%}" if length in runs else "" for _, runs in columns)]
+        [f"{length:,}", *(cell for _, results in kinds for cell in _of_everyone(results, length, ".1%"))]
         for length in lengths
     ]
-    return _table(["length", *(title for title, _ in columns)], rows)
+    return _table(["length", *(f"{NAMES[name]}, {kind}" for kind, results in kinds for name in results)], rows)
 
 
 def _lengths(results: Results) -> list[int]:
     return sorted({length for by_length in results.values() for length in by_length})
 
 
-def _medians(results, names, length, form) -> list[str]:
-    return [cell for name in names for cell in _median_and_spread(results[name][length], form)]
+def _of_everyone(results: Results, length: int, form: str) -> list[str]:
+    return [_spread(by_length.get(length, []), form) for by_length in results.values()]
 
 
-def _median_and_spread(values: list[float], form: str) -> list[str]:
-    return [f"{statistics.median(values):{form}}", f"{min(values):{form}} to {max(values):{form}}"]
-
-
-def _ratio() -> list[str]:
-    return [" / ".join(NAMES[name] for name in RATIO), "min to max"]
-
-
-def _ratios(results: Results, length: int) -> list[str]:
+def _ratio(results: Results, length: int) -> str:
     """Taken round by round."""
-    above, below = (results[name][length] for name in RATIO)
-    median, spread = _median_and_spread([a / b for a, b in zip(above, below, strict=True)], ".2f")
-    return [f"**{median}**", spread]
+    above, below = results["transformer"][length], results["lstm"][length]
+    return _spread([a / b for a, b in zip(above, below, strict=True)], ".2f")
+
+
+def _spread(values: list[float], form: str) -> str:
+    if len(values) < 2:
+        return "".join(f"{value:{form}}" for value in values)
+    return f"**{statistics.median(values):{form}}** ({min(values):{form}} to {max(values):{form}})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+    """Markdown; nothing without rows."""
+    lines = [header, ["---"] * len(header), *rows] if rows else []
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

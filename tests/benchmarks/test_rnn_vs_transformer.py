@@ -78,14 +78,17 @@ def test_recall_is_learned(monkeypatch):
 
 def test_results_return_from_their_file_and_make_tables_and_a_picture(tmp_path):
     runs = {"lstm": {32: [4.0, 2.0, 3.0]}, "transformer": {32: [6.0, 6.0, 6.0]}}
-    report.save(runs, tmp_path / "folder" / "throughput.json")
-    assert report.load(tmp_path / "folder" / "throughput.json") == runs
+    file = tmp_path / "folder" / "throughput.json"
+    report.add({"lstm": {32: [1.0]}}, file)
+    report.add(runs, file)
+    report.add({"lstm": {64: [5.0]}}, file)
+    assert report.load(file) == {"lstm": runs["lstm"] | {64: [5.0]}, "transformer": runs["transformer"]}
     assert report.load(tmp_path / "none.json") == {}
     accuracy = {"lstm": {32: [0.125]}, "transformer": {32: [1.0]}}
     found = dict.fromkeys(("throughput", "generation", "training", "forward"), runs)
     found |= {"recall": accuracy, "curriculum": {}}
     tables = report.tables(found)
-    assert "| 32 | 3 | 2 to 4 | 6 | 6 to 6 | **2.00** | 1.50 to 3.00 |" in tables["throughput"]
+    assert "| 32 | **3** (2 to 4) | **6** (6 to 6) | **2.00** (1.50 to 3.00) |" in tables["throughput"]
     assert "| 32 | 12.5% | 100.0% |" in tables["recall"]
     assert set(report.tables(found | {"recall": {}})) == {"throughput", "generation", "memory"}
     report.plot(found, tmp_path / "plot.png")
