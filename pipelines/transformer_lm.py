@@ -34,6 +34,8 @@ class TransformerLM:
         depth: number of blocks of layers.
         dropout: rate on embeddings and on what each layer adds.
         positions: learned for each of the first `block`, sinusoidal, or rotary, which turns queries and keys.
+        window: characters that each layer looks back at, which with rotary positions lets the model write texts of any
+            length; none looks back at all of the block, and writes badly beyond it.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/; transformer_lm or transformer_lm_DATA by default.
@@ -52,6 +54,7 @@ class TransformerLM:
     depth: int = 3
     dropout: float = 0.0
     positions: Literal["learned", "sinusoidal", "rotary"] = "rotary"
+    window: int | None = 32
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
@@ -64,6 +67,7 @@ class TransformerLM:
 QUICK = TransformerLM(training=SupervisedSettings(epochs=8, batch=32, learning_rate=5e-3))
 FULL = TransformerLM(
     block=256,
+    window=128,
     steps=400,
     units=256,
     heads=4,
@@ -135,6 +139,7 @@ def build(settings: TransformerLM, vocabulary_size: int) -> TransformerLanguageM
         dropout=settings.dropout,
         positions=settings.positions,
         max_positions=settings.block,
+        window=settings.window,
         dtype=settings.precision,
         name="transformer_lm",
     )

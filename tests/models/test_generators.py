@@ -54,6 +54,9 @@ MODELS = {
     ),
     "transformer language model": lambda **kw: transformer_language_model(**kw),
     "transformer language model, rotary": lambda **kw: transformer_language_model(positions="rotary", **kw),
+    "transformer language model, rotary, of a window": lambda **kw: transformer_language_model(
+        positions="rotary", window=2, **kw
+    ),
     "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
 }
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]

@@ -86,21 +86,33 @@ def advance(state: CachedState) -> CachedState:
     return state._replace(ancestors=_written(state.ancestors, new, 2, state), position=state.position + 1)
 
 
-def attend(query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState) -> tuple[Any, tuple[Any, Any]]:
+def attend(
+    query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState, window: int | None = None
+) -> tuple[Any, tuple[Any, Any]]:
     """Attention of a step over its past and itself.
 
     Args:
         query, key, value: (batch, heads, width, head_dim).
         cache: the layer's, as the last step left it.
         state: as `advance` returned it in this step.
+        window: how many steps it looks back at, itself included; None for all.
 
     Returns:
         (rows, heads * head_dim), rows = batch * width, and the cache with this step's entries.
     """
     before = state._replace(position=state.position - 1)
     keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
-    output, _ = dot_product_attention(query, keys, values, state.mask)
+    output, _ = dot_product_attention(query, keys, values, _within(window, ops.shape(keys)[2], state))
     return merge_heads(output, -1, query.shape[1] * query.shape[3]), (keys, values)
+
+
+def _within(window: int | None, entries: Any, state: CachedState) -> Any:
+    """The mask of a state, and of that only the last steps."""
+    if window is None:
+        return state.mask
+    recent = ops.arange(entries) // state.width >= state.position - window  # position counts this step
+    recent = recent[None, None, None]  # (1, 1, 1, entries)
+    return recent if state.mask is None else ops.logical_and(state.mask, recent)
 
 
 def widen(state: Any, width: int) -> Any:

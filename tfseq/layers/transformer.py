@@ -46,10 +46,12 @@ def rotated(x, positions, training=False):
     return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def causal_mask(time):
-    """True where a position (row) may look: at itself and before, (1, 1, time, time)."""
+def causal_mask(time, window=None):
+    """True where a position (row) may look, (1, 1, time, time): at itself and before, or the last `window` of these."""
     steps = ops.arange(time)
-    return (ops.expand_dims(steps, 0) <= ops.expand_dims(steps, 1))[None, None]
+    back = ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0)  # how far a row looks back to a column
+    seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
+    return seen[None, None]
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -131,6 +133,7 @@ class SelfAttention(keras.layers.Layer):
         units: width of input and output.
         heads: number of heads, each units / heads wide.
         rotary: whether queries and keys are turned by their positions, see `rotated`.
+        window: how many steps `step` looks back at, itself included; None for all. `call` looks where its mask says.
 
     Call arguments:
         x: (batch, time, units).
@@ -140,12 +143,12 @@ class SelfAttention(keras.layers.Layer):
         ValueError: `units` is not a multiple of `heads`, or with `rotary` not one of 2 heads.
     """
 
-    def __init__(self, units, heads, rotary=False, **kwargs):
+    def __init__(self, units, heads, rotary=False, window=None, **kwargs):
         super().__init__(**kwargs)
         check_heads(units, heads)
         if rotary and units // heads % 2:
             raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions turn pairs.")
-        self.units, self.heads, self.rotary = units, heads, rotary
+        self.units, self.heads, self.rotary, self.window = units, heads, rotary, window
         self.qkv = keras.layers.Dense(3 * units, dtype=self.dtype_policy, name="qkv")
         self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
 
@@ -169,7 +172,7 @@ class SelfAttention(keras.layers.Layer):
     def step(self, x, cache, state):
         """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
         query, key, value = self._parts(x, state.width, state.position - 1)
-        output, cache = attend(query, key, value, cache, state)
+        output, cache = attend(query, key, value, cache, state, self.window)
         return self.out(output), cache
 
     def _parts(self, x, time, positions, training=False):
@@ -180,7 +183,8 @@ class SelfAttention(keras.layers.Layer):
         return query, keys, values
 
     def get_config(self):
-        return super().get_config() | {"units": self.units, "heads": self.heads, "rotary": self.rotary}
+        own = {"units": self.units, "heads": self.heads, "rotary": self.rotary, "window": self.window}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -309,19 +313,21 @@ class TransformerBlock(keras.layers.Layer):
         dropout: rate on what each part adds.
         norm: "pre" or "post", see `Residual`.
         activation: of the feed-forward network.
-        rotary: whether the attention knows positions, see `SelfAttention`.
+        rotary, window: of the attention, see `SelfAttention`.
 
     Call arguments:
         x: (batch, time, units).
         mask: True where a position may look, broadcastable to (batch, heads, time, time).
     """
 
-    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", rotary=False, **kwargs):
+    def __init__(
+        self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", rotary=False, window=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
-        self.settings |= {"activation": activation, "rotary": rotary}
+        self.settings |= {"activation": activation, "rotary": rotary, "window": window}
         policy = {"dtype": self.dtype_policy}
-        self.attention = SelfAttention(units, heads, rotary, name="attention", **policy)
+        self.attention = SelfAttention(units, heads, rotary, window, name="attention", **policy)
         self.feed_forward = FeedForward(units, hidden, activation, name="feed_forward", **policy)
         self.around_attention = Residual(norm, dropout, name="around_attention", **policy)
         self.around_feed_forward = Residual(norm, dropout, name="around_feed_forward", **policy)

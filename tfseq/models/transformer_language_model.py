@@ -21,6 +21,8 @@ class TransformerLanguageModel(Generator):
         depth: number of blocks.
         dropout: rate on embeddings and on what each layer adds.
         positions: "learned", of up to `max_positions`; "sinusoidal"; or "rotary", which turns queries and keys.
+        window: how many positions each layer looks back at, its own included (Beltagy et al., 2020); None for all. With
+            rotary positions, which tell distances only, a text may then be longer than what was learned from.
         activation: of the feed-forward networks.
         tied: whether the embeddings also make the logits.
         end: symbol that ends a text; None where only the maximum length ends it.
@@ -45,6 +47,7 @@ class TransformerLanguageModel(Generator):
         dropout=0.0,
         positions="learned",
         max_positions=512,
+        window=None,
         activation="gelu",
         tied=True,
         end=None,
@@ -54,9 +57,10 @@ class TransformerLanguageModel(Generator):
         if positions not in (*POSITIONS, "rotary"):
             raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}, rotary.")
         hidden = 4 * units if hidden is None else hidden
-        check_sizes(vocabulary_size=vocabulary_size, units=units, heads=heads, hidden=hidden, depth=depth)
+        sizes = {"vocabulary_size": vocabulary_size, "units": units, "heads": heads, "hidden": hidden, "depth": depth}
+        check_sizes(**sizes, **({} if window is None else {"window": window}))
         self.vocabulary_size, self.end = vocabulary_size, end
-        self.units, self.heads = units, heads
+        self.units, self.heads, self.window = units, heads, window
         self.settings = {
             "vocabulary_size": vocabulary_size,
             "units": units,
@@ -66,6 +70,7 @@ class TransformerLanguageModel(Generator):
             "dropout": dropout,
             "positions": positions,
             "max_positions": max_positions,
+            "window": window,
             "activation": activation,
             "tied": tied,
             "end": end,
@@ -77,7 +82,8 @@ class TransformerLanguageModel(Generator):
         self.embedding = PositionedEmbedding(
             vocabulary_size, units, added, max_positions, tied, dropout, name="embedding", **policy
         )
-        block = {"dropout": dropout, "norm": "pre", "activation": activation, "rotary": rotary} | policy
+        block = {"dropout": dropout, "norm": "pre", "activation": activation, "rotary": rotary, "window": window}
+        block |= policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
 
@@ -88,7 +94,7 @@ class TransformerLanguageModel(Generator):
 
     def call(self, tokens, training=False):
         x = self.embedding(tokens, training=training)  # (batch, time, units)
-        mask = causal_mask(ops.shape(x)[1])
+        mask = causal_mask(ops.shape(x)[1], self.window)
         for block in self.blocks:
             x = block(x, mask, training=training)
         return self.embedding.logits(self.norm(x))
