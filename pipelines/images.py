@@ -18,12 +18,14 @@ class Distortion:
         turn: degrees at most.
         zoom: share by which it is made larger or smaller at most.
         slant: pixels sideways per pixel of height at most.
+        bend: pixels by which points of it are moved apart from their neighbours at most.
     """
 
     shift: float = 1.0
     turn: float = 15.0
     zoom: float = 0.15
     slant: float = 0.2
+    bend: float = 0.0
 
 
 def distorted_batches(data: DataSet, distortion: Distortion, batch: int, seed: int) -> Callable[[Any], Any]:

@@ -35,6 +35,8 @@ class VisionTransformerSettings:
         units: width of the states.
         heads: of each attention.
         depth: number of blocks.
+        hidden: width of the feed-forward networks; 4 units if none is given.
+        activation: in those networks; a step with relu takes a quarter less time than with gelu.
         dropout: rate on what each layer adds.
         distortion: of the images to train on.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
@@ -49,7 +51,9 @@ class VisionTransformerSettings:
     units: int = 64
     heads: int = 4
     depth: int = 4
-    dropout: float = 0.1
+    hidden: int | None = None
+    activation: Literal["gelu", "relu"] = "gelu"
+    dropout: float = 0.0
     distortion: Distortion = field(default_factory=Distortion)
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
@@ -61,15 +65,15 @@ QUICK = VisionTransformerSettings(
     patch_size=2,
     units=48,
     depth=2,
-    dropout=0.0,
     distortion=Distortion(shift=0.5, turn=10.0, zoom=0.1, slant=0.1),
     training=SupervisedSettings(epochs=40, batch=32, learning_rate=3e-3),
 )
 FULL = VisionTransformerSettings(
     units=96,
-    depth=5,
-    distortion=Distortion(shift=2.5),
-    training=SupervisedSettings(epochs=60, batch=64, learning_rate=1.5e-3, weight_decay=0.05),
+    hidden=192,
+    activation="relu",
+    distortion=Distortion(shift=1.5, bend=1.2),
+    training=SupervisedSettings(epochs=100, batch=64, learning_rate=2e-3, warmup=0.08, weight_decay=0.05),
 )
 
 
@@ -85,7 +89,9 @@ def build(settings: VisionTransformerSettings, classes: int) -> VisionTransforme
         patch_size=settings.patch_size,
         units=settings.units,
         heads=settings.heads,
+        hidden=settings.hidden,
         depth=settings.depth,
+        activation=settings.activation,
         dropout=settings.dropout,
         dtype=settings.precision,
         name="vision_transformer",

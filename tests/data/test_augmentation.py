@@ -6,7 +6,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from tfseq.data import distorted, shuffled_batches
-from tfseq.data.augmentation import affine
+from tfseq.data.augmentation import KNOTS, affine, bent
 from tfseq.errors import DataError
 
 RANDOM = np.random.default_rng(0)
@@ -53,6 +53,36 @@ def test_slant_moves_each_row_sideways_by_its_height():
     np.testing.assert_allclose(moved(images, slant=1.0)[0, :, :, 0], np.eye(5)[::-1], atol=1e-5)
 
 
+def test_bent_images_are_those_of_scipy():
+    """With a knot per pixel, each is taken from where its knot says."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    knots = RANDOM.uniform(-3, 3, (12, 6, 6, 2)).astype("float32")
+    images = IMAGES.astype("float32")
+    found = bent(tf.constant(images), tf.constant(knots)).numpy()
+    rows, columns = np.mgrid[:6, :6]
+    for image, knot, other in zip(images, knots, found):
+        places = [rows + knot[..., 1], columns + knot[..., 0]]
+        for channel in range(2):
+            expected = ndimage.map_coordinates(image[..., channel], places, order=1, mode="grid-constant")
+            np.testing.assert_allclose(other[..., channel], expected, atol=1e-3)
+
+
+def test_knots_that_agree_shift_the_image_and_whole_numbers_stay_so():
+    knots = np.tile(np.float32([2, -1]), (12, KNOTS, KNOTS, 1))
+    expected = np.zeros_like(IMAGES)
+    expected[:, 1:, :-2] = IMAGES[:, :-1, 2:]  # taken from two to the right and one above
+    found = bent(tf.constant(IMAGES), tf.constant(knots)).numpy()
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_bending_adds_to_what_is_drawn_without_it():
+    np.testing.assert_array_equal(epoch(3, **RANGES, bend=0.0)[0], epoch(3)[0])
+    plain = epoch(3)[0].astype("float32")
+    barely, visibly = (np.abs(epoch(3, **RANGES, bend=bend)[0] - plain) for bend in (1e-4, 1.0))
+    assert barely.max() <= 1 < 5 < visibly.mean()
+
+
 def epoch(number, seed=0, **ranges):
     batches = distorted(shuffled_batches(IMAGES, LABELS, 5, seed=None), seed=seed, **(ranges or RANGES))(number)
     images, labels = zip(*batches.as_numpy_iterator())
@@ -86,11 +116,11 @@ def test_draws_stay_in_their_range():
 
 
 def test_the_shape_is_known_before_a_batch_is():
-    spec, _ = distorted(shuffled_batches(IMAGES, LABELS, 5), shift=1.0)(0).element_spec
+    spec, _ = distorted(shuffled_batches(IMAGES, LABELS, 5), shift=1.0, bend=1.0)(0).element_spec
     assert spec.shape.as_list() == [None, 6, 6, 2]
 
 
-@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"turn": float("nan")}, {"zoom": 1.0}])
+@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"turn": float("nan")}, {"zoom": 1.0}, {"bend": -1.0}])
 def test_ranges_that_cannot_be_are_refused(wrong):
     with pytest.raises(DataError, match="expected ranges of at least 0"):
         distorted(shuffled_batches(IMAGES, LABELS, 5), **wrong)

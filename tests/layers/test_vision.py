@@ -72,3 +72,15 @@ def test_the_attention_it_shows_is_the_attention_it_pays(class_token):
     kernel, bias = block.attention.out.get_weights()
     found = np.asarray(block.attention(keras.ops.convert_to_tensor(normal.astype("float32"))))
     np.testing.assert_allclose(found, mixed @ kernel + bias, atol=1e-4)
+
+
+def test_the_feed_forward_networks_have_the_activation_that_was_asked_for():
+    encoder = VisionEncoder(3, 8, heads=2, depth=2, activation="relu")
+    encoder = VisionEncoder.from_config(encoder.get_config())
+    x = DRAW.normal(size=(2, 3, 8)).astype("float32")
+    for block in encoder.blocks:
+        block.build((None, None, 8))
+        layer = block.feed_forward
+        (kernel, bias), (other, shift) = layer.widen.get_weights(), layer.narrow.get_weights()
+        expected = np.maximum(x @ kernel + bias, 0) @ other + shift
+        np.testing.assert_allclose(np.asarray(layer(x)), expected, atol=1e-5)

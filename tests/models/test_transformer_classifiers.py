@@ -44,6 +44,20 @@ def test_order_counts():
     assert np.abs(np.asarray(model(TOKENS[:, ::-1])) - np.asarray(model(TOKENS))).max() > 1e-3
 
 
+def test_lost_tokens_are_lost_whole_and_only_while_training():
+    """Blocks and norms aside, a token is zeroed with its position, or all of it is scaled up."""
+    model = text_model(lost_tokens=0.5, dropout=0.0)
+    whole = np.asarray(model.embedding(TOKENS))
+    kept = np.asarray(model.loss_of_tokens(model.embedding(TOKENS), training=True))
+    factors = kept / whole
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[..., :1], factors.shape), rtol=1e-5)
+    assert sorted(set(np.round(factors.ravel(), 4))) == [0, 2]
+    again = TransformerClassifier.from_config(model.get_config())
+    assert again.loss_of_tokens.rate == 0.5
+    np.testing.assert_array_equal(np.asarray(model(TOKENS)), np.asarray(model(TOKENS)))
+    assert np.abs(np.asarray(model(TOKENS, training=True)) - np.asarray(model(TOKENS))).max() > 1e-3
+
+
 def test_a_text_of_padding_alone_has_an_answer():
     assert np.isfinite(np.asarray(text_model()(np.zeros((1, 4), "int32")))).all()
 

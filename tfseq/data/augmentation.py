@@ -1,4 +1,4 @@
-"""More images from few: each batch turned, scaled, slanted and shifted a little, differently in every epoch."""
+"""More images from few: each batch turned, scaled, slanted, shifted and bent a little, differently in every epoch."""
 
 import math
 from typing import Any
@@ -8,6 +8,8 @@ import tensorflow as tf
 from tfseq.data.bucketing import Batches
 from tfseq.errors import DataError
 
+KNOTS = 5  # per axis
+
 
 def distorted(
     batches: Batches,
@@ -16,9 +18,10 @@ def distorted(
     turn: float = 0.0,
     zoom: float = 0.0,
     slant: float = 0.0,
+    bend: float = 0.0,
     seed: int = 0,
 ) -> Batches:
-    """The batches of images with each image under an affine map of its own, drawn anew in every epoch.
+    """The batches of images with each image under a map of its own, affine and then elastic, drawn anew in every epoch.
 
     Between pixels colours are blended (bilinear); what comes from beyond the border is 0, black.
 
@@ -28,6 +31,8 @@ def distorted(
         turn: at most so many degrees, in either direction.
         zoom: each axis by a factor from 1 - zoom to 1 + zoom.
         slant: at most so many pixels sideways per pixel of height.
+        bend: elastic distortion (Simard et al., 2003): a grid of `KNOTS` x `KNOTS` points over the image, each moved by
+            at most so many pixels along each axis, what lies between them smoothly with them; 0 leaves it out.
         seed: of the draws, which depend on it, the epoch and the batch alone.
 
     Returns:
@@ -36,7 +41,7 @@ def distorted(
     Raises:
         DataError: a range below 0, or a zoom that leaves nothing.
     """
-    ranges = {"shift": shift, "turn": turn, "zoom": zoom, "slant": slant}
+    ranges = {"shift": shift, "turn": turn, "zoom": zoom, "slant": slant, "bend": bend}
     wrong = [f"{name} is {value}" for name, value in ranges.items() if not 0 <= value < math.inf]
     if wrong or zoom >= 1:
         raise DataError(f"{', '.join(wrong) or f'zoom is {zoom}'}; expected ranges of at least 0, and zoom below 1.")
@@ -55,6 +60,10 @@ def distorted(
                 shift_x=draws[4] * shift,
                 shift_y=draws[5] * shift,
             )
+            if bend:
+                other_key = key + tf.constant([1, 0], tf.int64)
+                knots = tf.random.stateless_uniform((tf.shape(images)[0], KNOTS, KNOTS, 2), other_key, -bend, bend)
+                moved = bent(moved, knots)
             return moved, *rest
 
         return batches(epoch).enumerate().map(distort, num_parallel_calls=tf.data.AUTOTUNE)
@@ -100,3 +109,29 @@ def affine(
         fill_mode="CONSTANT",
     )
     return tf.ensure_shape(moved, images.shape)
+
+
+def bent(images: tf.Tensor, knots: tf.Tensor) -> tf.Tensor:
+    """Images whose pixels are each taken from a little elsewhere: an elastic distortion.
+
+    Args:
+        images: (batch, height, width, channels).
+        knots: (batch, rows, columns, 2), how far to the right and down of itself a pixel is taken from, in pixels, at
+            points of a grid over the image; between them, cubic.
+    """
+    height, width, channels = images.shape[1:]
+    x, y = tf.unstack(tf.image.resize(knots, (height, width), "bicubic"), axis=-1)  # (batch, height, width) each
+    x = tf.clip_by_value(x + tf.range(width, dtype=x.dtype) + 1, 0, width + 1)  # + 1: there is a black border
+    y = tf.clip_by_value(y + tf.range(height, dtype=y.dtype)[:, None] + 1, 0, height + 1)
+    left, top = tf.minimum(tf.floor(x), float(width)), tf.minimum(tf.floor(y), float(height))
+    right, below = (x - left)[..., None], (y - top)[..., None]  # shares of the neighbours to the right and below
+    corner = tf.cast(top, tf.int32) * (width + 2) + tf.cast(left, tf.int32)
+    pixels = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]])
+    pixels = tf.reshape(pixels, (-1, (height + 2) * (width + 2), channels))
+
+    def at(down, across):
+        return tf.gather(pixels, corner + down * (width + 2) + across, batch_dims=1)
+
+    upper, lower = at(0, 0) * (1 - right) + at(0, 1) * right, at(1, 0) * (1 - right) + at(1, 1) * right
+    blended = upper * (1 - below) + lower * below
+    return tf.cast(tf.round(blended) if images.dtype.is_integer else blended, images.dtype)

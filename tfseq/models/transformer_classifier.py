@@ -21,6 +21,7 @@ class TransformerClassifier(keras.Model):
         hidden: width of the feed-forward networks; None for 4 units.
         depth: number of blocks.
         dropout: rate on embeddings, on what each layer adds, and before the softmax.
+        lost_tokens: share of the symbols that are zeroed, with their positions, while training.
         positions: "sinusoidal" or "learned", the latter of up to `max_positions`.
 
     Call arguments:
@@ -47,6 +48,7 @@ class TransformerClassifier(keras.Model):
         hidden=None,
         depth=2,
         dropout=0.1,
+        lost_tokens=0.0,
         positions="sinusoidal",
         max_positions=512,
         **kwargs,
@@ -64,6 +66,7 @@ class TransformerClassifier(keras.Model):
             "hidden": hidden,
             "depth": depth,
             "dropout": dropout,
+            "lost_tokens": lost_tokens,
             "positions": positions,
             "max_positions": max_positions,
         }
@@ -72,6 +75,7 @@ class TransformerClassifier(keras.Model):
         self.embedding = PositionedEmbedding(
             vocabulary_size, units, positions, max_positions, dropout=dropout, name="embedding", **policy
         )
+        self.loss_of_tokens = keras.layers.Dropout(lost_tokens, noise_shape=(None, None, 1), name="lost", **policy)
         block = {"dropout": dropout, "norm": "pre", "activation": "gelu"} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
@@ -87,6 +91,7 @@ class TransformerClassifier(keras.Model):
     def call(self, tokens, training=False):
         real = tokens != 0  # (batch, time)
         x = self.embedding(tokens, training=training)  # (batch, time, units)
+        x = self.loss_of_tokens(x, training=training)
         for block in self.blocks:
             x = block(x, real[:, None, None], training=training)
         weights = ops.cast(real, "float32")[..., None]

@@ -11,7 +11,7 @@ class VisionTransformer(keras.Model):
 
     Args:
         classes: number of them, 2 or more.
-        patch_size, units, heads, hidden, depth, dropout: of the `VisionEncoder`.
+        patch_size, units, heads, hidden, depth, dropout, activation: of the `VisionEncoder`.
 
     Call arguments:
         images: pixels from 0 to 255, uint8 or float: (batch, height, width) or (batch, height, width, channels).
@@ -28,7 +28,18 @@ class VisionTransformer(keras.Model):
         TensorShape([3, 10])
     """
 
-    def __init__(self, classes, patch_size=4, units=64, heads=4, hidden=None, depth=4, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        classes,
+        patch_size=4,
+        units=64,
+        heads=4,
+        hidden=None,
+        depth=4,
+        dropout=0.0,
+        activation="gelu",
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)  # the encoder casts pixels once they are rescaled
         if classes < 2:
             raise ValueError(f"classes is {classes}; expected at least 2.")
@@ -40,10 +51,19 @@ class VisionTransformer(keras.Model):
             "hidden": hidden,
             "depth": depth,
             "dropout": dropout,
+            "activation": activation,
         }
         self.units = units
         self.encoder = VisionEncoder(
-            patch_size, units, heads, hidden, depth, dropout, name="encoder", dtype=self.dtype_policy
+            patch_size,
+            units,
+            heads,
+            hidden,
+            depth,
+            dropout,
+            activation=activation,
+            name="encoder",
+            dtype=self.dtype_policy,
         )
         self.head = keras.layers.Dense(classes, "softmax", dtype="float32", name="probabilities")
 
