@@ -88,6 +88,8 @@ class DotAlignment(keras.layers.Layer):
         ValueError: query and memory differ in width.
     """
 
+    has_hidden_layer = False  # whether there is a vector for every query and place, beside its score
+
     def build(self, query_shape, memory_shape):
         if query_shape[-1] != memory_shape[-1]:
             raise ValueError(
@@ -129,6 +131,8 @@ class NetworkAlignment(DotAlignment):
     Args:
         units: width of the network.
     """
+
+    has_hidden_layer = True
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)

@@ -182,7 +182,7 @@ class AttentionCaptionDecoder(keras.layers.Layer):
 
     def call(self, y, memory, training=False):
         state = self.initial_state(memory, ops.shape(y)[0])
-        s, c = self.attention(y, state, memory)
+        s, c = self.attention(y, state, memory, training=training)
         return self.deep(ops.concatenate([s, c, y], axis=-1))
 
     def step(self, y, state, memory):

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseq.layers import loops
 from tfseq.layers.attention import alignment_layer
-from tfseq.layers.recurrent import recurrent_layer
+from tfseq.layers.recurrent import cell_weights, recurrent_layer
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -152,7 +152,10 @@ class AttentionDecoder(keras.layers.Layer):
         memory = {"states": states, "keys": self.alignment.project(states)}
         return memory if mask is None else memory | {"mask": mask}
 
-    def call(self, y, state, memory):
+    def call(self, y, state, memory, training=False):
+        if (equations := self._equations(training)) is not None:
+            return self._quickly(equations, y, state, memory)
+
         def step(state, y):
             s, c, state, _ = self.step(y, state, memory)
             return state, (s, c)
@@ -161,12 +164,37 @@ class AttentionDecoder(keras.layers.Layer):
         _, (s, c) = loops.scan(step, state, ops.transpose(y, (1, 0, 2)), dtypes)  # (time, batch, units) each
         return ops.transpose(s, (1, 0, 2)), ops.transpose(c, (1, 0, 2))
 
+    def _equations(self, training):
+        """The cell for the kernel that trains on CPUs; None where it doesn't apply, or would compute too much twice."""
+        if len(self.recurrent.layers) > 1 or self.alignment.has_hidden_layer:
+            return None
+        return self.recurrent.layers[0].equations(training=training)
+
+    def _quickly(self, equations, y, state, memory):
+        """What `call` returns, by a kernel for training on CPUs."""
+        from tfseq.layers.attention_kernel import attentive_recurrence  # loads TensorFlow
+
+        def attend(s, memory, weights):
+            with keras.StatelessScope(zip(variables, weights)):
+                return self._attend(s, dict(zip(names, memory)))[0]
+
+        names = [name for name in ("states", "keys", "mask") if name in memory]
+        variables = self.alignment.trainable_variables
+        weights = [ops.cast(w, y.dtype) for w in cell_weights(self.recurrent.layers[0].cell)]
+        h, carry = ops.cast(state[0][0], y.dtype), ops.cast(state[0][-1], "float32")
+        given, fixed = [memory[name] for name in names], [variable.value for variable in variables]
+        return attentive_recurrence(equations, attend, y, weights, h, carry, given, fixed)
+
+    def _attend(self, query, memory):
+        """Contexts (batch, queries, units) and weights (batch, queries, places) of queries, (batch, queries, units)."""
+        weights = self.alignment.align(query, memory["keys"], memory.get("mask"))
+        return ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"]), weights
+
     def step(self, y, state, memory):
         """One step: y (rows, width) -> s_t and c_t, (rows, units), the new state, and weights (rows, places)."""
         sources, places = ops.shape(memory["states"])[0], ops.shape(memory["states"])[1]
         query = ops.reshape(state[-1][0], (sources, -1, self.units))  # rows that share a memory side by side
-        weights = self.alignment.align(query, memory["keys"], memory.get("mask"))  # (sources, rows of each, places)
-        c = ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"])
+        c, weights = self._attend(query, memory)  # (sources, rows of each, units or places)
         c = ops.reshape(c, (-1, self.units))
         s, state = self.recurrent.step(ops.concatenate([y, c], axis=-1), state)
         return s, c, state, ops.reshape(weights, (-1, places))

@@ -40,10 +40,15 @@ class SimpleRNN(keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`: h_t = act(W_hh h_{t-1} + W_xh x_t + b)."""
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        known = self.activation in (keras.activations.tanh, keras.activations.relu)
-        if not (known and _kernels_apply(self, mask, training)):
+        if (equations := self.equations(mask, training)) is None:
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().VanillaCell(self.activation.__name__), sequences, initial_state, mask)
+        return _inner_loop(self, equations, sequences, initial_state, mask)
+
+    def equations(self, mask=None, training=True):
+        """The cell that the quick kernels take; None where they don't apply."""
+        known = self.activation in (keras.activations.tanh, keras.activations.relu)
+        if known and _kernels_apply(self, mask, training):
+            return _kernels().VanillaCell(self.activation.__name__)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -51,9 +56,14 @@ class LSTM(keras.layers.LSTM):
     """`keras.layers.LSTM` (Hochreiter and Schmidhuber, 1997): gates i, f, o and candidate g; c_t = f c_{t-1} + i g."""
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        if not (_gates_are_standard(self) and _kernels_apply(self, mask, training)):
+        if (equations := self.equations(mask, training)) is None:
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().LSTMCell(), sequences, initial_state, mask)
+        return _inner_loop(self, equations, sequences, initial_state, mask)
+
+    def equations(self, mask=None, training=True):
+        """The cell that the quick kernels take; None where they don't apply."""
+        if _gates_are_standard(self) and _kernels_apply(self, mask, training):
+            return _kernels().LSTMCell()
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -61,10 +71,14 @@ class GRU(keras.layers.GRU):
     """`keras.layers.GRU` (Cho et al., 2014), by default in the form whose reset gate comes after the product."""
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        known = _gates_are_standard(self) and self.reset_after
-        if not (known and _kernels_apply(self, mask, training)):
+        if (equations := self.equations(mask, training)) is None:
             return super().inner_loop(sequences, initial_state, mask, training)
-        return _inner_loop(self, _kernels().GRUCell(), sequences, initial_state, mask)
+        return _inner_loop(self, equations, sequences, initial_state, mask)
+
+    def equations(self, mask=None, training=True):
+        """The cell that the quick kernels take; None where they don't apply."""
+        if _gates_are_standard(self) and self.reset_after and _kernels_apply(self, mask, training):
+            return _kernels().GRUCell()
 
 
 def _gates_are_standard(layer):
@@ -89,7 +103,7 @@ def _inner_loop(layer, equations, sequences, initial_state, mask):
     mask = None if mask is None else ops.cast(mask, "bool")  # (batch, time)
     if layer.go_backwards:
         x, mask = ops.flip(x, axis=1), None if mask is None else ops.flip(mask, axis=1)
-    weights_and_h = [ops.cast(t, x.dtype) for t in (*_weights(layer.cell), initial_state[0])]
+    weights_and_h = [ops.cast(t, x.dtype) for t in (*cell_weights(layer.cell), initial_state[0])]
     carry = ops.cast(initial_state[-1], "float32")
     outputs, carry = _kernels().recurrence(equations, x, *weights_and_h, carry, mask)
     states = [outputs[:, -1], ops.cast(carry, x.dtype)][: len(initial_state)]  # (batch, units)
@@ -100,7 +114,7 @@ def _inner_loop(layer, equations, sequences, initial_state, mask):
     return last, outputs if layer.return_sequences else last[:, None], states
 
 
-def _weights(cell):
+def cell_weights(cell):
     """Kernel, recurrent kernel, bias and recurrent bias; zeros where the cell has none."""
     zeros = ops.zeros((cell.kernel.shape[-1],))
     bias = zeros if cell.bias is None else ops.convert_to_tensor(cell.bias)

@@ -109,7 +109,7 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
     Returns:
         hidden states (batch, time, units) of x's type, and the last carried state.
     """
-    streams = _stream_count(x.shape[0])
+    streams = stream_count(x.shape[0])
     cut = partial(tf.split, num_or_size_splits=streams, axis=0)
 
     @tf.custom_gradient
@@ -228,7 +228,7 @@ def _turned(x, cos, sin):
     return tf.cast(tf.concat([first * cos - second * sin, second * cos + first * sin], -1), x.dtype)
 
 
-def _stream_count(batch):
+def stream_count(batch):
     """The most streams, one per core, that cut the batch evenly; 1 where the batch is unknown while tracing."""
     if batch is None:
         return 1

@@ -98,7 +98,7 @@ class AttentionSeq2Seq(Generator):
     def call(self, inputs, training=False):
         memory = self.encode(inputs["source"], training=training)
         y = self.dropout(self.target_embedding(inputs["target"]), training=training)  # (batch, time, embedding)
-        s, c = self.decoder(y, memory["ends"], memory)  # (batch, time, units) each
+        s, c = self.decoder(y, memory["ends"], memory, training=training)  # (batch, time, units) each
         return self.head([s, c, y], training=training)
 
     def encode(self, inputs=None, training=False):
