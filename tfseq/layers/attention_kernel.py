@@ -33,20 +33,20 @@ def attentive_recurrence(cell, attend, y, weights, h, carry, given, fixed):
     cut = partial(tf.split, num_or_size_splits=streams, axis=0)
     parts = zip(cut(y), cut(h), cut(carry), *map(cut, given))
     run, fixed = partial(_stream, cell, attend), [tf.convert_to_tensor(x) for x in fixed]  # reads variables
-    outputs = [run(y, *weights, h, carry, given, fixed) for y, h, carry, *given in parts]
+    outputs = [run(y, weights, h, carry, given, fixed) for y, h, carry, *given in parts]
     return tuple(tf.concat(part, axis=0) for part in zip(*outputs))
 
 
-def _stream(cell, attend, y, kernel, recurrent_kernel, bias, recurrent_bias, h, carry, given, fixed):
+def _stream(cell, attend, y, weights, h, carry, given, fixed):
     """One part of the batch."""
-    given, fixed, known = list(given), list(fixed), len(given)
+    known = len(given)
 
     @tf.custom_gradient
     def run(y, kernel, recurrent_kernel, bias, recurrent_bias, h, carry, *given):
         loop = _Loop(cell, attend, y, (kernel, recurrent_kernel, bias, recurrent_bias), h, carry, given, known)
         return (loop.outputs, loop.contexts), loop.gradient
 
-    return run(y, kernel, recurrent_kernel, bias, recurrent_bias, h, carry, *given, *fixed)
+    return run(y, *weights, h, carry, *given, *fixed)
 
 
 class _Loop:

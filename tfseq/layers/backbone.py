@@ -4,6 +4,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops
@@ -48,7 +49,7 @@ class Backbone(keras.layers.Layer):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture is {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
         self.architecture, self.source, self.options = architecture, weights, dict(options or {})
-        self.network = None
+        self.network: Any = None
         make = getattr(keras.applications, architecture)
         self.preprocess = sys.modules[make.__module__].preprocess_input
 

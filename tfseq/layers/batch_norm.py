@@ -1,7 +1,5 @@
 """Batch normalization of images that is trained quickly on CPUs."""
 
-import math
-
 import keras
 from keras import ops
 
@@ -18,19 +16,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not (training and self.trainable and mask is None and self._kernel_applies(inputs)):
             return super().call(inputs, training=training, mask=mask)
 
-        import tensorflow as tf
+        from tfseq.layers.tensorflow_kernels import batch_norm  # loads TensorFlow, which other backends do without
 
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=ops.cast(self.gamma, "float32"),
-            offset=ops.cast(self.beta, "float32"),
-            mean=tf.zeros((0,)),
-            variance=tf.zeros((0,)),
-            epsilon=self.epsilon,
-        )
-        count = ops.cast(math.prod(ops.shape(inputs)[:3]), "float32")
-        biased = variance * (count - 1) / count  # the kernel gives n / (n - 1) of what it divides by, and Keras keeps
-        for moving, new in ((self.moving_mean, mean), (self.moving_variance, biased)):
+        y, mean, variance = batch_norm(inputs, self.gamma, self.beta, self.epsilon)
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + ops.cast(new, moving.dtype) * (1 - self.momentum))
         return y
 

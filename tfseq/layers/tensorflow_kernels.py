@@ -131,6 +131,24 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
     return run(x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry)
 
 
+def batch_norm(x, scale, offset, epsilon):
+    """scale (x - mean) / sqrt(variance + epsilon) + offset, and mean and variance of the batch: images in two passes.
+
+    Args:
+        x: (batch, height, width, channels), float32 or bfloat16.
+        scale, offset: (channels,) each.
+
+    Returns:
+        the normalized x, of its type, and mean and variance, (channels,) float32 each.
+    """
+    scale, offset, empty = tf.cast(scale, tf.float32), tf.cast(offset, tf.float32), tf.zeros((0,))
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=scale, offset=offset, mean=empty, variance=empty, epsilon=epsilon
+    )
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), tf.float32)
+    return y, mean, variance * (count - 1) / count  # it is n / (n - 1) of what the kernel itself divides by
+
+
 def gpu_visible() -> bool:
     """Whether TensorFlow would place a layer on a GPU, where cuDNN is faster than these kernels."""
     return bool(tf.config.list_logical_devices("GPU"))
