@@ -2,6 +2,7 @@
 
 python -m pipelines.captioning quick                                    # drawn scenes: "a red circle inside a blue ..."
 python -m pipelines.captioning quick --architecture vit_transformer
+python -m pipelines.captioning full                                     # 12,000 scenes; full_vit for vit_transformer
 python -m pipelines.captioning emoji                                    # OpenMoji's pictures, as Unicode names them
 python -m pipelines.captioning full --data DIR --backbone MobileNetV2   # a folder in Flickr8k's format, such a CNN
 python -m pipelines.captioning full --tfds coco_captions
@@ -111,8 +112,23 @@ class Captioning:
     resume: bool = False
 
 
-QUICK = Captioning(scenes=(4_000, 250, 500), training=SupervisedSettings(epochs=5, batch=32, learning_rate=3e-3))
+QUICK = Captioning(
+    scenes=(4_000, 250, 500),
+    filters=(32, 64, 64),
+    convolutions=1,
+    patch_size=8,
+    dropout=0.0,
+    training=SupervisedSettings(epochs=5, batch=32, learning_rate=2e-3),
+)
 FULL = Captioning(training=SupervisedSettings(epochs=9, batch=64, learning_rate=2e-3, weight_decay=0.05))
+FULL_VIT = Captioning(
+    architecture="vit_transformer",
+    scenes=(24_000, 500, 1_000),
+    patch_size=8,
+    units=128,
+    dropout=0.0,
+    training=SupervisedSettings(epochs=20, batch=64, learning_rate=1.5e-3, weight_decay=0.05),
+)
 EMOJI = Captioning(
     pictures="emoji",
     filters=(32, 64, 128),
@@ -322,4 +338,4 @@ def said_of(file: tfseq.runtime.Model, part: Part, longest: int, sheet: Path, lo
 
 
 if __name__ == "__main__":
-    run_with_presets(main, quick=QUICK, full=FULL, emoji=EMOJI)
+    run_with_presets(main, quick=QUICK, full=FULL, full_vit=FULL_VIT, emoji=EMOJI)

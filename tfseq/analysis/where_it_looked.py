@@ -11,7 +11,7 @@ from tfseq.errors import InputError
 from tfseq.runtime import Model
 from tfseq.runtime.atomic_write import atomic_write
 
-_DIMMEST = 0.25  # brightness of what was not looked at
+_HEAT = 0.65  # share of the colour that says how much a place was looked at; the rest is the picture's
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def softly_enlarged(weights: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def plot_where_it_looked(pictures: np.ndarray, looks: Sequence[Looks], path: Path, title: str = "") -> None:
-    """Writes a PNG: a row per picture, first the picture, then for each word the picture lit where the model looked.
+    """Writes a PNG: a row per picture, first the picture, then for each word the same glowing where the model looked.
 
     Args:
         pictures: (pictures, height, width, channels) uint8; 1 channel or 3.
@@ -76,8 +76,10 @@ def plot_where_it_looked(pictures: np.ndarray, looks: Sequence[Looks], path: Pat
         path: where the picture goes.
         title: of the whole.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
+    glow = colormaps["inferno"]
     columns = 1 + max(len(look.words) for look in looks)
     figure = Figure(figsize=(1.05 * columns, 1.3 * len(looks) + 0.3 * bool(title)), layout="constrained")
     if title:
@@ -89,8 +91,8 @@ def plot_where_it_looked(pictures: np.ndarray, looks: Sequence[Looks], path: Pat
         color = np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
         row[0].imshow(color)
         for axes, word, weights in zip(row[1:], look.words, look.weights):
-            light = softly_enlarged(weights / max(weights.max(), 1e-9), *color.shape[:2])[..., None]
-            axes.imshow((color * (_DIMMEST + (1 - _DIMMEST) * light)).astype(np.uint8))
+            heat = glow(softly_enlarged(weights / max(weights.max(), 1e-9), *color.shape[:2]))[..., :3]
+            axes.imshow((1 - _HEAT) * color / 255 + _HEAT * heat)
             axes.set_title(word, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
