@@ -21,7 +21,7 @@ from tfseq.data import DataSet
 from tfseq.models import VisionTransformer
 from tfseq.training import SupervisedSettings
 
-LOOKED_AT = 6  # images in the picture of where it looked
+LOOKED_AT = 12  # images at most in the picture of where it looked
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def build(settings: VisionTransformerSettings, classes: int) -> VisionTransforme
 
 
 def where_it_looked(model: VisionTransformer, data: DataSet, run: Path) -> Sequence[Path]:
-    """A picture of the attention rollout of a few test images."""
-    images = data.test.inputs[:LOOKED_AT]
+    """A picture of the attention rollout of the first test image of each class."""
+    images = data.test.inputs[np.unique(data.test.targets, return_index=True)[1][:LOOKED_AT]]
     answers = np.asarray(model(images)).argmax(-1)
     shares = rollout([np.asarray(weights) for weights in model.encoder.attention(images)])
     plot_rollout(images, shares, [data.labels[answer] for answer in answers], run / "rollout.png")
