@@ -1,8 +1,9 @@
 """Captioning: an image in, the sentence that describes it out, by four ways to see and to write.
 
 python -m pipelines.captioning quick                                    # drawn scenes: "a red circle inside a blue ..."
-python -m pipelines.captioning quick --architecture vit_transformer
-python -m pipelines.captioning full                                     # 12,000 scenes; full_vit for vit_transformer
+python -m pipelines.captioning quick --architecture cnn_rnn
+python -m pipelines.captioning quick_vit
+python -m pipelines.captioning full                                     # 12,000 scenes; full_vit without convolution
 python -m pipelines.captioning emoji                                    # OpenMoji's pictures, as Unicode names them
 python -m pipelines.captioning full --data DIR --backbone MobileNetV2   # a folder in Flickr8k's format, such a CNN
 python -m pipelines.captioning full --tfds coco_captions
@@ -10,7 +11,7 @@ python -m pipelines.captioning full --tfds coco_captions
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,13 @@ QUICK = Captioning(
     dropout=0.0,
     training=SupervisedSettings(epochs=5, batch=32, learning_rate=2e-3),
 )
-FULL = Captioning(training=SupervisedSettings(epochs=9, batch=64, learning_rate=2e-3, weight_decay=0.05))
+QUICK_VIT = replace(
+    QUICK,
+    architecture="vit_transformer",
+    units=64,
+    training=SupervisedSettings(epochs=8, batch=32, learning_rate=2e-3),
+)
+FULL = Captioning(training=SupervisedSettings(epochs=6, batch=64, learning_rate=2e-3, weight_decay=0.05))
 FULL_VIT = Captioning(
     architecture="vit_transformer",
     scenes=(24_000, 500, 1_000),
@@ -338,4 +345,4 @@ def said_of(file: tfseq.runtime.Model, part: Part, longest: int, sheet: Path, lo
 
 
 if __name__ == "__main__":
-    run_with_presets(main, quick=QUICK, full=FULL, full_vit=FULL_VIT, emoji=EMOJI)
+    run_with_presets(main, quick=QUICK, quick_vit=QUICK_VIT, full=FULL, full_vit=FULL_VIT, emoji=EMOJI)
