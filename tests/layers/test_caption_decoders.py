@@ -57,14 +57,17 @@ def test_places_are_what_is_seen_and_where():
     np.testing.assert_allclose(layer(grid.reshape(2, 15, 6)), x, atol=1e-5)
 
 
-@pytest.mark.parametrize("summary", ["flat", "mean"])
+@pytest.mark.parametrize("summary", ["max", "mean", "flat"])
 def test_the_image_enters_every_step_of_a_vanilla_decoder(summary):
     """h_t = tanh(W_xh y_{t-1} + W_hh h_{t-1} + W_ih v + b), one matrix after the other."""
-    decoder = randomized(RecurrentCaptionDecoder(4, cell="rnn", summary=summary))
+    decoder = randomized(RecurrentCaptionDecoder(4, cell="rnn", summary=summary, width=3))
     kernel, w_hh, b = decoder.recurrent.layers[0].get_weights()
     w_xh, w_ih = kernel[:6], kernel[6:]
     w_v, b_v = decoder.vector.get_weights()
-    v = np.maximum((PLACES.reshape(2, 12) if summary == "flat" else PLACES.mean(1)) @ w_v + b_v, 0)
+    read = {"max": PLACES, "mean": PLACES.mean(1), "flat": PLACES.reshape(2, 12)}[summary]
+    v = np.maximum(read @ w_v + b_v, 0)
+    v = v.max(1) if summary == "max" else v
+    assert v.shape == (2, 3)
     h, expected = np.zeros((2, 4)), []
     for t in range(5):
         h = np.tanh(Y[:, t] @ w_xh + h @ w_hh + v @ w_ih + b)
@@ -163,7 +166,8 @@ def test_a_transformer_decoder_over_one_place_adds_its_value(norm):
         (lambda: TransformerCaptionDecoder(4, heads=2, depth=0), "units is 4 and depth 0"),
         (lambda: TransformerCaptionDecoder(3, heads=3), "units is 3; expected an even number"),
         (lambda: TransformerCaptionDecoder(4, heads=3), "units is 4 and heads 3"),
-        (lambda: RecurrentCaptionDecoder(4, summary="max"), "summary is 'max'; expected one of flat, mean"),
+        (lambda: RecurrentCaptionDecoder(4, summary="sum"), "summary is 'sum'; expected one of max, mean, flat"),
+        (lambda: RecurrentCaptionDecoder(4, width=0), "width is 0; expected at least 1"),
         (lambda: RecurrentCaptionDecoder(4, cell="cnn"), "cell is 'cnn'; expected one of"),
         (lambda: AttentionCaptionDecoder(4, alignment="none"), "alignment is 'none'; expected one of"),
     ],

@@ -49,6 +49,7 @@ def transformer(dtype, **options):
 SYSTEMS = {
     **{f"cnn + {cell}": (cnn, recurrent, {"cell": cell}) for cell in ("rnn", "irnn", "lstm", "gru")},
     "cnn + two lstm of the mean": (cnn, recurrent, {"cell": "lstm", "depth": 2, "summary": "mean"}),
+    "cnn + gru of all places": (cnn, recurrent, {"summary": "flat", "width": 5}),
     **{f"cnn + {cell} + attention": (cnn, attention, {"cell": cell}) for cell in ("rnn", "irnn", "lstm", "gru")},
     "cnn + two lstm + dot attention": (cnn, attention, {"cell": "lstm", "depth": 2, "alignment": "dot"}),
     "cnn + gru + general attention": (cnn, attention, {"alignment": "general"}),

@@ -18,7 +18,7 @@ from tfseq.layers.encoder_decoder import AttentionDecoder, RecurrentDecoder
 from tfseq.layers.transformer import sinusoidal_positions
 from tfseq.layers.transformer_decoder import TransformerDecoder
 
-SUMMARIES = ("flat", "mean")
+SUMMARIES = ("max", "mean", "flat")
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -73,14 +73,19 @@ class RecurrentCaptionDecoder(keras.layers.Layer):
     """One vector v of the image enters every step: h_t = cell(h_{t-1}, [y_{t-1}; v]), h_0 = 0.
 
     For the vanilla cell that is the lecture's h_t = tanh(W_xh y_{t-1} + W_hh h_{t-1} + W_ih v + b), [W_xh, W_ih] being
-    one matrix. v = ReLU(W [x_1; x_2; ...] + b), or of the mean of the places x_i.
+    one matrix. v sums the places x_i up by a layer f(x) = ReLU(W x + b):
+
+    - "max": v = max_i f(x_i), the strongest sign of each feature anywhere; one W for all places, which know where they
+      are;
+    - "mean": v = f(mean_i x_i);
+    - "flat": v = f([x_1; x_2; ...]), a W for every place: it grows with the grid, and each place is learned alone.
 
     Args:
-        units: width of the states and of v.
+        units: width of the states.
         depth: recurrent layers, each reading the one below; v enters the first.
         cell: "rnn", "irnn", "lstm" or "gru".
-        summary: "flat" puts the places side by side, and so knows what is where; "mean" takes their mean, for grids so
-            large that W could not be learned.
+        summary: "max", "mean" or "flat".
+        width: of v; None for 2 units.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -88,26 +93,32 @@ class RecurrentCaptionDecoder(keras.layers.Layer):
 
     looks = False
 
-    def __init__(self, units=256, depth=1, cell="gru", summary="flat", **kwargs):
+    def __init__(self, units=256, depth=1, cell="gru", summary="max", width=None, **kwargs):
         super().__init__(**kwargs)
         _check(units, depth)
+        width = 2 * units if width is None else width
+        if width < 1:
+            raise ValueError(f"width is {width}; expected at least 1.")
         if summary not in SUMMARIES:
             raise ValueError(f"summary is {summary!r}; expected one of {', '.join(SUMMARIES)}.")
-        self.units, self.summary = units, summary
-        self.settings = {"units": units, "depth": depth, "cell": cell, "summary": summary}
+        self.units, self.summary, self.width = units, summary, width
+        self.settings = {"units": units, "depth": depth, "cell": cell, "summary": summary, "width": width}
         policy = {"dtype": self.dtype_policy}
-        self.vector = keras.layers.Dense(units, "relu", name="vector", **policy)
+        self.vector = keras.layers.Dense(width, "relu", name="vector", **policy)
         self.recurrent = RecurrentDecoder(cell, units, depth, name="recurrent", **policy)
 
     def build(self, y_shape, places_shape):
         _, places, units = places_shape
         self.vector.build((None, places * units if self.summary == "flat" else units))
-        self.recurrent.build((None, None, y_shape[-1] + self.units))
+        self.recurrent.build((None, None, y_shape[-1] + self.width))
 
     def remember(self, places):
-        """v, (batch, units)."""
-        if self.summary == "mean":
-            return self.vector(ops.mean(places, axis=1))
+        """v, (batch, width)."""
+        match self.summary:
+            case "max":
+                return ops.max(self.vector(places), axis=1)
+            case "mean":
+                return self.vector(ops.mean(places, axis=1))
         return self.vector(ops.reshape(places, (-1, places.shape[1] * places.shape[2])))
 
     def initial_state(self, memory, batch_size):
@@ -120,7 +131,7 @@ class RecurrentCaptionDecoder(keras.layers.Layer):
 
     def step(self, y, state, memory):
         y = ops.reshape(y, (ops.shape(memory)[0], -1, y.shape[-1]))  # (sources, rows of each, width)
-        x = ops.reshape(_beside(y, memory), (-1, y.shape[-1] + self.units))
+        x = ops.reshape(_beside(y, memory), (-1, y.shape[-1] + self.width))
         return *self.recurrent.step(x, state), None
 
     def get_config(self):
@@ -128,7 +139,7 @@ class RecurrentCaptionDecoder(keras.layers.Layer):
 
 
 def _beside(y, v):
-    """[y_t; v] at every t: y (batch, time, width), v (batch, units)."""
+    """[y_t; v] at every t: y (batch, time, n), v (batch, width)."""
     v = ops.broadcast_to(v[:, None], (*ops.shape(y)[:2], v.shape[-1]))
     return ops.concatenate([y, v], axis=-1)
 
