@@ -1,12 +1,14 @@
-"""Many to one on text: a recurrent network reads a line and says which language it is, or whether it is praise.
+"""Many to one on text: a network reads a line and says which language it is, or whether it is praise.
 
 python -m pipelines.text_classification quick                      # lists of names in ten languages, by characters
 python -m pipelines.text_classification full --data DIRECTORY      # rt-polarity by words, in ten folds
 python -m pipelines.text_classification full --tfds imdb_reviews
+
+quick_transformer and full_transformer are the same by a Transformer encoder in place of the recurrent network.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Literal
@@ -20,9 +22,11 @@ from tfseq.data import DataSet, Part, bucketed_batches, load_texts, rt_polarity
 from tfseq.data.names import names_by_language
 from tfseq.data.vocabulary import reading_tokenizer
 from tfseq.exporting.precision import as_float32
-from tfseq.models import RecurrentClassifier
+from tfseq.models import RecurrentClassifier, TransformerClassifier
 from tfseq.runtime import Model, Tokenizer
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
+
+Classifier = RecurrentClassifier | TransformerClassifier
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,25 @@ class TextClassification:
         tokens: what is read one by one.
         vocabulary: tokens at most; what is found once in the training part is unknown.
         longest: tokens of a text that are read while training and evaluating.
-        cell: the recurrent cell.
-        embedding_dim: width of the embedding.
-        units: width of the hidden state, in each direction.
-        depth: recurrent layers.
+        encoder: what reads: a recurrent network, or a Transformer encoder.
+        units: width of the hidden state, in each direction; or of the Transformer's states.
+        depth: recurrent layers, or blocks.
+        heads: of each attention of the Transformer.
+        cell: the recurrent cell, as all from here to `spread` is of the recurrent network.
         bidirectional: read from both ends.
-        pooling: what of the states is classified.
+        pooling: what of the states is classified; a Transformer's mean is.
+        embedding_dim: width of the embedding.
+        spread: standard deviation of the embedding's first weights.
+        lost_features: share of the embedding's columns that are zeroed while training, per text.
         prior: the embedding's first columns begin as the tokens' log-count ratios times this (Wang and Manning, 2012),
             counted in the training part; 0 leaves them random.
-        spread: standard deviation of the embedding's first weights.
         lost_tokens: share of the tokens that are zeroed while training.
-        lost_features: share of the embedding's columns that are, per text.
-        dropout: rate between layers and before the softmax.
+        dropout: rate between layers and before the softmax; and in a Transformer on the embedding.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
         training: how to train.
         seed: of the first weights.
-        name: of the artefact, in exported/; text_classification, or that and the data's name.
+        name: of the artefact, in exported/; by default text_classification, _transformer if it is one, and the data's
+            name unless it is the default's.
     """
 
     data: Path | None = None
@@ -60,16 +67,18 @@ class TextClassification:
     tokens: Literal["words", "characters"] = "characters"
     vocabulary: int = 20_000
     longest: int = 400
-    cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    embedding_dim: int = 32
+    encoder: Literal["recurrent", "transformer"] = "recurrent"
     units: int = 48
     depth: int = 1
+    heads: int = 4
+    cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
     bidirectional: bool = True
     pooling: Literal["last", "max", "mean"] = "max"
-    prior: float = 0.0
+    embedding_dim: int = 32
     spread: float = 0.05
-    lost_tokens: float = 0.0
     lost_features: float = 0.0
+    prior: float = 0.0
+    lost_tokens: float = 0.0
     dropout: float = 0.2
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     training: SupervisedSettings = field(
@@ -93,6 +102,18 @@ FULL = TextClassification(
     dropout=0.5,
     training=SupervisedSettings(epochs=3, batch=64),
 )
+QUICK_TRANSFORMER = TextClassification(
+    encoder="transformer",
+    depth=2,
+    training=SupervisedSettings(epochs=12, batch=32, learning_rate=3e-3),
+)
+FULL_TRANSFORMER = replace(
+    FULL,
+    encoder="transformer",
+    prior=0.6,
+    dropout=0.3,
+    training=SupervisedSettings(epochs=4, batch=64, learning_rate=1e-3),
+)
 
 
 def main(settings: TextClassification) -> None:
@@ -100,7 +121,7 @@ def main(settings: TextClassification) -> None:
     accuracies: list[float] = []
     first = None
     for data in data_sets(settings):
-        name = settings.name or "_".join(["text_classification", *([] if _is_default(settings) else [data.name])])
+        name = settings.name or artefact_name(settings, data)
         by_character = settings.tokens == "characters"
         tokenizer = reading_tokenizer(data.train.inputs, settings.vocabulary, characters=by_character)
         print(f"{data.source}: {len(data.train):,} texts, {tokenizer.vocabulary_size:,} {settings.tokens}")
@@ -138,8 +159,19 @@ def data_sets(settings: TextClassification) -> Iterator[DataSet]:
         yield load_texts(settings.data, settings.tfds)
 
 
-def build(settings: TextClassification, tokens: int, classes: int) -> RecurrentClassifier:
+def artefact_name(settings: TextClassification, data: DataSet) -> str:
+    by_attention = ["transformer"] if settings.encoder == "transformer" else []
+    return "_".join(["text_classification", *by_attention, *([] if _is_default(settings) else [data.name])])
+
+
+def build(settings: TextClassification, tokens: int, classes: int) -> Classifier:
     keras.utils.set_random_seed(settings.seed)
+    if settings.encoder == "transformer":
+        return transformer(settings, tokens, classes)
+    return recurrent(settings, tokens, classes)
+
+
+def recurrent(settings: TextClassification, tokens: int, classes: int) -> RecurrentClassifier:
     policy = {"dtype": settings.precision}
     spread = keras.initializers.RandomNormal(stddev=settings.spread)
     front = keras.Sequential(
@@ -165,7 +197,23 @@ def build(settings: TextClassification, tokens: int, classes: int) -> RecurrentC
     )
 
 
-def fit(settings: TextClassification, data: DataSet, tokenizer: Tokenizer, run: Path) -> RecurrentClassifier:
+def transformer(settings: TextClassification, tokens: int, classes: int) -> TransformerClassifier:
+    model = TransformerClassifier(
+        tokens,
+        classes,
+        settings.units,
+        settings.heads,
+        depth=settings.depth,
+        dropout=settings.dropout,
+        lost_tokens=settings.lost_tokens,
+        name="text_classifier",
+        dtype=settings.precision,
+    )
+    model.build((None, None))
+    return model
+
+
+def fit(settings: TextClassification, data: DataSet, tokenizer: Tokenizer, run: Path) -> Classifier:
     """A trained model, with the weights of the epoch that did best on the validation part."""
     training, validation = (encoded(part, tokenizer, settings.longest) for part in (data.train, data.validation))
     model = build(settings, tokenizer.vocabulary_size, len(data.labels))
@@ -182,9 +230,10 @@ def fit(settings: TextClassification, data: DataSet, tokenizer: Tokenizer, run: 
     return model
 
 
-def begin_with_prior(model: RecurrentClassifier, columns: np.ndarray) -> None:
+def begin_with_prior(model: Classifier, columns: np.ndarray) -> None:
     """Sets the first columns of the embedding, (tokens, columns); training goes on from there."""
-    embedding = model.front.layers[0]
+    recurrent = isinstance(model, RecurrentClassifier)
+    embedding = model.front.layers[0] if recurrent else model.embedding.symbols
     (table,) = embedding.get_weights()
     table[:, : columns.shape[1]] = columns
     embedding.set_weights([table])
@@ -214,7 +263,7 @@ def encoded(part: Part, tokenizer: Tokenizer, longest: int) -> Part:
     return Part([text if len(text) else np.array([1], "int32") for text in texts], part.targets)
 
 
-def accuracy(model: RecurrentClassifier, part: Part) -> float:
+def accuracy(model: Classifier, part: Part) -> float:
     """The share of examples whose likeliest class is theirs, by a float32 copy of the model."""
     exact = as_float32(model)
     batches = bucketed_batches(*part, 256, seed=0)(0)
@@ -234,9 +283,14 @@ def _is_default(settings: TextClassification) -> bool:
 
 
 def _described(settings: TextClassification) -> str:
+    if settings.encoder == "transformer":
+        blocks = f"{settings.depth} {'block' if settings.depth == 1 else 'blocks'}"
+        return f"Transformer encoder of {blocks} of {settings.units} units over {settings.tokens}"
     direction = "bidirectional " if settings.bidirectional else ""
     return f"{settings.depth} x {settings.units} {direction}{settings.cell.upper()} over {settings.tokens}"
 
 
 if __name__ == "__main__":
-    run_with_presets(main, quick=QUICK, full=FULL)
+    run_with_presets(
+        main, quick=QUICK, full=FULL, quick_transformer=QUICK_TRANSFORMER, full_transformer=FULL_TRANSFORMER
+    )

@@ -98,6 +98,29 @@ def test_a_run_leaves_every_form_of_the_model_its_pictures_and_its_card(exported
     assert "images.png" in card
 
 
+def test_the_vision_transformer_also_shows_where_it_looked(exported):
+    folder = exported / "vision_transformer_bars"
+    names = {path.name for path in folder.iterdir()}
+    pictures = {"learning_curve.png", "images.png", "rollout.png"}
+    assert names == pictures | {"model.keras", "model.onnx", "saved_model", "card.md"}
+    assert (folder / "rollout.png").read_bytes().startswith(b"\x89PNG")
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert all(picture in card for picture in pictures)
+
+
+def test_colour_images_of_tfds_are_cut_into_patches(tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    settings = replace(PATCHES, patch_size=8, training=SupervisedSettings(epochs=1, batch=16))
+    monkeypatch.chdir(tmp_path)
+    with tfds.testing.mock_data(num_examples=40):
+        vision_transformer.main(replace(settings, tfds="cifar10"))
+    file = runtime.load(tmp_path / "exported" / "vision_transformer_cifar10" / "model.onnx")
+    answers = file.classify(np.zeros((2, 32, 32, 3), "uint8"))
+    assert {answer.name for answer in answers} <= set(file.manifest.labels)
+    assert {"airplane", "truck"} < set(file.manifest.labels)
+    assert file.manifest.provenance["data"]["name"] == "cifar10"
+
+
 def test_only_numbers_are_put_into_words():
     assert image_naming.english_names(["0", "7", "12"]) == ["zero", "seven", "twelve"]
     assert image_naming.english_names(["cat", "dog"]) == ["cat", "dog"]

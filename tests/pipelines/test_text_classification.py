@@ -77,6 +77,34 @@ def test_the_file_reads_raw_text(run):
     assert alone.probability == pytest.approx(said[0].probability, abs=1e-5)
 
 
+def test_a_transformer_encoder_takes_the_recurrent_networks_place(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training = SupervisedSettings(epochs=8, batch=8, learning_rate=0.02)
+    changes = {"encoder": "transformer", "units": 8, "heads": 2, "dropout": 0.0, "training": training}
+    text_classification.main(replace(TINY, data=run[0], folds=1, **changes))
+    file = runtime.load(tmp_path / "exported" / "text_classification_transformer_rt_polarity" / "model.onnx")
+    assert file.manifest.operators["Attention"] == 1
+    assert not {"LSTM", "GRU"} & set(file.manifest.operators)
+    said = file.classify(["a superb , moving film", "silly and stale", "the story is dull"])
+    assert [label.name for label in said] == ["positive", "negative", "negative"]
+    alone = file.classify("the story is dull")
+    assert alone.probability == pytest.approx(said[2].probability, abs=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["recurrent", "transformer"])
+def test_the_encoder_is_the_one_that_was_asked_for(encoder):
+    settings = replace(TINY, encoder=encoder, units=8, heads=2, depth=3, lost_tokens=0.25, dropout=0.125)
+    model = text_classification.build(settings, tokens=9, classes=4)
+    answer = np.asarray(model(np.array([[1, 2, 0]])))
+    assert answer.shape == (1, 4)
+    layers = model.blocks if encoder == "transformer" else model.recurrent
+    assert len(layers) == 3
+    lost = model.loss_of_tokens if encoder == "transformer" else model.front.layers[1]
+    assert lost.rate == 0.25
+    again = text_classification.build(settings, tokens=9, classes=4)  # the seed draws the same weights
+    np.testing.assert_array_equal(np.asarray(again(np.array([[1, 2, 0]]))), answer)
+
+
 def test_log_count_ratios_are_those_counted_by_hand():
     """Token 1 is in two texts of three of class 1, and in none of two of class 0."""
     texts = [np.array(ids) for ids in ([1, 1, 2], [1, 3], [2], [2, 3], [3])]
@@ -96,12 +124,14 @@ def test_log_count_ratios_of_two_classes_mirror_each_other():
     np.testing.assert_allclose(three[:, 1:2], one)
 
 
-def test_the_embedding_begins_with_the_prior_in_its_first_column():
+@pytest.mark.parametrize("encoder", ["recurrent", "transformer"])
+def test_the_embedding_begins_with_the_prior_in_its_first_column(encoder):
     texts = [np.array([2, 3]), np.array([4, 3])]
-    model = text_classification.build(replace(TINY, prior=0.5), tokens=5, classes=2)
+    settings = replace(TINY, prior=0.5, encoder=encoder, units=8, heads=2)
+    model = text_classification.build(settings, tokens=5, classes=2)
     ratios = text_classification.log_count_ratios(texts, np.array([0, 1]), 5, 2)
     text_classification.begin_with_prior(model, 0.5 * ratios)
-    (table,) = model.front.layers[0].get_weights()
+    table = next(weight for weight in model.get_weights() if weight.shape == (5, 8))
     np.testing.assert_allclose(table[:, :1], 0.5 * ratios, rtol=1e-6)
     assert np.abs(table[:, 1:]).min() > 0
 
