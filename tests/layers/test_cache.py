@@ -15,7 +15,8 @@ BATCH, HEADS, HEAD_DIM, LAYERS = 2, 3, 4, 2
 class NaiveBeams:
     """Every row keeps its own keys and values, (layers, 2, rows, heads, time, head_dim), and copies them."""
 
-    def __init__(self):
+    def __init__(self, window=None):
+        self.first = 0 if window is None else -window
         self.past = np.zeros((LAYERS, 2, BATCH, HEADS, 0, HEAD_DIM))
 
     def widen(self, width):
@@ -27,21 +28,22 @@ class NaiveBeams:
 
         new = np.stack([heads(key), heads(value)], axis=1)[:, :, :, :, None]
         self.past = np.concatenate([self.past, new], axis=4)
-        scores = np.einsum("lrhd,lrhtd->lrht", heads(query), self.past[:, 0]) / np.sqrt(HEAD_DIM)
+        scores = np.einsum("lrhd,lrhtd->lrht", heads(query), self.past[:, 0, ..., self.first :, :]) / np.sqrt(HEAD_DIM)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
-        return np.einsum("lrht,lrhtd->lrhd", weights, self.past[:, 1]).reshape(LAYERS, -1, HEADS * HEAD_DIM)
+        mean = np.einsum("lrht,lrhtd->lrhd", weights, self.past[:, 1, ..., self.first :, :])
+        return mean.reshape(LAYERS, -1, HEADS * HEAD_DIM)
 
     def reorder(self, parents):
         rows = parents + np.arange(BATCH)[:, None] * parents.shape[1]
         self.past = self.past[:, :, rows.ravel()]
 
 
-def step(state, query, key, value):
+def step(state, query, key, value, window=None):
     state = cache.advance(state)
     heads = state.caches[0][0].shape[1]
     done = [
-        cache.attend(*(split_heads(x, heads, state.width) for x in of_layer), own, state)
+        cache.attend(*(split_heads(x, heads, state.width) for x in of_layer), own, state, window)
         for *of_layer, own in zip(query, key, value, state.caches)
     ]
     return state._replace(caches=tuple(own for _, own in done)), np.stack([np.asarray(output) for output, _ in done])
@@ -49,22 +51,39 @@ def step(state, query, key, value):
 
 @pytest.mark.parametrize("width", [1, 2, 4])
 @pytest.mark.parametrize("steps_before", [0, 3], ids=["from the start", "after a prompt of one beam"])
-def test_beams_attend_over_their_own_past_after_any_reordering(width, steps_before):
+@pytest.mark.parametrize("window", [None, 4])
+def test_beams_attend_over_their_own_past_after_any_reordering(width, steps_before, window):
     rng = np.random.default_rng(width)
-    naive, state = NaiveBeams(), cache.empty_cached_state(LAYERS, BATCH, HEADS, HEAD_DIM)
+    naive, state = NaiveBeams(window), cache.empty_cached_state(LAYERS, BATCH, HEADS, HEAD_DIM)
     for t in range(steps_before + 6):
         if t == steps_before:
             naive.widen(width)
             state = cache.widen(state, width)
         rows = BATCH * (width if t >= steps_before else 1)
         query, key, value = rng.normal(size=(3, LAYERS, rows, HEADS * HEAD_DIM)).astype("float32")
-        state, outputs = step(state, query, key, value)
+        state, outputs = step(state, query, key, value, window)
         np.testing.assert_allclose(outputs, naive.attend(query, key, value), atol=1e-5)
         if t >= steps_before:
             parents = rng.integers(0, width, (BATCH, width)).astype("int32")
             naive.reorder(parents)
             state = cache.reorder(state, ops.convert_to_tensor(parents))
     assert int(state.position) == steps_before + 6
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_cache_of_a_fixed_size_knows_which_steps_are_recent(width, monkeypatch):
+    monkeypatch.setattr(cache, "_fixed_steps", cache._CAPACITY.get)  # as backends have it that compile loops
+    with cache.capacity(9):
+        rng = np.random.default_rng(0)
+        naive, state = NaiveBeams(window=2), cache.empty_cached_state(LAYERS, BATCH, HEADS, HEAD_DIM)
+        for t in range(8):
+            if t == 3:
+                naive.widen(width)
+                state = cache.widen(state, width)
+            rows = BATCH * (width if t >= 3 else 1)
+            query, key, value = rng.normal(size=(3, LAYERS, rows, HEADS * HEAD_DIM)).astype("float32")
+            state, outputs = step(state, query, key, value, window=2)
+            np.testing.assert_allclose(outputs, naive.attend(query, key, value), atol=1e-5)
 
 
 def test_reordering_leaves_caches_where_they_are_and_takes_other_leaves():

@@ -117,6 +117,15 @@ def test_a_position_knows_nothing_of_what_follows(name):
     assert np.abs(after[:, 3:] - before[:, 3:]).max() > 1e-3
 
 
+def test_two_layers_that_look_back_at_two_positions_know_nothing_of_what_is_three_before():
+    model = made("transformer language model, rotary, of a window")
+    changed = TOKENS.copy()
+    changed[:, 0] = 7
+    before, after = np.asarray(model(TOKENS)), np.asarray(model(changed))
+    np.testing.assert_allclose(after[:, 3:], before[:, 3:], atol=1e-6)
+    assert np.abs(after[:, 2] - before[:, 2]).max() > 1e-3
+
+
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
 def test_padding_of_sources_changes_nothing(name):
     model = made(name)

@@ -110,9 +110,18 @@ def _within(window: int | None, entries: Any, state: CachedState) -> Any:
     """The mask of a state, and of that only the last steps."""
     if window is None:
         return state.mask
-    recent = ops.arange(entries) // state.width >= state.position - window  # position counts this step
+    recent = _step_of_each(entries, state) >= state.position - window  # position counts this step
     recent = recent[None, None, None]  # (1, 1, 1, entries)
     return recent if state.mask is None else ops.logical_and(state.mask, recent)
+
+
+def _step_of_each(entries: Any, state: CachedState) -> Any:
+    """Which step wrote an entry, (entries,)."""
+    index, width = ops.arange(entries, dtype="int32"), state.width
+    if width == 1 or _fixed_steps() is not None:
+        return index // width
+    shared = (width * state.position - entries) // (width - 1)  # written one by one, before there were beams
+    return ops.where(index < shared, index, shared + (index - shared) // width)
 
 
 def widen(state: Any, width: int) -> Any:
