@@ -2,10 +2,11 @@
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.rnn_vs_transformer                      # everything, half an hour; prints the tables
-    python -m benchmarks.rnn_vs_transformer --only throughput    # or generation, memory, recall, curriculum; or several
+    python -m benchmarks.rnn_vs_transformer --only throughput    # or another of its parts, or several
     python -m benchmarks.rnn_vs_transformer --quick              # lengths 32 and 128, a minute
     python -m benchmarks.rnn_vs_transformer --only --write docs/rnn_vs_transformer.md --plot docs/rnn_vs_transformer.png
 
+Recall is learned at each length from scratch; `beyond`, at the shortest length only; `curriculum`, length by length.
 Everything on one thread, timed in processor time, which neighbours on a shared machine disturb less; turns alternate.
 What was measured is kept in a folder, from which tables and picture are made: of parts and lengths that ran earlier,
 too.
@@ -15,10 +16,10 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.rnn_vs_transformer.contestants import LENGTHS, Results, one_thread
+from benchmarks.rnn_vs_transformer.contestants import LENGTHS, NAMES, Results, one_thread
 
-PARTS = ("throughput", "generation", "memory", "recall", "curriculum")
-KEPT = ("throughput", "generation", "training", "forward", "recall", "curriculum")
+PARTS = ("throughput", "generation", "memory", "recall", "beyond", "curriculum")
+KEPT = ("throughput", "generation", "training", "forward", "recall", "beyond", "curriculum")
 
 
 def main() -> None:
@@ -64,8 +65,9 @@ def measure_part(part: str, arguments: argparse.Namespace) -> None:
         keep("training", training)
         keep("forward", forward)
     else:
-        learn = recall.from_scratch if part == "recall" else recall.length_by_length
-        learn(lengths, recall.Budget(arguments.seconds), keep=lambda results: keep(part, results))
+        ways = {"recall": recall.from_scratch, "beyond": recall.beyond, "curriculum": recall.length_by_length}
+        budget = recall.Budget(arguments.seconds)
+        ways[part](lengths, budget, arguments.names, lambda results: keep(part, results))
 
 
 def _run_alone(what: str, which: str, length: str) -> None:
@@ -92,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of everyone at each length (%(default)s)")
     add("--tokens", type=int, default=4096, help="of a training step (%(default)s)")
     add("--seconds", type=float, default=20, help="of each contestant at each length, to learn recall (%(default)s)")
+    add("--names", nargs="+", choices=NAMES, default=["lstm", "rnn", "transformer"], help="who learns recall")
     add("--quick", action="store_true", help="lengths 32 and 128, one round, 2 seconds of recall")
     add("--folder", type=Path, default=Path("runs/rnn_vs_transformer"), help="keeps what was measured (%(default)s)")
     add("--write", type=Path, metavar="FILE", help="a Markdown file with markers, for the tables")

@@ -15,9 +15,13 @@ from benchmarks.rnn_vs_transformer.contestants import SMALL, Results, Size, lang
 from tfseq.data.recall import Recall
 
 NAMES = ("lstm", "rnn", "transformer")
+TASK = Recall(keys=2, values=8)
 LEARNING_RATES = {"lstm": 1e-2, "gru": 1e-2, "rnn": 1e-3, "irnn": 1e-3, "transformer": 3e-3}
 WARMUP = 0.05  # of the seconds; then the learning rate falls to 0 with their share
 TRAINING, TEST, COMPILING = 1, 2, 3  # first part of every seed: what is drawn for
+TESTED_AT_ONCE = {"transformer": 8192}  # symbols; a score per pair of symbols fills the memory
+
+Keep = Callable[[Results], None]  # is called with a new result after every one
 
 
 @dataclass(frozen=True)
@@ -26,49 +30,40 @@ class Budget:
 
     Attributes:
         seconds: to train.
-        tokens: of a step: a batch has tokens / length sequences.
-        answers: of the test; fewer would be right or wrong by chance.
+        tokens: of a step: a batch has tokens / length sequences, one at least.
+        answers: of the test.
     """
 
     seconds: float
-    tokens: int = 4096
-    answers: int = 512
+    tokens: int = 2048
+    answers: int = 256
 
 
-def from_scratch(
-    lengths: Sequence[int],
-    budget: Budget,
-    names: Sequence[str] = NAMES,
-    task: Recall = Recall(),  # noqa: B008  it can't be changed
-    keep: Callable[[Results], None] = lambda results: None,
-    seed: int = 0,
-) -> Results:
-    """Accuracy of new contestants at each length. `keep` is called with what there is, after every one."""
-    results: Results = {name: {} for name in names}
+def from_scratch(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
+    """Accuracy of new contestants at each length."""
     for length in lengths:
         for name in names:
-            pupil = Pupil(name, task, seed=seed)
-            results[name][length] = [pupil.learn(length, budget)]
-            keep(results)
-    return results
+            pupil = Pupil(name, TASK, seed=seed)
+            pupil.train(length, budget)
+            keep({name: {length: [pupil.accuracy(length, budget)]}})
 
 
-def length_by_length(
-    lengths: Sequence[int],
-    budget: Budget,
-    names: Sequence[str] = NAMES,
-    task: Recall = Recall(),  # noqa: B008
-    keep: Callable[[Results], None] = lambda results: None,
-    seed: int = 0,
-) -> Results:
+def length_by_length(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
     """Accuracy of contestants that go on, at each length, from what they learned at the ones before."""
-    results: Results = {name: {} for name in names}
     for name in names:
-        pupil = Pupil(name, task, seed=seed)
+        pupil = Pupil(name, TASK, seed=seed)
         for length in lengths:
-            results[name][length] = [pupil.learn(length, budget)]
-            keep(results)
-    return results
+            pupil.train(length, budget)
+            keep({name: {length: [pupil.accuracy(length, budget)]}})
+
+
+def beyond(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
+    """Accuracy at each length of contestants that were trained at the first one only."""
+    for name in names:
+        pupil = Pupil(name, TASK, seed=seed)
+        pupil.train(lengths[0], budget)
+        for length in lengths:
+            keep({name: {length: [pupil.accuracy(length, budget)]}})
 
 
 class Pupil:
@@ -93,8 +88,8 @@ class Pupil:
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(self.optimizer, self.loss, jit_compile=False)
 
-    def learn(self, length: int, budget: Budget) -> float:
-        """Trains at a length and returns the share of right answers to sequences of that length."""
+    def train(self, length: int, budget: Budget) -> None:
+        """Goes on training, at a length."""
         batch = max(1, budget.tokens // length)
         self.optimizer.learning_rate = 0.0
         self._step(batch, length, COMPILING, 0)
@@ -105,23 +100,22 @@ class Pupil:
             self._step(batch, length, TRAINING, steps)
             steps += 1
             share = (time.process_time() - start) / budget.seconds
-        accuracy = self._accuracy(length, budget)
-        print(
-            f"recall: {ALL_NAMES[self.name]}, length {length:,}: {steps} steps of {batch} in {budget.seconds:g} s, "
-            f"{accuracy:.1%} right",
-            file=sys.stderr,
-            flush=True,
-        )
-        return accuracy
+        self._say(f"trained at length {length:,}: {steps} steps of {batch} in {budget.seconds:g} s")
 
     def _step(self, batch, length, purpose, number):
         self.model.train_on_batch(*self.task.sequences(batch, length, [purpose, self.seed, length, number]))
 
-    def _accuracy(self, length, budget):
+    def accuracy(self, length: int, budget: Budget) -> float:
+        """Share of right answers to sequences of a length, which no training read."""
         inputs, targets = self.task.sequences(-(-budget.answers // self.task.keys), length, [TEST, length])
-        at_once = max(1, 4 * budget.tokens // length) if self.name == "transformer" else len(inputs)
+        at_once = max(1, TESTED_AT_ONCE.get(self.name, 2**20) // length)
         answers = [
             np.argmax(self.model.predict_on_batch(inputs[i : i + at_once]), axis=-1)
             for i in range(0, len(inputs), at_once)
         ]
-        return float((np.concatenate(answers) == targets).mean())
+        right = float((np.concatenate(answers) == targets).mean())
+        self._say(f"{right:.1%} of {targets.size} answers right at length {length:,}")
+        return right
+
+    def _say(self, what):
+        print(f"recall: {ALL_NAMES[self.name]} {what}", file=sys.stderr, flush=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from benchmarks.rnn_vs_transformer.contestants import LARGE, NAMES, Results
 from benchmarks.rnn_vs_transformer.memory import score_matrices
+from benchmarks.rnn_vs_transformer.recall import TASK
 from tfseq.analysis.palette import BLACK, BLUE, GREEN, ORANGE, PINK, RED
-from tfseq.data.recall import Recall
 
 COLORS = {"lstm": BLUE, "gru": GREEN, "rnn": ORANGE, "irnn": PINK, "transformer": RED}
 MARKERS = {"lstm": "o", "gru": "^", "rnn": "D", "irnn": "v", "transformer": "s"}
+WAYS = {"recall": "from scratch", "beyond": "trained at the shortest length", "curriculum": "length by length"}
+STYLES = {"recall": "--", "beyond": ":", "curriculum": "-"}
 RATIO = "Transformer / LSTM"
 
 
@@ -38,7 +40,7 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         "throughput": _throughput(found["throughput"]),
         "generation": _generation(found["generation"]),
         "memory": _memory(found["training"], found["forward"]),
-        "recall": _recall(found["recall"], found["curriculum"]),
+        "recall": _recall({way: found[part] for part, way in WAYS.items()}),
     }
     return {part: table for part, table in made.items() if table}
 
@@ -85,14 +87,13 @@ def _memory(training: Results, forward: Results) -> str:
     return _table(["length", "scores of one layer, computed, MB", *titles], rows)
 
 
-def _recall(scratch: Results, curriculum: Results) -> str:
-    kinds = (("from scratch", scratch), ("length by length", curriculum))
-    lengths = sorted({*_lengths(scratch), *_lengths(curriculum)})
+def _recall(found: Mapping[str, Results]) -> str:
+    lengths = sorted({length for results in found.values() for length in _lengths(results)})
     rows = [
-        [f"{length:,}", *(cell for _, results in kinds for cell in _of_everyone(results, length, ".1%"))]
+        [f"{length:,}", *(cell for results in found.values() for cell in _of_everyone(results, length, ".1%"))]
         for length in lengths
     ]
-    return _table(["length", *(f"{NAMES[name]}, {kind}" for kind, results in kinds for name in results)], rows)
+    return _table(["length", *(f"{NAMES[name]}, {way}" for way, results in found.items() for name in results)], rows)
 
 
 def _lengths(results: Results) -> list[int]:
@@ -130,7 +131,7 @@ def plot(found: Mapping[str, Results], path: Path) -> None:
     _draw(axes[0, 0], found["throughput"], "Training: tokens per second")
     _draw(axes[0, 1], found["generation"], "Generating: ms per symbol")
     _draw_memory(axes[1, 0], found["training"])
-    _draw_recall(axes[1, 1], found["recall"], found["curriculum"])
+    _draw_recall(axes[1, 1], found)
     for axis in axes.flat:
         lengths = sorted({length for results in found.values() for length in _lengths(results)})
         axis.set_xscale("log", base=2)
@@ -160,9 +161,9 @@ def _draw_memory(axis, training: Results) -> None:
     axis.set_ylim(bottom=0.5)
 
 
-def _draw_recall(axis, scratch: Results, curriculum: Results) -> None:
-    _draw(axis, scratch, "Recall: share of right answers", "--", ", from scratch")
-    _draw(axis, curriculum, "Recall: share of right answers", "-", ", length by length")
-    axis.axhline(Recall().chance, color=BLACK, ls=":", label="chance")
+def _draw_recall(axis, found: Mapping[str, Results]) -> None:
+    for part, way in WAYS.items():
+        _draw(axis, found[part], "Recall: share of right answers", STYLES[part], f", {way}")
+    axis.axhline(TASK.chance, color=BLACK, lw=0.8, label="chance")
     axis.set_yscale("linear")
     axis.set_ylim(0, 1.03)

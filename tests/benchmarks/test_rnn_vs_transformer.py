@@ -67,13 +67,17 @@ def test_computed_scores_are_those_that_attention_makes():
 
 
 def test_recall_is_learned(monkeypatch):
-    task = Recall(keys=1, values=2, distractors=1)
+    monkeypatch.setattr(recall, "TASK", Recall(keys=1, values=2, distractors=1))
     monkeypatch.setitem(recall.LEARNING_RATES, "transformer", 1e-2)
-    ticks = count()
+    ticks, accuracy = count(), {}
     monkeypatch.setattr(recall.time, "process_time", lambda: next(ticks))  # a step takes a second
-    pupil = recall.Pupil("transformer", task, TINY)
-    assert pupil.learn(4, recall.Budget(seconds=1, tokens=256, answers=400)) < task.chance + 0.2
-    assert pupil.learn(4, recall.Budget(seconds=150, tokens=256, answers=400)) > 0.9
+    pupil = recall.Pupil("transformer", recall.TASK, TINY)
+    assert pupil.accuracy(4, recall.Budget(1)) < recall.TASK.chance + 0.2
+    recall.beyond(
+        [4, 6], recall.Budget(150, tokens=256), ["transformer"], lambda found: accuracy.update(found["transformer"])
+    )
+    assert set(accuracy) == {4, 6}
+    assert accuracy[4][0] > 0.9
 
 
 def test_results_return_from_their_file_and_make_tables_and_a_picture(tmp_path):
@@ -86,7 +90,7 @@ def test_results_return_from_their_file_and_make_tables_and_a_picture(tmp_path):
     assert report.load(tmp_path / "none.json") == {}
     accuracy = {"lstm": {32: [0.125]}, "transformer": {32: [1.0]}}
     found = dict.fromkeys(("throughput", "generation", "training", "forward"), runs)
-    found |= {"recall": accuracy, "curriculum": {}}
+    found |= {"recall": accuracy, "beyond": {}, "curriculum": {}}
     tables = report.tables(found)
     assert "| 32 | **3** (2 to 4) | **6** (6 to 6) | **2.00** (1.50 to 3.00) |" in tables["throughput"]
     assert "| 32 | 12.5% | 100.0% |" in tables["recall"]
