@@ -17,9 +17,12 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 
 JS = clients/js
 
+# Names of pipelines, a comma before each further argument.
 QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
-    vision_transformer
+    transformer transformer_lm vision_transformer text_classification,--encoder,transformer \
+    $(CAPTIONERS:%=captioning,--architecture,%)
+CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer vit_transformer
 CELLS = rnn irnn gru # beside the default, lstm
 
 .PHONY: demo quick zoo test test-slow test-js lint clean
@@ -28,11 +31,12 @@ demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
 
 quick: $(VENV)/data.stamp
-	@for name in $(QUICK); do \
-	    echo "== pipelines.$$name quick"; \
+	@for run in $(QUICK); do \
+	    set -- $$(echo "$$run" | tr , ' '); name=$$1; shift; \
+	    echo "== pipelines.$$name quick $$*"; \
 	    began=$$(date +%s); \
-	    $(BIN)/python -m pipelines.$$name quick || exit 1; \
-	    echo "== pipelines.$$name quick: $$(($$(date +%s) - began)) s"; \
+	    $(BIN)/python -m pipelines.$$name quick "$$@" || exit 1; \
+	    echo "== pipelines.$$name quick $$*: $$(($$(date +%s) - began)) s"; \
 	done
 
 zoo: quick

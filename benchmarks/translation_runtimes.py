@@ -25,7 +25,6 @@ from tfseq.analysis.bleu import bleu
 from tfseq.data import DataSet, parallel_texts
 from tfseq.decoding import Strategy
 from tfseq.errors import InputError
-from tfseq.runtime.tokenizers import load_tokenizer
 from tfseq.terminal import one_line_errors
 
 NODE = Path(__file__).parents[1] / "clients" / "js"
@@ -33,8 +32,10 @@ JUDGED_ON = 200  # sentences on which int8 is accepted or refused
 
 
 def in_keras(folder: Path, decode: Strategy, texts: list[str]) -> list[str]:
-    model, tokenizer = keras.models.load_model(folder / "model.keras"), load_tokenizer(folder / "tokenizer.json")
-    return translate.translations(model, texts, tokenizer, decode)
+    tokenizer = runtime.load(folder / "model.onnx").tokenizer
+    if tokenizer is None:
+        raise InputError(f"{folder / 'model.onnx'} has no tokenizer; expected the folder of a translator.")
+    return translate.translations(keras.models.load_model(folder / "model.keras"), texts, tokenizer, decode)
 
 
 def in_node(file: Path, texts: list[str]) -> list[str]:
@@ -84,7 +85,7 @@ def measure(folder: Path, data: DataSet, part: str, decode: Strategy) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="with model.keras, tokenizer.json and model.onnx")
+    parser.add_argument("folder", type=Path, help="with model.keras and model.onnx")
     parser.add_argument("--data", required=True, type=Path, help="directory of parallel texts")
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="fr")

@@ -43,7 +43,11 @@ class TransformerTranslation(Translation):
 
 
 QUICK = TransformerTranslation(
-    units=96, depth=2, hidden=192, training=SupervisedSettings(epochs=4, batch=64, learning_rate=3e-3)
+    units=64,
+    hidden=128,
+    depth=2,
+    dropout=0.0,
+    training=SupervisedSettings(epochs=5, batch=64, learning_rate=4e-3, warmup=0.15),
 )
 FULL = TransformerTranslation(
     subwords=6_000,
