@@ -17,12 +17,11 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 
 JS = clients/js
 
-# Names of pipelines, a comma before each further argument.
+# Names of pipelines; behind a colon a preset other than quick, behind commas further arguments.
 QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
-    transformer transformer_lm vision_transformer text_classification,--encoder,transformer \
-    $(CAPTIONERS:%=captioning,--architecture,%)
-CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer vit_transformer
+    transformer transformer_lm text_classification:quick_transformer vision_transformer \
+    captioning,--architecture,cnn_rnn captioning captioning,--architecture,cnn_transformer captioning:quick_vit
 CELLS = rnn irnn gru # beside the default, lstm
 
 .PHONY: demo quick zoo test test-slow test-js lint clean
@@ -32,11 +31,12 @@ demo: $(VENV)/train.stamp
 
 quick: $(VENV)/data.stamp
 	@for run in $(QUICK); do \
-	    set -- $$(echo "$$run" | tr , ' '); name=$$1; shift; \
-	    echo "== pipelines.$$name quick $$*"; \
+	    case $$run in *:*) ;; *) run=$$(echo "$$run" | sed 's/^[^,]*/&:quick/') ;; esac; \
+	    set -- $$(echo "$$run" | tr :, '  '); \
+	    echo "== pipelines.$$*"; \
 	    began=$$(date +%s); \
-	    $(BIN)/python -m pipelines.$$name quick "$$@" || exit 1; \
-	    echo "== pipelines.$$name quick $$*: $$(($$(date +%s) - began)) s"; \
+	    $(BIN)/python -m pipelines."$$@" || exit 1; \
+	    echo "== pipelines.$$*: $$(($$(date +%s) - began)) s"; \
 	done
 
 zoo: quick
