@@ -132,17 +132,20 @@ def plot(found: Mapping[str, Results], path: Path) -> None:
     _draw(axes[0, 1], found["generation"], "Generating: ms per symbol")
     _draw_memory(axes[1, 0], found["training"])
     _draw_recall(axes[1, 1], found)
+    lengths = sorted({length for results in found.values() for length in _lengths(results)})
     for axis in axes.flat:
-        lengths = sorted({length for results in found.values() for length in _lengths(results)})
         axis.set_xscale("log", base=2)
-        axis.set_xticks(lengths[::-2][::-1], [f"{length:,}" for length in lengths[::-2][::-1]])
+        axis.set_xlim(lengths[0] / 1.2, lengths[-1] * 1.2)
+        axis.set_xticks(lengths, [f"{length:,}" for length in lengths], fontsize="small")
         axis.set_xlabel("length of the sequence")
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
 
 
 def _draw(axis, results: Results, title: str, style: str = "-", suffix: str = "") -> None:
+    from matplotlib.ticker import LogLocator
+
     for name, by_length in results.items():
         lengths = sorted(by_length)
         runs = [by_length[length] for length in lengths]
@@ -150,6 +153,9 @@ def _draw(axis, results: Results, title: str, style: str = "-", suffix: str = ""
         axis.plot(lengths, [statistics.median(r) for r in runs], style, label=NAMES[name] + suffix, **look)
         axis.fill_between(lengths, [min(r) for r in runs], [max(r) for r in runs], color=COLORS[name], alpha=0.2, lw=0)
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:,g}")
+    axis.yaxis.set_minor_formatter("")
     axis.set_title(title, fontsize="medium")
 
 
@@ -166,4 +172,5 @@ def _draw_recall(axis, found: Mapping[str, Results]) -> None:
         _draw(axis, found[part], "Recall: share of right answers", STYLES[part], f", {way}")
     axis.axhline(TASK.chance, color=BLACK, lw=0.8, label="chance")
     axis.set_yscale("linear")
+    axis.yaxis.set_major_formatter("{x:.0%}")
     axis.set_ylim(0, 1.03)
