@@ -49,9 +49,9 @@ class TransformerLM:
     tfds: str | None = None
     block: int = 64
     steps: int = 100
-    units: int = 96
-    heads: int = 3
-    depth: int = 3
+    units: int = 112
+    heads: int = 2
+    depth: int = 2
     dropout: float = 0.0
     positions: Literal["learned", "sinusoidal", "rotary"] = "rotary"
     window: int | None = 32
@@ -59,12 +59,12 @@ class TransformerLM:
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
     resume: bool = False
-    prompt: str = "The "
+    prompt: str = "A class "
     length: int = 400
     temperature: float = 0.7
 
 
-QUICK = TransformerLM(training=SupervisedSettings(epochs=8, batch=32, learning_rate=5e-3))
+QUICK = TransformerLM(training=SupervisedSettings(epochs=7, batch=16, learning_rate=4e-3))
 FULL = TransformerLM(
     block=256,
     window=128,
