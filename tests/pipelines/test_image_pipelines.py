@@ -112,12 +112,12 @@ def test_colour_images_of_tfds_are_cut_into_patches(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     settings = replace(PATCHES, patch_size=8, training=SupervisedSettings(epochs=1, batch=16))
     monkeypatch.chdir(tmp_path)
-    with tfds.testing.mock_data(num_examples=40):
+    with tfds.testing.mock_data(num_examples=120):
         vision_transformer.main(replace(settings, tfds="cifar10"))
     file = runtime.load(tmp_path / "exported" / "vision_transformer_cifar10" / "model.onnx")
     answers = file.classify(np.zeros((2, 32, 32, 3), "uint8"))
     assert {answer.name for answer in answers} <= set(file.manifest.labels)
-    assert {"airplane", "truck"} < set(file.manifest.labels)
+    assert len(file.manifest.labels) == 10  # by number: mock data has no names
     assert file.manifest.provenance["data"]["name"] == "cifar10"
 
 
