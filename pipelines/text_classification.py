@@ -105,7 +105,8 @@ FULL = TextClassification(
 QUICK_TRANSFORMER = TextClassification(
     encoder="transformer",
     depth=2,
-    training=SupervisedSettings(epochs=12, batch=32, learning_rate=3e-3),
+    dropout=0.0,
+    training=SupervisedSettings(epochs=14, batch=32, learning_rate=4e-3),
 )
 FULL_TRANSFORMER = replace(
     FULL,
