@@ -3,6 +3,7 @@
     pip install -e ".[train-cpu,data]"
     python -m benchmarks.text_classification DIRECTORY      # with rt-polarity.neg and rt-polarity.pos
     python -m pipelines.text_classification full --data DIRECTORY      # ours, on the same ten folds
+    python -m pipelines.text_classification full_transformer --data DIRECTORY
 
 The peers learn from nine tenths; ours keeps a tenth of those to choose the epoch by. All read the same words.
 """
