@@ -1,6 +1,7 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
 # make quick      runs every pipeline on data that comes with packages, half a minute each
-# make zoo        makes everything in exported/ again: those, the character model with each cell, tunes that add up
+# make zoo        makes everything in exported/ again: those, the character model with each cell, tunes that add up,
+#                 captioners that read every scene
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 #
@@ -22,6 +23,7 @@ QUICK = char_lm blood_pressure image_classification image_naming text_classifica
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
     transformer transformer_lm text_classification:quick_transformer vision_transformer \
     captioning,--architecture,cnn_rnn captioning captioning,--architecture,cnn_transformer captioning:quick_vit
+CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute or two each
 CELLS = rnn irnn gru # beside the default, lstm
 
 .PHONY: demo quick zoo test test-slow test-js lint clean
@@ -42,6 +44,7 @@ quick: $(VENV)/data.stamp
 zoo: quick
 	@for cell in $(CELLS); do $(BIN)/python -m pipelines.char_lm quick --cell $$cell || exit 1; done
 	$(BIN)/python -m pipelines.music ryan
+	@for way in $(CAPTIONERS); do $(BIN)/python -m pipelines.captioning full --architecture $$way || exit 1; done
 
 test: lint
 	$(BIN)/python -m pytest $(SPREAD)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfseq import runtime
+from tfseq.data import scenes
 
 EXPORTED = Path(__file__).parents[1] / "exported"
 FILES = sorted(EXPORTED.glob("*/model*.onnx"))
@@ -47,6 +48,7 @@ def test_it_carries_a_parity_report_that_passed(file):
     [
         ("seq2seq", "Friday, November 20, 2026", "2026-11-20"),
         ("attention_seq2seq", "Friday, November 20, 2026", "2026-11-20"),
+        ("transformer", "Friday, November 20, 2026", "2026-11-20"),
         ("delayed_answer", "two hundred and thirty", "230"),
     ],
 )
@@ -72,6 +74,13 @@ def test_what_reads_images_knows_digits():
     assert np.mean([text == names[digit] for text, digit in zip(written, digits.target)]) > 0.9
 
 
+@pytest.mark.parametrize("architecture", ["cnn_rnn", "cnn_rnn_attention", "cnn_transformer"])
+def test_captions_describe_scenes_that_were_not_learned(architecture):
+    drawn = scenes((1, 1, 100), seed=7).test
+    written = runtime.load(EXPORTED / f"captioning_{architecture}" / "model.onnx").generate(drawn.inputs)
+    assert np.mean([text in texts for text, texts in zip(written, drawn.targets)]) > 0.9
+
+
 def test_frames_are_named_one_by_one_as_in_the_whole_clip():
     folder = EXPORTED / "frame_classification"
     whole, steps = (runtime.load(folder / name) for name in ("model.onnx", "model.step.onnx"))
@@ -82,7 +91,7 @@ def test_frames_are_named_one_by_one_as_in_the_whole_clip():
 
 
 def test_what_is_kept_is_small():
-    """Each model 2 MB at most, all of it 15."""
+    """Each model 2 MB at most, all of it 20."""
     listed = subprocess.run(["git", "ls-files", "exported"], cwd=EXPORTED.parent, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -91,4 +100,4 @@ def test_what_is_kept_is_small():
     for name, size in sizes.items():
         per_model.setdefault(name.split("/")[1], []).append(size)
     assert {name for name, parts in per_model.items() if sum(parts) > 2 * MEGABYTE} == set()
-    assert sum(sizes.values()) < 15 * MEGABYTE
+    assert sum(sizes.values()) <= 20 * MEGABYTE
