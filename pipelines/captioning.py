@@ -125,7 +125,7 @@ QUICK_VIT = replace(
     QUICK,
     architecture="vit_transformer",
     units=64,
-    training=SupervisedSettings(epochs=4, batch=32, learning_rate=2e-3),
+    training=SupervisedSettings(epochs=8, batch=32, learning_rate=2e-3),
 )
 FULL = Captioning(training=SupervisedSettings(epochs=6, batch=64, learning_rate=2e-3, weight_decay=0.05))
 FULL_VIT = Captioning(
