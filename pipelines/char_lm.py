@@ -12,9 +12,8 @@ from typing import Literal
 
 import keras
 
-import tfseq
+from pipelines.language_model import publish_language_model
 from pipelines.presets import run_with_presets
-from pipelines.publish import publish
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting.precision import as_float32
 from tfseq.models import RecurrentLanguageModel
@@ -105,17 +104,16 @@ def main(settings: CharLM) -> None:
     print(f"validation: {nats:.4f} nats ({bits(nats):.4f} bits) per character, in float32")
 
     scores = {"validation_nats": round(nats, 4), "validation_bits": round(bits(nats), 4)}
-    publish(
+    publish_language_model(
         exact,
         name,
         what=f"Character language model: {settings.depth} x {settings.units} {settings.cell.upper()}",
-        data=corpus.provenance(),
-        scores=scores | {"steps": history[-1]["step"], "training_seconds": history[-1]["seconds"]},
+        corpus=corpus,
+        tokenizer=tokenizer,
+        scores=scores,
+        history=history,
         settings=settings,
         run=run,
-        sample=lambda file: settings.prompt + file.generate(settings.prompt, max_length=settings.length),
-        tokenizer=tokenizer,
-        decode=tfseq.Sample(temperature=settings.temperature),
     )
 
 

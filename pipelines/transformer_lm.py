@@ -11,9 +11,8 @@ from typing import Literal
 
 import keras
 
-import tfseq
+from pipelines.language_model import publish_language_model
 from pipelines.presets import run_with_presets
-from pipelines.publish import publish
 from tfseq.data import character_tokenizer, load_corpus, random_blocks, sliding_blocks
 from tfseq.exporting.precision import as_float32
 from tfseq.models import TransformerLanguageModel
@@ -110,17 +109,16 @@ def main(settings: TransformerLM) -> None:
 
     scores = {"validation_nats": round(sliding, 4), "validation_bits": round(bits(sliding), 4)}
     scores |= {"validation_nats_of_blocks_alone": round(alone, 4)}
-    publish(
+    publish_language_model(
         exact,
         name,
         what=f"Character language model: decoder-only Transformer, {settings.depth} blocks of {settings.units} units",
-        data=corpus.provenance(),
-        scores=scores | {"steps": history[-1]["step"], "training_seconds": history[-1]["seconds"]},
+        corpus=corpus,
+        tokenizer=tokenizer,
+        scores=scores,
+        history=history,
         settings=settings,
         run=run,
-        sample=lambda file: settings.prompt + file.generate(settings.prompt, max_length=settings.length),
-        tokenizer=tokenizer,
-        decode=tfseq.Sample(temperature=settings.temperature),
     )
 
 
