@@ -106,7 +106,7 @@ QUICK_TRANSFORMER = TextClassification(
     encoder="transformer",
     depth=2,
     dropout=0.0,
-    training=SupervisedSettings(epochs=14, batch=32, learning_rate=4e-3),
+    training=SupervisedSettings(epochs=7, batch=64, learning_rate=4e-3),
 )
 FULL_TRANSFORMER = replace(
     FULL,
