@@ -23,7 +23,7 @@ QUICK = char_lm blood_pressure image_classification image_naming text_classifica
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
     transformer transformer_lm text_classification:quick_transformer vision_transformer \
     captioning,--architecture,cnn_rnn captioning captioning,--architecture,cnn_transformer captioning:quick_vit
-CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute or two each
+CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute each
 CELLS = rnn irnn gru # beside the default, lstm
 
 .PHONY: demo quick zoo test test-slow test-js lint clean
@@ -45,6 +45,7 @@ zoo: quick
 	@for cell in $(CELLS); do $(BIN)/python -m pipelines.char_lm quick --cell $$cell || exit 1; done
 	$(BIN)/python -m pipelines.music ryan
 	@for way in $(CAPTIONERS); do $(BIN)/python -m pipelines.captioning full --architecture $$way || exit 1; done
+	$(BIN)/python -m pipelines.captioning full_vit
 
 test: lint
 	$(BIN)/python -m pytest $(SPREAD)

@@ -131,10 +131,9 @@ FULL = Captioning(training=SupervisedSettings(epochs=6, batch=64, learning_rate=
 FULL_VIT = Captioning(
     architecture="vit_transformer",
     scenes=(24_000, 500, 1_000),
-    patch_size=8,
-    units=128,
+    units=64,
     dropout=0.0,
-    training=SupervisedSettings(epochs=20, batch=64, learning_rate=1.5e-3, weight_decay=0.05),
+    training=SupervisedSettings(epochs=12, batch=64, learning_rate=2e-3, weight_decay=0.05),
 )
 EMOJI = Captioning(
     pictures="emoji",
