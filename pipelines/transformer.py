@@ -50,11 +50,13 @@ QUICK = TransformerTranslation(
     training=SupervisedSettings(epochs=5, batch=64, learning_rate=4e-3, warmup=0.15),
 )
 FULL = TransformerTranslation(
+    hidden=512,
     subwords=6_000,
+    segmentations=8,
     smoothing=0.1,
     dropout=0.3,
     beam=5,
-    training=SupervisedSettings(epochs=40, batch=128, learning_rate=5e-3, warmup=0.1),
+    training=SupervisedSettings(epochs=7, batch=128, learning_rate=4e-3, warmup=0.06),
     name="transformer_multi30k",
 )
 
