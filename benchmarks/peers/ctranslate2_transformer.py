@@ -19,7 +19,7 @@ def write(model, folder: Path) -> None:
     from ctranslate2.specs import TransformerSpec, common_spec
     from keras import ops
 
-    from tfseq.layers.transformer import sinusoidal_positions
+    from tfseq.layers.positions import sinusoidal_positions
 
     activation = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
     depths = len(model.encoder), len(model.decoder.blocks)

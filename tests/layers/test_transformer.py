@@ -10,16 +10,6 @@ from tfseq.layers import transformer
 UNITS, HEADS, HIDDEN = 12, 3, 20
 
 
-def positional_table(length, units):
-    """Vaswani et al., 2017, section 3.5, entry by entry; our order has the sines first."""
-    table = np.zeros((length, units))
-    for p in range(length):
-        for i in range(units // 2):
-            table[p, i] = np.sin(p / 10000 ** (2 * i / units))
-            table[p, units // 2 + i] = np.cos(p / 10000 ** (2 * i / units))
-    return table
-
-
 def exact_gelu(x):
     return keras.activations.gelu(x, approximate=False)
 
@@ -100,41 +90,6 @@ def test_decoder_block_is_that_of_pytorch(norm):
     assert np.all(np.asarray(weights)[1, :, :, 2:] == 0)
 
 
-def test_sinusoidal_positions_are_those_of_the_paper():
-    positions = transformer.sinusoidal_positions(np.arange(40), 8)
-    np.testing.assert_allclose(positions, positional_table(40, 8), atol=1e-5)
-
-
-def test_a_step_has_the_position_that_it_is_given():
-    layer = transformer.PositionedEmbedding(5, 4)
-    tokens = np.array([[1, 2, 3]])
-    parallel = np.asarray(layer(tokens))
-    for position in range(3):
-        step = layer(tokens[:, position], keras.ops.convert_to_tensor(position, "int32"))
-        np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
-
-
-def test_rotary_positions_turn_pairs_as_complex_numbers():
-    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
-    pairs = x[..., :4] + 1j * x[..., 4:]  # (batch, heads, time, 4)
-    turned = pairs * np.exp(1j * np.outer(np.arange(5), 10000.0 ** (-np.arange(4) / 4)))
-    expected = np.concatenate([turned.real, turned.imag], axis=-1)
-    np.testing.assert_allclose(transformer.rotated(x, np.arange(5)), expected, atol=1e-5)
-    third = transformer.rotated(x[:, :, 3:4], np.int32(3))
-    np.testing.assert_allclose(third, expected[:, :, 3:4], atol=1e-5)
-
-
-def test_rotary_attention_sees_distances_and_no_positions():
-    rng = np.random.default_rng(0)
-    query, key = rng.normal(size=(2, 1, 1, 1, 6)).astype("float32")
-
-    def score(p, q):
-        return np.sum(transformer.rotated(query, np.int32(p)) * transformer.rotated(key, np.int32(q)))
-
-    np.testing.assert_allclose(score(57, 50), score(7, 0), rtol=1e-4)
-    assert abs(score(7, 0) - score(2, 0)) > 1e-2
-
-
 @pytest.mark.parametrize("options", [{"activation": "gelu"}, {"activation": "gelu", "rotary": True}])
 def test_training_on_a_cpu_gives_the_outputs_and_gradients_of_inference(options):
     """The kernels that XLA compiles for training against TensorFlow's own operators and their gradients."""
@@ -174,14 +129,6 @@ def test_what_joins_a_residual_is_dropped_at_its_rate_in_training_alone():
     assert np.mean((first[:, 1:] == 0) & (first[:, :-1] == 0)) == pytest.approx(0.04, abs=0.01)
 
 
-def test_tied_embeddings_make_the_logits():
-    layer = transformer.PositionedEmbedding(5, 4)
-    layer.build()
-    (table,) = layer.get_weights()
-    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    np.testing.assert_allclose(layer.logits(x), x @ table.T, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -189,12 +136,6 @@ def test_tied_embeddings_make_the_logits():
         (lambda: transformer.SelfAttention(9, 3, rotary=True), "head is 3 wide; expected an even width"),
         (lambda: transformer.CrossAttention(10, 0), "units is 10 and heads 0; expected a multiple"),
         (lambda: transformer.Residual("middle"), "norm is 'middle'; expected one of pre, post"),
-        (lambda: transformer.PositionedEmbedding(5, 4, "rotary"), "positions is 'rotary'; expected one of sinusoidal"),
-        (lambda: transformer.PositionedEmbedding(5, 3), "units is 3; expected an even number"),
-        (
-            lambda: transformer.PositionedEmbedding(5, 4, "learned", max_positions=2)(np.ones((1, 3), "int32")),
-            "sequence has 3 symbols; expected at most max_positions, 2",
-        ),
     ],
 )
 def test_what_can_not_be_is_refused(make, message):

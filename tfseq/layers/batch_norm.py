@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfseq.layers.cpu_training import kernels, kernels_apply
+
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -13,19 +15,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable and mask is None and self._kernel_applies(inputs)):
+        if mask is not None or not self._kernel_applies(inputs, training):
             return super().call(inputs, training=training, mask=mask)
-
-        from tfseq.layers.tensorflow_kernels import batch_norm  # loads TensorFlow, which other backends do without
-
-        y, mean, variance = batch_norm(inputs, self.gamma, self.beta, self.epsilon)
+        y, mean, variance = kernels().batch_norm(inputs, self.gamma, self.beta, self.epsilon)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + ops.cast(new, moving.dtype) * (1 - self.momentum))
         return y
 
-    def _kernel_applies(self, inputs):
-        if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4 or self.axis not in (-1, 3):
+    def _kernel_applies(self, inputs, training):
+        if len(inputs.shape) != 4 or self.axis not in (-1, 3) or self.synchronized or not self.trainable:
             return False
-        from tfseq.layers.tensorflow_kernels import gpu_visible
-
-        return self.center and self.scale and not self.synchronized and not gpu_visible()
+        return self.center and self.scale and kernels_apply(training)

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from tfseq.layers.encoder_decoder import AttentionDecoder, RecurrentDecoder
-from tfseq.layers.transformer import sinusoidal_positions
+from tfseq.layers.positions import sinusoidal_positions
 from tfseq.layers.transformer_decoder import TransformerDecoder
 
 SUMMARIES = ("max", "mean", "flat")

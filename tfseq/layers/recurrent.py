@@ -7,6 +7,8 @@ path, where it can: `tfseq.layers.tensorflow_kernels` runs the same equations ab
 import keras
 from keras import ops
 
+from tfseq.layers.cpu_training import kernels, kernels_apply
+
 CELLS = ("rnn", "irnn", "lstm", "gru")
 
 
@@ -48,7 +50,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         """The cell that the quick kernels take; None where they don't apply."""
         known = self.activation in (keras.activations.tanh, keras.activations.relu)
         if known and _kernels_apply(self, mask, training):
-            return _kernels().VanillaCell(self.activation.__name__)
+            return kernels().VanillaCell(self.activation.__name__)
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -63,7 +65,7 @@ class LSTM(keras.layers.LSTM):
     def equations(self, mask=None, training=True):
         """The cell that the quick kernels take; None where they don't apply."""
         if _gates_are_standard(self) and _kernels_apply(self, mask, training):
-            return _kernels().LSTMCell()
+            return kernels().LSTMCell()
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -78,7 +80,7 @@ class GRU(keras.layers.GRU):
     def equations(self, mask=None, training=True):
         """The cell that the quick kernels take; None where they don't apply."""
         if _gates_are_standard(self) and self.reset_after and _kernels_apply(self, mask, training):
-            return _kernels().GRUCell()
+            return kernels().GRUCell()
 
 
 def _gates_are_standard(layer):
@@ -86,15 +88,9 @@ def _gates_are_standard(layer):
 
 
 def _kernels_apply(layer, mask, training):
-    if not training or keras.backend.backend() != "tensorflow" or (mask is not None and len(mask.shape) != 2):
+    if layer.dropout or layer.recurrent_dropout or layer.unroll or (mask is not None and len(mask.shape) != 2):
         return False
-    return not (layer.dropout or layer.recurrent_dropout or layer.unroll or _kernels().gpu_visible())
-
-
-def _kernels():
-    from tfseq.layers import tensorflow_kernels  # loads TensorFlow, which other backends do without
-
-    return tensorflow_kernels
+    return kernels_apply(training)
 
 
 def _inner_loop(layer, equations, sequences, initial_state, mask):
@@ -105,7 +101,7 @@ def _inner_loop(layer, equations, sequences, initial_state, mask):
         x, mask = ops.flip(x, axis=1), None if mask is None else ops.flip(mask, axis=1)
     weights_and_h = [ops.cast(t, x.dtype) for t in (*cell_weights(layer.cell), initial_state[0])]
     carry = ops.cast(initial_state[-1], "float32")
-    outputs, carry = _kernels().recurrence(equations, x, *weights_and_h, carry, mask)
+    outputs, carry = kernels().recurrence(equations, x, *weights_and_h, carry, mask)
     states = [outputs[:, -1], ops.cast(carry, x.dtype)][: len(initial_state)]  # (batch, units)
     if mask is not None:  # a step that is not real repeats the output before it, which at first is 0
         shown = mask if layer.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0

@@ -2,7 +2,8 @@
 
 import keras
 
-from tfseq.layers.transformer import PositionedEmbedding, TransformerBlock
+from tfseq.layers.positions import PositionedEmbedding
+from tfseq.layers.transformer import TransformerBlock
 from tfseq.layers.transformer_decoder import TransformerDecoder
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from tfseq.layers.transformer import PositionedEmbedding, TransformerBlock
+from tfseq.layers.positions import PositionedEmbedding
+from tfseq.layers.transformer import TransformerBlock
 from tfseq.models.sizes import check_sizes
 
 

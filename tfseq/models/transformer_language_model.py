@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from tfseq.layers.cache import advance, empty_cached_state
-from tfseq.layers.transformer import POSITIONS, PositionedEmbedding, TransformerBlock, causal_mask
+from tfseq.layers.positions import POSITIONS, PositionedEmbedding
+from tfseq.layers.transformer import TransformerBlock, causal_mask
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
 

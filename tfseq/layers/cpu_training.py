@@ -1,0 +1,22 @@
+"""Whether a pass is training on CPUs, where kernels of ours are quicker than single operators, and those kernels."""
+
+import keras
+
+
+def kernels_apply(training, shape=()):
+    """Whether TensorFlow trains on CPUs in this pass.
+
+    Args:
+        training: whether gradients follow; kernels compute what Keras would, only in fewer passes over memory.
+        shape: sizes that have to be known while tracing.
+    """
+    if not training or keras.backend.backend() != "tensorflow" or None in shape:
+        return False
+    return not kernels().gpu_visible()
+
+
+def kernels():
+    """The module `tensorflow_kernels`, which loads TensorFlow; other backends do without."""
+    from tfseq.layers import tensorflow_kernels
+
+    return tensorflow_kernels
