@@ -52,11 +52,11 @@ QUICK = TransformerTranslation(
 FULL = TransformerTranslation(
     hidden=512,
     subwords=6_000,
-    segmentations=8,
     smoothing=0.1,
-    dropout=0.3,
+    dropout=0.2,
+    r_drop=5.0,
     beam=5,
-    training=SupervisedSettings(epochs=7, batch=128, learning_rate=4e-3, warmup=0.06),
+    training=SupervisedSettings(epochs=36, batch=64, learning_rate=3e-3, warmup=0.06),
     name="transformer_multi30k",
 )
 

@@ -72,7 +72,7 @@ FULL = TransformerLM(
     heads=4,
     depth=6,
     dropout=0.2,
-    training=SupervisedSettings(epochs=20, batch=16, learning_rate=2e-3, warmup=0.03, weight_decay=0.1),
+    training=SupervisedSettings(epochs=13, batch=16, learning_rate=2e-3, warmup=0.03, weight_decay=0.1),
 )
 
 

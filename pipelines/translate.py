@@ -22,14 +22,12 @@ from tfseq.data import (
     subword_tokenizer,
     translations_of_tfds,
 )
-from tfseq.data.bpe_dropout import BPEDropout
 from tfseq.decoding import Strategy, generate
-from tfseq.errors import DataError
 from tfseq.exporting.precision import as_float32
 from tfseq.models import Generator
 from tfseq.runtime import Tokenizer
-from tfseq.runtime.tokenizers import SubwordTokenizer
 from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training.r_drop import RDropCrossEntropy, twice
 from tfseq.training.smoothing import SmoothedCrossEntropy
 
 Examples = tuple[dict[str, list], list]  # {"source", "target"}, and what comes after each symbol of the target
@@ -48,12 +46,12 @@ class Translation:
         target: language to translate into.
         dates: how many to train, to validate and to test on.
         subwords: how many there are at most, for both languages together; 0 reads and writes characters.
-        segmentations: ways in which an epoch reads each training pair, one pass for each: cut into subwords at random.
-        subword_dropout: probability of leaving out a merge of subwords where there are several segmentations.
         longest: tokens of a text to learn from; longer pairs are left out of the training part.
         smoothing: share of each target's probability that goes to all symbols alike.
+        r_drop: weight of R-Drop, which reads each batch twice, dropping differently, and has the two agree; 0 for none.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
         beam: sequences that decoding follows at a time; 1 takes the likeliest token each time.
+        length_penalty: of the beam search; more favours longer texts.
         training: how to train.
         name: of the artefact, in exported/.
         resume: go on with the run of this name where it was interrupted.
@@ -65,12 +63,12 @@ class Translation:
     target: str = "fr"
     dates: tuple[int, int, int] = (8_000, 500, 1_000)
     subwords: int = 0
-    segmentations: int = 1
-    subword_dropout: float = 0.1
     longest: int = 100
     smoothing: float = 0.0
+    r_drop: float = 0.0
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     beam: int = 1
+    length_penalty: float = 1.0
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str = "translation"
     resume: bool = False
@@ -104,18 +102,24 @@ def translate(
         name=settings.name,
     )
     run, batch, seed = Path("runs", settings.name), settings.training.batch, settings.training.seed
+    learn = bucketed_batches(*learnt, batch, seed=seed)
+    validate = bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0)
+    loss = SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight")
+    if settings.r_drop:
+        learn, validate = (lambda epoch, once=learn: twice(once(epoch))), twice(validate)
+        loss = RDropCrossEntropy(settings.r_drop, settings.smoothing, reduction="mean_with_sample_weight")
     history = train(
         model,
-        bucketed_batches(*learnt, batch, seed=seed),
-        bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0),
+        learn,
+        validate,
         settings.training,
         run,
-        loss=SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight"),
+        loss=loss,
         resume=settings.resume,
         identity={"model": model.get_config(), "data": data.sha256},
     )
     exact = as_float32(model)
-    decode = tfseq.Beam(settings.beam) if settings.beam > 1 else tfseq.Greedy()
+    decode = tfseq.Beam(settings.beam, length_penalty=settings.length_penalty) if settings.beam > 1 else tfseq.Greedy()
     scores = {
         "validation_loss": round(min(round_["val_loss"] for round_ in history), 4),
         **held_out_scores(exact, data.test, tokenizer, decode),
@@ -156,29 +160,18 @@ def tokenizer_of(settings: Translation, texts: Part) -> Tokenizer:
 
 
 def to_learn_from(settings: Translation, part: Part, tokenizer: Tokenizer) -> Examples:
-    """Every pair that is short enough, as often as there are segmentations."""
-    cuts = [tokenizer.encode]
-    if settings.segmentations > 1:
-        if not isinstance(tokenizer, SubwordTokenizer):
-            raise DataError(f"segmentations is {settings.segmentations} without subwords; expected 1, or subwords too.")
-        seeds = range(settings.segmentations)
-        cuts = [BPEDropout(tokenizer, settings.subword_dropout, seed).encode for seed in seeds]
-    sources, targets, answers = [], [], []
-    for cut in cuts:
-        inputs, after = encoded(part, tokenizer, cut)
-        for source, target, answer in zip(inputs["source"], inputs["target"], after):
-            if max(len(source), len(target)) <= settings.longest:
-                sources.append(source)
-                targets.append(target)
-                answers.append(answer)
+    """Every pair that is short enough."""
+    inputs, answers = encoded(part, tokenizer)
+    pairs = zip(inputs["source"], inputs["target"], answers)
+    kept = [pair for pair in pairs if max(len(pair[0]), len(pair[1])) <= settings.longest]
+    sources, targets, answers = ([pair[i] for pair in kept] for i in range(3))
     return {"source": sources, "target": targets}, answers
 
 
-def encoded(part: Part, tokenizer: Tokenizer, encode: Callable[[str], np.ndarray] | None = None) -> Examples:
+def encoded(part: Part, tokenizer: Tokenizer) -> Examples:
     """Inputs and targets of teacher forcing: the target's symbols behind `start`, and the same before `end`."""
-    encode = tokenizer.encode if encode is None else encode
-    sources = [np.array([*encode(text), *tokenizer.append], "int32") for text in part.inputs]
-    targets = [np.array([tokenizer.start, *encode(text), tokenizer.end], "int32") for text in part.targets]
+    sources = [np.array([*tokenizer.encode(text), *tokenizer.append], "int32") for text in part.inputs]
+    targets = [np.array([tokenizer.start, *tokenizer.encode(text), tokenizer.end], "int32") for text in part.targets]
     return {"source": sources, "target": [t[:-1] for t in targets]}, [t[1:] for t in targets]
 
 

@@ -22,19 +22,23 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
     def __init__(self, smoothing=0.1, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing is {smoothing}; expected a number from 0 to below 1.")
+        check_smoothing(smoothing)
         self.smoothing = smoothing
 
     def call(self, y_true, y_pred):
         symbols = ops.cast(y_true, "int32")
-        return _smoothed(ops.cast(y_pred, "float32"), symbols, self.smoothing)  # (batch, time)
+        return smoothed_cross_entropy(ops.cast(y_pred, "float32"), symbols, self.smoothing)  # (batch, time)
 
     def get_config(self):
         return super().get_config() | {"smoothing": self.smoothing}
 
 
-def _smoothed(logits, symbols, smoothing):
+def check_smoothing(smoothing):
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is {smoothing}; expected a number from 0 to below 1.")
+
+
+def smoothed_cross_entropy(logits, symbols, smoothing):
     """logsumexp(l) - (1 - e) l_y - e mean(l), over the last axis.
 
     The softmax of the loss is that of its gradient, softmax(l) - (1 - e) [y] - e / vocabulary: vocabularies are wide,
