@@ -130,10 +130,10 @@ QUICK_VIT = replace(
 FULL = Captioning(training=SupervisedSettings(epochs=6, batch=64, learning_rate=2e-3, weight_decay=0.05))
 FULL_VIT = Captioning(
     architecture="vit_transformer",
-    scenes=(24_000, 500, 1_000),
+    scenes=(60_000, 500, 1_000),
     units=64,
     dropout=0.0,
-    training=SupervisedSettings(epochs=12, batch=64, learning_rate=2e-3, weight_decay=0.05),
+    training=SupervisedSettings(epochs=14, batch=64, learning_rate=2e-3, weight_decay=0.05),
 )
 EMOJI = Captioning(
     pictures="emoji",

@@ -74,14 +74,11 @@ def test_what_reads_images_knows_digits():
     assert np.mean([text == names[digit] for text, digit in zip(written, digits.target)]) > 0.9
 
 
-@pytest.mark.parametrize(
-    ("architecture", "share"),
-    [("cnn_rnn", 0.9), ("cnn_rnn_attention", 0.9), ("cnn_transformer", 0.9), ("vit_transformer", 0.7)],
-)
-def test_captions_describe_scenes_that_were_not_learned(architecture, share):
+@pytest.mark.parametrize("architecture", ["cnn_rnn", "cnn_rnn_attention", "cnn_transformer", "vit_transformer"])
+def test_captions_describe_scenes_that_were_not_learned(architecture):
     drawn = scenes((1, 1, 100), seed=7).test
     written = runtime.load(EXPORTED / f"captioning_{architecture}" / "model.onnx").generate(drawn.inputs)
-    assert np.mean([text in texts for text, texts in zip(written, drawn.targets)]) > share
+    assert np.mean([text in texts for text, texts in zip(written, drawn.targets)]) > 0.9
 
 
 def test_frames_are_named_one_by_one_as_in_the_whole_clip():

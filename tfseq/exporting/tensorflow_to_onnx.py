@@ -1,6 +1,7 @@
 """Drives tf2onnx: one pass over the graph, without the weights and without the copies that its own driver makes."""
 
 import contextlib
+import itertools
 from typing import Any
 
 import onnx
@@ -66,13 +67,12 @@ def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.M
 
 
 def _optimized(graph: Any) -> Any:
-    for round_ in range(_ROUNDS):
-        changed = False
-        for factory in _OPTIMIZERS.values():
-            step = factory()
-            graph = step.optimize(graph, round_) or graph
-            changed |= step.graph_been_opt
-        if not changed:
+    unchanged = 0  # optimizers in a row that found nothing to do
+    for round_, factory in itertools.product(range(_ROUNDS), _OPTIMIZERS.values()):
+        step = factory()
+        graph = step.optimize(graph, round_) or graph
+        unchanged = 0 if step.graph_been_opt else unchanged + 1
+        if unchanged == len(_OPTIMIZERS):
             break
     with contextlib.suppress(Exception):
         graph.topological_sort(graph.get_nodes())
