@@ -23,19 +23,21 @@ from pipelines import translate
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import DataSet, parallel_texts
-from tfseq.decoding import Strategy
 from tfseq.errors import InputError
+from tfseq.exporting.generation import strategy_of
 from tfseq.terminal import one_line_errors
 
 NODE = Path(__file__).parents[1] / "clients" / "js"
 JUDGED_ON = 200  # sentences on which int8 is accepted or refused
 
 
-def in_keras(folder: Path, decode: Strategy, texts: list[str]) -> list[str]:
-    tokenizer = runtime.load(folder / "model.onnx").tokenizer
-    if tokenizer is None:
+def in_keras(folder: Path, texts: list[str]) -> list[str]:
+    """What model.keras makes of the texts, with the tokenizer and the strategy of model.onnx."""
+    file = runtime.load(folder / "model.onnx")
+    if file.tokenizer is None:
         raise InputError(f"{folder / 'model.onnx'} has no tokenizer; expected the folder of a translator.")
-    return translate.translations(keras.models.load_model(folder / "model.keras"), texts, tokenizer, decode)
+    model, decode = keras.models.load_model(folder / "model.keras"), strategy_of(file.manifest.decoding or {})
+    return translate.translations(model, texts, file.tokenizer, decode)
 
 
 def in_node(file: Path, texts: list[str]) -> list[str]:
@@ -62,11 +64,11 @@ def in_int8(folder: Path, data: DataSet) -> runtime.Model:
     return runtime.load(smaller)
 
 
-def measure(folder: Path, data: DataSet, part: str, decode: Strategy) -> None:
+def measure(folder: Path, data: DataSet, part: str) -> None:
     texts, right = (list(side) for side in (getattr(data, part).inputs, getattr(data, part).targets))
     file = folder / "model.onnx"
     ways: dict[str, Callable[[], list[str]]] = {
-        "Keras": lambda: in_keras(folder, decode, texts),
+        "Keras": lambda: in_keras(folder, texts),
         "ONNX Runtime": lambda: translations(runtime.load(file), texts),
         "Node": lambda: in_node(file, texts),
         "int8, ONNX Runtime": lambda: translations(in_int8(folder, data), texts),
@@ -90,12 +92,10 @@ def main() -> None:
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="fr")
     parser.add_argument("--part", choices=("validation", "test"), default="test")
-    parser.add_argument("--beam", type=int, default=5, help="of the file, for Keras to use too; 1 is greedy")
     arguments = parser.parse_args()
     with one_line_errors("translation_runtimes"):
-        decode = tfseq.Beam(arguments.beam) if arguments.beam > 1 else tfseq.Greedy()
         data = parallel_texts(arguments.data, arguments.source, arguments.target)
-        measure(arguments.folder, data, arguments.part, decode)
+        measure(arguments.folder, data, arguments.part)
 
 
 if __name__ == "__main__":

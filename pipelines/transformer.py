@@ -56,6 +56,7 @@ FULL = TransformerTranslation(
     dropout=0.2,
     r_drop=5.0,
     beam=5,
+    length_penalty=1.8,
     training=SupervisedSettings(epochs=36, batch=64, learning_rate=3e-3, warmup=0.06),
     name="transformer_multi30k",
 )
