@@ -91,20 +91,17 @@ def plot_bleu_by_length(models: Mapping[str, Sequence[OfLength]], path: Path, ti
 
     from tfseq.analysis.palette import COLORS
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     for (name, groups), color in zip(models.items(), COLORS):
-        scores = [group.bleu for group in groups]
-        axes.plot(scores, "o-", color=color, label=name)
-        axes.annotate(
-            f"{scores[-1]:.1f}", (len(scores) - 1, scores[-1]), (6, 0), textcoords="offset points", va="center"
-        )
+        axes.plot([group.bleu for group in groups], "o-", color=color, label=name)
     groups = next(iter(models.values()))
     axes.set_xticks(range(len(groups)), [f"{g.shortest} to {g.longest}\n({g.texts} texts)" for g in groups])
     axes.set(xlabel="words of the source", ylabel="BLEU", title=title)
     axes.set_ylim(bottom=0)
-    axes.margins(x=0.08)
     axes.grid(alpha=0.3)
-    axes.legend()
+    lines, names = axes.get_legend_handles_labels()
+    best_first = sorted(range(len(lines)), key=lambda i: -lines[i].get_ydata()[-1])  # as the lines end
+    figure.legend([lines[i] for i in best_first], [names[i] for i in best_first], loc="outside right center")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
