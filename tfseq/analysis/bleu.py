@@ -93,15 +93,14 @@ def plot_bleu_by_length(models: Mapping[str, Sequence[OfLength]], path: Path, ti
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    for (name, groups), color in zip(models.items(), COLORS):
+    best_first = sorted(models.items(), key=lambda model: -model[1][-1].bleu)  # as the lines end
+    for (name, groups), color in zip(best_first, COLORS):
         axes.plot([group.bleu for group in groups], "o-", color=color, label=name)
     groups = next(iter(models.values()))
     axes.set_xticks(range(len(groups)), [f"{g.shortest} to {g.longest}\n({g.texts} texts)" for g in groups])
     axes.set(xlabel="words of the source", ylabel="BLEU", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    lines, names = axes.get_legend_handles_labels()
-    best_first = sorted(range(len(lines)), key=lambda i: -lines[i].get_ydata()[-1])  # as the lines end
-    figure.legend([lines[i] for i in best_first], [names[i] for i in best_first], loc="outside right center")
+    figure.legend(loc="outside right center")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
