@@ -13,7 +13,6 @@ from tfseq.analysis.palette import BLACK, BLUE, GREEN, ORANGE, PINK, RED
 COLORS = {"lstm": BLUE, "gru": GREEN, "rnn": ORANGE, "irnn": PINK, "transformer": RED}
 MARKERS = {"lstm": "o", "gru": "^", "rnn": "D", "irnn": "v", "transformer": "s"}
 WAYS = {"recall": "from scratch", "beyond": "trained at the shortest length", "curriculum": "length by length"}
-STYLES = {"recall": "--", "beyond": ":", "curriculum": "-"}
 RATIO = "Transformer / LSTM"
 
 
@@ -123,15 +122,16 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plot(found: Mapping[str, Results], path: Path) -> None:
-    """Four panels, lengths and costs on logarithmic axes."""
+    """Six panels, lengths and costs on logarithmic axes: what it costs above, what is recalled below."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    axes = figure.subplots(2, 3)
     _draw(axes[0, 0], found["throughput"], "Training: tokens per second")
     _draw(axes[0, 1], found["generation"], "Generating: ms per symbol")
-    _draw_memory(axes[1, 0], found["training"])
-    _draw_recall(axes[1, 1], found)
+    _draw_memory(axes[0, 2], found["training"])
+    for axis, (part, way) in zip(axes[1], WAYS.items()):
+        _draw_recall(axis, found[part], f"Recall, {way}: share of right answers")
     lengths = sorted({length for results in found.values() for length in _lengths(results)})
     for axis in axes.flat:
         axis.set_xscale("log", base=2)
@@ -143,14 +143,14 @@ def plot(found: Mapping[str, Results], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _draw(axis, results: Results, title: str, style: str = "-", suffix: str = "") -> None:
+def _draw(axis, results: Results, title: str) -> None:
     from matplotlib.ticker import LogLocator
 
     for name, by_length in results.items():
         lengths = sorted(by_length)
         runs = [by_length[length] for length in lengths]
         look = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 5}
-        axis.plot(lengths, [statistics.median(r) for r in runs], style, label=NAMES[name] + suffix, **look)
+        axis.plot(lengths, [statistics.median(r) for r in runs], label=NAMES[name], **look)
         axis.fill_between(lengths, [min(r) for r in runs], [max(r) for r in runs], color=COLORS[name], alpha=0.2, lw=0)
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -167,9 +167,8 @@ def _draw_memory(axis, training: Results) -> None:
     axis.set_ylim(bottom=0.5)
 
 
-def _draw_recall(axis, found: Mapping[str, Results]) -> None:
-    for part, way in WAYS.items():
-        _draw(axis, found[part], "Recall: share of right answers", STYLES[part], f", {way}")
+def _draw_recall(axis, results: Results, title: str) -> None:
+    _draw(axis, results, title)
     axis.axhline(TASK.chance, color=BLACK, lw=0.8, label="chance")
     axis.set_yscale("linear")
     axis.yaxis.set_major_formatter("{x:.0%}")
