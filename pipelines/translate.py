@@ -116,7 +116,12 @@ def translate(
         run,
         loss=loss,
         resume=settings.resume,
-        identity={"model": model.get_config(), "data": data.sha256},
+        identity={
+            "model": model.get_config(),
+            "data": data.sha256,
+            "smoothing": settings.smoothing,
+            "r_drop": settings.r_drop,
+        },
     )
     exact = as_float32(model)
     decode = tfseq.Beam(settings.beam, length_penalty=settings.length_penalty) if settings.beam > 1 else tfseq.Greedy()
