@@ -8,8 +8,9 @@ The peer trains its published number of iterations; ours then gets the seconds t
 
 import argparse
 import json
-import math
 import time
+
+from benchmarks.timed_fit import fit_for
 
 UNITS, BATCH, CHUNK, LEARNING_RATE, EVALUATION_STREAMS = 512, 32, 100, 4e-3, 16
 
@@ -39,28 +40,10 @@ def train_for(seconds: float, path: str) -> dict[str, float]:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    steps = 0
-
-    def after_step(step, logs):
-        nonlocal steps
-        steps += 1
-        spent = (time.perf_counter() - started) / seconds
-        trainer.optimizer.learning_rate = LEARNING_RATE * min(steps / 50, 0.5 * (1 + math.cos(math.pi * min(spent, 1))))
-        if spent >= 1:
-            raise TimeUp
-
-    try:
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
-        trainer.fit(streams, steps_per_epoch=10**9, shuffle=False, verbose=0, callbacks=[callback])
-    except TimeUp:
-        pass
+    steps = fit_for(seconds, trainer, streams, LEARNING_RATE, started)
     spent = time.perf_counter() - started
     nats = evaluate(as_float32(model), held_out, EVALUATION_STREAMS)
     return {"nats": nats, "seconds": spent, "steps": steps, "tokens": steps * BATCH * CHUNK}
-
-
-class TimeUp(Exception):
-    """The seconds are spent; raised out of `fit`, whose own way to stop waits for the end of an epoch."""
 
 
 def main() -> None:

@@ -11,9 +11,10 @@ blocks, each character with at least half a block before it.
 
 import argparse
 import json
-import math
 import time
 from typing import Any, Literal
+
+from benchmarks.timed_fit import fit_for
 
 PEER = "lstm"
 LEARNING_RATES = {"transformer": 2e-3, "lstm": 4e-3, "gru": 4e-3}
@@ -45,7 +46,7 @@ def train_for(
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    steps = _fit(trainer, batches, seconds, learning_rate, started)
+    steps = fit_for(seconds, trainer, batches, learning_rate, started)
     spent = time.perf_counter() - started
     parameters = model.count_params()
     return {"nats": evaluated(), "seconds": spent, "steps": steps, "tokens": steps * tokens, "parameters": parameters}
@@ -83,33 +84,6 @@ def _recurrent(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
         lambda: evaluate(as_float32(model), validation, EVALUATION_STREAMS),
         RECURRENT_BATCH * CHUNK,
     )
-
-
-def _fit(trainer: Any, batches: Any, seconds: float, learning_rate: float, started: float) -> int:
-    """Warm-up of 50 steps, then a cosine over the seconds that are left."""
-    import keras
-
-    steps = 0
-
-    def after_step(step, logs):
-        nonlocal steps
-        steps += 1
-        spent = (time.perf_counter() - started) / seconds
-        share = min(steps / 50, 0.5 * (1 + math.cos(math.pi * min(spent, 1))))
-        trainer.optimizer.learning_rate = learning_rate * share
-        if spent >= 1:
-            raise TimeUp
-
-    try:
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
-        trainer.fit(batches, steps_per_epoch=10**9, shuffle=False, verbose=0, callbacks=[callback])
-    except TimeUp:
-        pass
-    return steps
-
-
-class TimeUp(Exception):
-    """The seconds are spent; raised out of `fit`, whose own way to stop waits for the end of an epoch."""
 
 
 def main() -> None:
