@@ -18,6 +18,7 @@ from pipelines import attention_seq2seq, seq2seq, transformer, translate
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import Part, character_tokenizer, subword_tokenizer
+from tfseq.errors import TrainingError
 from tfseq.models import Seq2Seq, Transformer
 from tfseq.training import SupervisedSettings
 
@@ -101,6 +102,18 @@ def test_dates_are_learned_by_every_architecture(pipeline, architecture, sizes, 
     assert model.dtype_policy.name == "float32"
     assert said["scores"].keys() == {"validation_loss", "test_exactly_right", "training_seconds", "parameters"}
     json.dumps(said["data"])
+
+
+def test_a_run_is_not_resumed_with_another_loss(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_parts(tmp_path)
+    settings = replace(TINY, data=tmp_path, training=SupervisedSettings(epochs=1, batch=8))
+    with mock.patch.object(translate, "publish"), mock.patch.object(translate, "held_out_scores", return_value={}):
+        attention_seq2seq.main(settings)
+        attention_seq2seq.main(replace(settings, resume=True))
+        for other in ({"smoothing": 0.1}, {"r_drop": 1.0}):
+            with pytest.raises(TrainingError, match=next(iter(other))):
+                attention_seq2seq.main(replace(settings, resume=True, **other))
 
 
 def test_teacher_forcing_feeds_what_is_to_be_answered_one_step_later():

@@ -1,4 +1,4 @@
-"""R-Drop: what two dropout masks make of one example has to agree (Wu et al., 2021)."""
+"""R-Drop: what two dropout masks make of one example has to agree (Liang et al., 2021)."""
 
 import keras
 import tensorflow as tf
@@ -11,8 +11,8 @@ from tfseq.training.smoothing import check_smoothing, smoothed_cross_entropy
 class RDropCrossEntropy(keras.losses.Loss):
     """Mean of two cross-entropies + weight / 4 * (KL(P1 || P2) + KL(P2 || P1)), of batches that hold examples twice.
 
-    It is eq. 4 of Wu et al. (2021), with their alpha as the weight, divided by two, so that it is the cross-entropy
-    where the two distributions are the same, as they are without dropout.
+    It is half of the loss of Liang et al. (2021, "R-Drop: Regularized dropout for neural networks"), with their alpha
+    as the weight: where the two distributions are the same, as they are without dropout, it is the cross-entropy.
 
     Args:
         weight: alpha; 0 is the cross-entropy alone.
@@ -47,8 +47,8 @@ class RDropCrossEntropy(keras.losses.Loss):
 def divergence(a, b):
     """KL(P || Q) + KL(Q || P) of the softmaxes P and Q of a and b, over the last axis: sum (p - q) (log p - log q).
 
-    It sums to zero over p - q, so that a - b stands for log p - log q. Its gradient is written out, as that of the
-    cross-entropy is: d / da = p (d - E_p d) + p - q with d = a - b.
+    As p - q sums to zero, d = a - b will do for log p - log q, from which it differs by a constant. The gradient is
+    written out, as that of the cross-entropy is: p (d - sum p d) + p - q for a, and with a and b exchanged for b.
     """
 
     @ops.custom_gradient
