@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from tfseq.layers.encoder_decoder import AttentionDecoder, RecurrentDecoder
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import sinusoidal_positions
 from tfseq.layers.transformer_decoder import TransformerDecoder
 
@@ -45,7 +46,7 @@ class Places(keras.layers.Layer):
         self.units = units
         policy = {"dtype": self.dtype_policy}
         self.project = keras.layers.Dense(units, name="project", **policy)
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+        self.norm = LayerNormalization(name="norm", **policy)
 
     def build(self, input_shape):
         if len(input_shape) not in (3, 4) or None in input_shape[1:]:

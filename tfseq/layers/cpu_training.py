@@ -1,5 +1,7 @@
 """Whether a pass is training on CPUs, where kernels of ours are quicker than single operators, and those kernels."""
 
+from functools import cache, wraps
+
 import keras
 
 
@@ -20,3 +22,23 @@ def kernels():
     from tfseq.layers import tensorflow_kernels
 
     return tensorflow_kernels
+
+
+def compiled(function):
+    """A function of tensors, of which XLA makes few passes over memory where TensorFlow trains on CPUs.
+
+    Elsewhere it runs as it is: other backends compile whole training steps. Shapes may differ from call to call; each
+    takes XLA a fraction of a second once.
+    """
+
+    @cache
+    def by_xla():
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True, autograph=False)
+
+    @wraps(function)
+    def run(*args):
+        return by_xla()(*args) if kernels_apply(training=True) else function(*args)
+
+    return run

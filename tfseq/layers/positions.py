@@ -98,6 +98,8 @@ class PositionedEmbedding(keras.layers.Layer):
             x = x + ops.cast(ops.take(self.table, positions, axis=0), x.dtype)
         elif self.positions == "sinusoidal":
             x = x + ops.cast(sinusoidal_positions(positions, self.units), x.dtype)
+        if self.rate and kernels_apply(training):
+            return kernels().dropped(x, self.rate, self.dropout.seed_generator.next())
         return self.dropout(x, training=training)
 
     def logits(self, x):

@@ -197,24 +197,29 @@ def add_dropped(x, y, rate, seed):
     several times as long as all else in a Transformer that is not a product.
 
     Args:
-        x, y: of one shape, which is known.
+        x, y: of one shape.
         rate: share that is dropped.
         seed: (2,) integers, as `keras.random.SeedGenerator.next` gives them.
     """
+    return x + dropped(y, rate, seed)
+
+
+def dropped(x, rate, seed):
+    """x with a share of its elements dropped and the others divided by 1 - rate; see `add_dropped`."""
     seed = tf.bitcast(tf.cast(seed, tf.int32), tf.uint32)
 
     @tf.custom_gradient
-    def run(x, y):
-        return x + _dropped(y, rate, seed), lambda d: (d, _dropped(d, rate, seed))
+    def run(x):
+        return _dropped(x, rate, seed), lambda d: _dropped(d, rate, seed)
 
-    return run(x, y)
+    return run(x)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def _dropped(y, rate, seed):
     start = _mixed(seed[0] * 0x9E3779B9 + _mixed(seed[1]))  # seeds that follow each other begin far apart
-    bits = _mixed(tf.cast(tf.range(math.prod(y.shape)), tf.uint32) * 0x9E3779B9 + start)
-    kept = tf.reshape(bits, y.shape) >= tf.constant(int(rate * 2**32), tf.uint32)
+    bits = _mixed(tf.cast(tf.range(tf.size(y)), tf.uint32) * 0x9E3779B9 + start)
+    kept = tf.reshape(bits, tf.shape(y)) >= tf.constant(int(rate * 2**32), tf.uint32)
     return tf.where(kept, y * tf.cast(1 / (1 - rate), y.dtype), tf.zeros((), y.dtype))
 
 

@@ -6,6 +6,7 @@ from keras import ops
 from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
 from tfseq.layers.cache import attend
 from tfseq.layers.cpu_training import kernels, kernels_apply
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import rotated
 
 NORMS = ("pre", "post")
@@ -176,7 +177,7 @@ class Residual(keras.layers.Layer):
         if norm not in NORMS:
             raise ValueError(f"norm is {norm!r}; expected one of {', '.join(NORMS)}.")
         self.norm, self.rate, self.epsilon = norm, dropout, epsilon
-        self.normalize = keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name="normalize")
+        self.normalize = LayerNormalization(epsilon, dtype=self.dtype_policy, name="normalize")
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, shape):
@@ -186,7 +187,7 @@ class Residual(keras.layers.Layer):
         return self.normalize(x) if self.norm == "pre" else x
 
     def join(self, x, y, training=False):
-        if self.rate and kernels_apply(training, x.shape):
+        if self.rate and kernels_apply(training):
             x = kernels().add_dropped(x, y, self.rate, self.dropout.seed_generator.next())
         else:
             x = x + self.dropout(y, training=training)

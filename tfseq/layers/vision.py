@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.transformer import TransformerBlock
 
 
@@ -119,7 +120,7 @@ class VisionEncoder(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         block = {"dropout": dropout, "norm": "pre", "activation": activation} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+        self.norm = LayerNormalization(name="norm", **policy)
 
     def build(self, input_shape):
         self.patches.build(input_shape)

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import PositionedEmbedding
 from tfseq.layers.transformer import TransformerBlock
 from tfseq.layers.transformer_decoder import TransformerDecoder
@@ -100,7 +101,7 @@ class Transformer(Generator):
         self.encoder = [TransformerBlock(*sizes, *options, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
         self.decoder = TransformerDecoder(*sizes, decoder_depth, *options, name="decoder", **policy)
         if norm == "pre":  # whose last sum is not normalized yet
-            self.encoder_norm = keras.layers.LayerNormalization(epsilon=1e-5, name="encoder_norm", **policy)
+            self.encoder_norm = LayerNormalization(name="encoder_norm", **policy)
 
     def build(self, input_shape=None):
         shape = (None, None, self.units)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import PositionedEmbedding
 from tfseq.layers.transformer import TransformerBlock
 from tfseq.models.sizes import check_sizes
@@ -79,7 +80,7 @@ class TransformerClassifier(keras.Model):
         self.loss_of_tokens = keras.layers.Dropout(lost_tokens, noise_shape=(None, None, 1), name="lost", **policy)
         block = {"dropout": dropout, "norm": "pre", "activation": "gelu"} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+        self.norm = LayerNormalization(name="norm", **policy)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         self.head = keras.layers.Dense(classes, "softmax", dtype="float32", name="probabilities")
 

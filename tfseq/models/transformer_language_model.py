@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import POSITIONS, PositionedEmbedding
 from tfseq.layers.transformer import TransformerBlock, causal_mask
 from tfseq.models.generator import Generator
@@ -86,7 +87,7 @@ class TransformerLanguageModel(Generator):
         block = {"dropout": dropout, "norm": "pre", "activation": activation, "rotary": rotary, "window": window}
         block |= policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **policy)
+        self.norm = LayerNormalization(name="norm", **policy)
 
     def build(self, input_shape=None):
         for layer in (self.embedding, *self.blocks, self.norm):

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfseq.training.smoothing import check_smoothing, smoothed_cross_entropy
+from tfseq.layers.cpu_training import compiled
+from tfseq.training.smoothing import check_smoothing, in_logits, losses_and_logsumexp
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -35,35 +36,66 @@ class RDropCrossEntropy(keras.losses.Loss):
         self.weight, self.smoothing = weight, smoothing
 
     def call(self, y_true, y_pred):
-        logits = ops.cast(y_pred, "float32")
-        losses = smoothed_cross_entropy(logits, ops.cast(y_true, "int32"), self.smoothing)  # (2 batch, time)
-        apart = divergence(*ops.split(logits, 2, axis=0))  # (batch, time)
-        return losses + self.weight / 4 * ops.concatenate([apart, apart], axis=0)
+        return twofold_cross_entropy(
+            ops.cast(y_pred, "float32"), ops.cast(y_true, "int32"), self.smoothing, self.weight
+        )  # (2 batch, time)
 
     def get_config(self):
         return super().get_config() | {"weight": self.weight, "smoothing": self.smoothing}
 
 
-def divergence(a, b):
-    """KL(P || Q) + KL(Q || P) of the softmaxes P and Q of a and b, over the last axis: sum (p - q) (log p - log q).
+def twofold_cross_entropy(logits, symbols, smoothing, weight):
+    """Smoothed cross-entropies + weight / 4 * (KL(P || Q) + KL(Q || P)), P and Q of the first and second half.
 
-    As p - q sums to zero, d = a - b will do for log p - log q, from which it differs by a constant. The gradient is
-    written out, as that of the cross-entropy is: p (d - sum p d) + p - q for a, and with a and b exchanged for b.
+    The divergence of the softmaxes P and Q of a and b is sum (p - q) (log p - log q). As p - q sums to zero, d = a - b
+    will do for log p - log q, from which it differs by a constant. The gradient is written out, as that of the
+    cross-entropy is: p (d - sum p d + 1) - q for a, and q (sum q d - d + 1) - p for b.
+
+    Args:
+        logits: (2 batch, time, vocabulary) float32.
+        symbols: (2 batch, time) int32.
+
+    Returns:
+        (2 batch, time)
     """
 
     @ops.custom_gradient
-    def apart(a, b):
-        p, q = ops.softmax(a, axis=-1), ops.softmax(b, axis=-1)
-        d = a - b
+    def loss(logits):
+        losses, *sums = _losses(logits, symbols, smoothing, weight)
 
         def gradient(*passed, upstream=None):
-            upstream = ops.expand_dims(passed[0] if upstream is None else upstream, -1)
-            under_p, under_q = (ops.sum(s * d, axis=-1, keepdims=True) for s in (p, q))
-            return upstream * (p * (d - under_p + 1) - q), upstream * (q * (under_q - d + 1) - p)
+            upstream = passed[0] if upstream is None else upstream
+            return _gradient(logits, symbols, smoothing, weight, *sums, upstream)
 
-        return ops.sum((p - q) * d, axis=-1), gradient
+        return losses, gradient
 
-    return apart(a, b)
+    return loss(logits)
+
+
+@compiled
+def _losses(logits, symbols, smoothing, weight):
+    losses, logsumexp = losses_and_logsumexp(logits, symbols, smoothing)
+    p, q = ops.split(ops.exp(logits - ops.expand_dims(logsumexp, -1)), 2, axis=0)
+    d = _apart(logits)
+    under_p, under_q = ops.sum(p * d, axis=-1), ops.sum(q * d, axis=-1)  # (batch, time)
+    apart = weight / 4 * (under_p - under_q)
+    return losses + ops.concatenate([apart, apart], axis=0), logsumexp, under_p, under_q
+
+
+@compiled
+def _gradient(logits, symbols, smoothing, weight, logsumexp, under_p, under_q, upstream):
+    softmax = ops.exp(logits - ops.expand_dims(logsumexp, -1))
+    of_losses = in_logits(softmax, symbols, smoothing) * ops.expand_dims(upstream, -1)
+    (p, q), d = ops.split(softmax, 2, axis=0), _apart(logits)
+    of_a = p * (d - ops.expand_dims(under_p, -1) + 1) - q
+    of_b = q * (ops.expand_dims(under_q, -1) - d + 1) - p
+    both = ops.expand_dims(weight / 4 * sum(ops.split(upstream, 2, axis=0)), -1)  # (batch, time, 1)
+    return of_losses + ops.concatenate([both * of_a, both * of_b], axis=0)
+
+
+def _apart(logits):
+    a, b = ops.split(logits, 2, axis=0)
+    return a - b
 
 
 def twice(batches):

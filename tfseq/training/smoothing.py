@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfseq.layers.cpu_training import compiled
+
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class SmoothedCrossEntropy(keras.losses.Loss):
@@ -41,24 +43,44 @@ def check_smoothing(smoothing):
 def smoothed_cross_entropy(logits, symbols, smoothing):
     """logsumexp(l) - (1 - e) l_y - e mean(l), over the last axis.
 
-    The softmax of the loss is that of its gradient, softmax(l) - (1 - e) [y] - e / vocabulary: vocabularies are wide,
-    and what automatic differentiation passes over thrice is half of a small model's training step.
+    Its gradient is written out, softmax(l) - (1 - e) [y] - e / vocabulary: vocabularies are wide, and what automatic
+    differentiation passes over again and again is half of a small model's training step.
     """
-    vocabulary = logits.shape[-1]
 
     @ops.custom_gradient
     def loss(logits):
-        softmax = ops.softmax(logits, axis=-1)
-        # log of the sum of exp(l - max l), which is the inverse of the largest probability
-        logsumexp = ops.max(logits, axis=-1) - ops.log(ops.max(softmax, axis=-1))
-        at_symbol = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(symbols, -1), axis=-1), -1)
-        losses = logsumexp - (1 - smoothing) * at_symbol - smoothing * ops.mean(logits, axis=-1)
+        losses, logsumexp = _losses(logits, symbols, smoothing)
 
         def gradient(*passed, upstream=None):
             upstream = passed[0] if upstream is None else upstream
-            correct = (1 - smoothing) * ops.one_hot(symbols, vocabulary, dtype="float32")
-            return (softmax - correct - smoothing / vocabulary) * ops.expand_dims(upstream, -1)
+            return _gradient(logits, symbols, smoothing, logsumexp, upstream)
 
         return losses, gradient
 
     return loss(logits)
+
+
+def losses_and_logsumexp(logits, symbols, smoothing):
+    """Both of (...): the smoothed cross-entropies of logits (..., vocabulary), and log sum exp of these."""
+    logsumexp = ops.logsumexp(logits, axis=-1)
+    at_symbol = ops.sum(ops.where(_is_symbol(logits, symbols), logits, 0.0), axis=-1)
+    return logsumexp - (1 - smoothing) * at_symbol - smoothing * ops.mean(logits, axis=-1), logsumexp
+
+
+def in_logits(softmax, symbols, smoothing):
+    """The gradient of a smoothed cross-entropy in its logits, of their softmax (..., vocabulary)."""
+    correct = ops.where(_is_symbol(softmax, symbols), 1 - smoothing, 0.0)
+    return softmax - correct - smoothing / softmax.shape[-1]
+
+
+def _is_symbol(x, symbols):
+    return ops.equal(ops.arange(x.shape[-1], dtype="int32"), ops.expand_dims(symbols, -1))
+
+
+_losses = compiled(losses_and_logsumexp)
+
+
+@compiled
+def _gradient(logits, symbols, smoothing, logsumexp, upstream):
+    softmax = ops.exp(logits - ops.expand_dims(logsumexp, -1))
+    return in_logits(softmax, symbols, smoothing) * ops.expand_dims(upstream, -1)
