@@ -12,7 +12,7 @@ from typing import Literal
 from pipelines.presets import run_with_presets
 from pipelines.translate import Translation, translate
 from tfseq.models import AttentionSeq2Seq
-from tfseq.training import SupervisedSettings
+from tfseq.training import SupervisedSettings, one_stream_per_core
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ FULL = AttentionTranslation(
 
 
 def main(settings: AttentionTranslation) -> None:
+    one_stream_per_core()
     build = partial(
         AttentionSeq2Seq,
         units=settings.units,

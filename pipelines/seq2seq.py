@@ -12,7 +12,7 @@ from typing import Literal
 from pipelines.presets import run_with_presets
 from pipelines.translate import Translation, translate
 from tfseq.models import Seq2Seq
-from tfseq.training import SupervisedSettings
+from tfseq.training import SupervisedSettings, one_stream_per_core
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ FULL = RecurrentTranslation(
 
 
 def main(settings: RecurrentTranslation) -> None:
+    one_stream_per_core()
     build = partial(
         Seq2Seq,
         units=settings.units,
