@@ -109,7 +109,7 @@ def translate(
     validate = bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0)
     if settings.both_ways:
         if not tokenizer.append:
-            raise DataError(f"both_ways is {settings.both_ways} and subwords 0; expected subwords: their texts all end.")
+            raise DataError(f"both_ways is {settings.both_ways} and subwords 0; expected subwords: texts have to end.")
         learn = both_ways(learn, tokenizer.start, int(settings.both_ways * settings.training.epochs))
     loss = SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight")
     if settings.r_drop:

@@ -32,6 +32,20 @@ def test_a_step_has_the_position_that_it_is_given():
         np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
 
 
+def test_embeddings_of_any_length_are_dropped_at_their_rate_in_training_alone():
+    tf = pytest.importorskip("tensorflow")
+    layer = PositionedEmbedding(5, 64, dropout=0.3)
+    layer.build()
+    embed = tf.function(layer, [tf.TensorSpec((None, None), "int32")], autograph=False)
+    embed_training = tf.function(lambda x: layer(x, training=True), [tf.TensorSpec((None, None), "int32")])
+    for shape in ((20, 30), (7, 11)):
+        tokens = np.random.default_rng(0).integers(0, 5, shape).astype("int32")
+        kept, dropped = np.asarray(embed(tokens)), np.asarray(embed_training(tokens))
+        gone = dropped == 0
+        np.testing.assert_allclose(dropped[~gone], kept[~gone] / 0.7, rtol=1e-5)
+        assert np.mean(gone) == pytest.approx(0.3, abs=0.03)
+
+
 def test_rotary_positions_turn_pairs_as_complex_numbers():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
     pairs = x[..., :4] + 1j * x[..., 4:]  # (batch, heads, time, 4)
