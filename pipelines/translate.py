@@ -108,7 +108,7 @@ def translate(
     learn = bucketed_batches(*learnt, batch, seed=seed)
     validate = bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0)
     if settings.both_ways:
-        if not tokenizer.append:
+        if not tokenizer.append or tokenizer.start is None:
             raise DataError(f"both_ways is {settings.both_ways} and subwords 0; expected subwords: texts have to end.")
         learn = both_ways(learn, tokenizer.start, int(settings.both_ways * settings.training.epochs))
     loss = SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight")

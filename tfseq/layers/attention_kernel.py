@@ -11,7 +11,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from tfseq.layers.tensorflow_kernels import stream_count
+from tfseq.layers.tensorflow_kernels import by_xla, stream_count
 
 
 def attentive_recurrence(cell, attend, y, weights, h, carry, given, fixed):
@@ -64,7 +64,7 @@ class _Loop:
         self._forward(tf.reshape(z, (self.time, self.batch, z.shape[-1])), carry)
 
     def _forward(self, z, carry):
-        step = tf.function(self._gates, jit_compile=True, autograph=False)
+        step = by_xla(self._gates)
         of_context = self.kernel[self.width :]
         inputs = self._array(z.shape[-1]).unstack(z)
         carries = self._array(self.units, tf.float32, self.time + 1).write(0, carry)
@@ -116,7 +116,7 @@ class _Loop:
         return dy, *of_weights, dh, dcarry, *d_given
 
     def _backward(self, previous, d_outputs, d_contexts):
-        step = tf.function(self._d_gates, jit_compile=True, autograph=False)
+        step = by_xla(self._d_gates)
         to_context, to_state = tf.transpose(self.kernel[self.width :]), tf.transpose(self.recurrent_kernel)
         d_outputs = self._array(self.units).unstack(tf.transpose(d_outputs, [1, 0, 2]))
         d_contexts = self._array(self.context).unstack(tf.transpose(d_contexts, [1, 0, 2]))

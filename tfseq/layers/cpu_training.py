@@ -33,9 +33,7 @@ def compiled(function):
 
     @cache
     def by_xla():
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=True, autograph=False)
+        return kernels().by_xla(function)
 
     @wraps(function)
     def run(*args):

@@ -24,6 +24,8 @@ import tensorflow as tf
 # Rows per stream below which the product's fixed cost outweighs a second core.
 SMALLEST_STREAM = 8
 
+by_xla = partial(tf.function, jit_compile=True, autograph=False)
+
 
 def sigmoid(x):
     return 0.5 * tf.tanh(0.5 * x) + 0.5  # XLA's vectorised tanh is several times quicker than its logistic
@@ -172,13 +174,13 @@ def biased_gelu(x, bias):
     return run(x, bias)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@by_xla
 def _biased_gelu(x, bias):
     z = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
     return tf.cast(z * _normal_cdf(z), x.dtype)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@by_xla
 def _gelu_gradient(x, bias, d):
     z = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
     density = tf.exp(-0.5 * z * z) * (2 * math.pi) ** -0.5
@@ -215,7 +217,7 @@ def dropped(x, rate, seed):
     return run(x)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@by_xla
 def _dropped(y, rate, seed):
     start = _mixed(seed[0] * 0x9E3779B9 + _mixed(seed[1]))  # seeds that follow each other begin far apart
     bits = _mixed(tf.cast(tf.range(tf.size(y)), tf.uint32) * 0x9E3779B9 + start)
@@ -245,7 +247,7 @@ def turned(x, cos, sin):
     return run(x)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@by_xla
 def _turned(x, cos, sin):
     first, second = tf.split(tf.cast(x, tf.float32), 2, axis=-1)
     return tf.cast(tf.concat([first * cos - second * sin, second * cos + first * sin], -1), x.dtype)

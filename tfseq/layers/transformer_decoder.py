@@ -48,7 +48,7 @@ class TransformerDecoder(keras.layers.Layer):
         block = (units, heads, hidden, dropout, norm, activation)
         self.blocks = [DecoderBlock(*block, name=f"block_{i + 1}", **policy) for i in range(depth)]
         if norm == "pre":  # whose last sum is not normalized yet
-            self.last_norm = LayerNormalization(name="last_norm", **policy)
+            self.last_norm: keras.layers.Layer = LayerNormalization(name="last_norm", **policy)
 
     def build(self, input_shape=None):
         for layer in (*self.blocks, *([self.last_norm] if self.norm == "pre" else [])):

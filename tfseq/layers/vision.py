@@ -120,7 +120,7 @@ class VisionEncoder(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         block = {"dropout": dropout, "norm": "pre", "activation": activation} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = LayerNormalization(name="norm", **policy)
+        self.norm: keras.layers.Layer = LayerNormalization(name="norm", **policy)
 
     def build(self, input_shape):
         self.patches.build(input_shape)

@@ -101,7 +101,7 @@ class Transformer(Generator):
         self.encoder = [TransformerBlock(*sizes, *options, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
         self.decoder = TransformerDecoder(*sizes, decoder_depth, *options, name="decoder", **policy)
         if norm == "pre":  # whose last sum is not normalized yet
-            self.encoder_norm = LayerNormalization(name="encoder_norm", **policy)
+            self.encoder_norm: keras.layers.Layer = LayerNormalization(name="encoder_norm", **policy)
 
     def build(self, input_shape=None):
         shape = (None, None, self.units)

@@ -80,7 +80,7 @@ class TransformerClassifier(keras.Model):
         self.loss_of_tokens = keras.layers.Dropout(lost_tokens, noise_shape=(None, None, 1), name="lost", **policy)
         block = {"dropout": dropout, "norm": "pre", "activation": "gelu"} | policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = LayerNormalization(name="norm", **policy)
+        self.norm: keras.layers.Layer = LayerNormalization(name="norm", **policy)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         self.head = keras.layers.Dense(classes, "softmax", dtype="float32", name="probabilities")
 

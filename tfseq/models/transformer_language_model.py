@@ -87,7 +87,7 @@ class TransformerLanguageModel(Generator):
         block = {"dropout": dropout, "norm": "pre", "activation": activation, "rotary": rotary, "window": window}
         block |= policy
         self.blocks = [TransformerBlock(units, heads, hidden, name=f"block_{i + 1}", **block) for i in range(depth)]
-        self.norm = LayerNormalization(name="norm", **policy)
+        self.norm: keras.layers.Layer = LayerNormalization(name="norm", **policy)
 
     def build(self, input_shape=None):
         for layer in (self.embedding, *self.blocks, self.norm):
