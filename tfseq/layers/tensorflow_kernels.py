@@ -276,7 +276,7 @@ class _Stream:
         self._forward(tf.reshape(z, (self.time, self.batch, z.shape[-1])), carry)
 
     def _forward(self, z, carry):
-        step = tf.function(self._forward_step, jit_compile=True, autograph=False)
+        step = by_xla(self._forward_step)
         inputs, masks = self._array(z.shape[-1]).unstack(z), self._masks()
         carries = self._array(self.units, tf.float32, size=self.time + 1).write(0, carry)
         arrays = self._array(self.units), self._array(self.cell.remembered * self.units), carries
@@ -318,7 +318,7 @@ class _Stream:
         return tf.transpose(dx, [1, 0, 2]), dh, dcarry, *(tf.cast(d, tf.float32) for d in of_weights)
 
     def _backward(self, d_outputs, d_carry):
-        step = tf.function(self._backward_step, jit_compile=True, autograph=False)
+        step = by_xla(self._backward_step)
         d_outputs, masks = self._array(self.units).unstack(d_outputs), self._masks()
         width = self.cell.gates * self.units
         has_own_dr = isinstance(self.cell, GRUCell)
