@@ -22,9 +22,7 @@ from tfseq.data import (
     subword_tokenizer,
     translations_of_tfds,
 )
-from tfseq.data.both_ways import both_ways
 from tfseq.decoding import Strategy, generate
-from tfseq.errors import DataError
 from tfseq.exporting.precision import as_float32
 from tfseq.models import Generator
 from tfseq.runtime import Tokenizer
@@ -52,7 +50,6 @@ class Translation:
         smoothing: share of each target's probability that goes to all symbols alike.
         r_drop: weight of R-Drop, which reads each batch twice, dropping differently, and has the two agree; 0 for none.
         precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
-        both_ways: share of the passes, at the beginning, that translate back in every second batch; takes subwords.
         beam: sequences that decoding follows at a time; 1 takes the likeliest token each time.
         length_penalty: of the beam search; more favours longer texts.
         training: how to train.
@@ -69,7 +66,6 @@ class Translation:
     longest: int = 100
     smoothing: float = 0.0
     r_drop: float = 0.0
-    both_ways: float = 0.0
     precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
     beam: int = 1
     length_penalty: float = 1.0
@@ -107,10 +103,6 @@ def translate(
     run, batch, seed = Path("runs", settings.name), settings.training.batch, settings.training.seed
     learn = bucketed_batches(*learnt, batch, seed=seed)
     validate = bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0)
-    if settings.both_ways:
-        if not tokenizer.append or tokenizer.start is None:
-            raise DataError(f"both_ways is {settings.both_ways} and subwords 0; expected subwords: texts have to end.")
-        learn = both_ways(learn, tokenizer.start, int(settings.both_ways * settings.training.epochs))
     loss = SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight")
     if settings.r_drop:
         learn, validate = (lambda epoch, once=learn: twice(once(epoch))), twice(validate)
@@ -128,7 +120,6 @@ def translate(
             "data": data.sha256,
             "smoothing": settings.smoothing,
             "r_drop": settings.r_drop,
-            "both_ways": settings.both_ways,
         },
     )
     exact = as_float32(model)

@@ -18,7 +18,7 @@ from pipelines import attention_seq2seq, seq2seq, transformer, translate
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import Part, character_tokenizer, subword_tokenizer
-from tfseq.errors import DataError, TrainingError
+from tfseq.errors import TrainingError
 from tfseq.models import Seq2Seq, Transformer
 from tfseq.training import SupervisedSettings
 
@@ -111,32 +111,9 @@ def test_a_run_is_not_resumed_with_another_loss(tmp_path, monkeypatch):
     with mock.patch.object(translate, "publish"), mock.patch.object(translate, "held_out_scores", return_value={}):
         attention_seq2seq.main(settings)
         attention_seq2seq.main(replace(settings, resume=True))
-        for other in ({"smoothing": 0.1}, {"r_drop": 1.0}, {"both_ways": 0.5}):
+        for other in ({"smoothing": 0.1}, {"r_drop": 1.0}):
             with pytest.raises(TrainingError, match=next(iter(other))):
                 attention_seq2seq.main(replace(settings, resume=True, **other))
-
-
-class Stopped(Exception):
-    pass
-
-
-def test_the_first_passes_go_both_ways(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_parts(tmp_path)
-    settings = replace(TINY, data=tmp_path, both_ways=0.5, training=SupervisedSettings(epochs=2, batch=8))
-    with mock.patch.object(translate, "train", side_effect=Stopped) as train, pytest.raises(Stopped):
-        attention_seq2seq.main(settings)
-    learn = train.call_args.args[1]
-    tokenizer = translate.tokenizer_of(settings, translate.read(settings).train)
-    read = [{tokenizer.decode(row) for inputs, *_ in learn(epoch) for row in inputs["source"]} for epoch in (0, 1)]
-    assert read == [{text for pair in PAIRS for text in pair}, {source for source, _ in PAIRS}]
-
-
-def test_both_ways_takes_subwords(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_parts(tmp_path)
-    with pytest.raises(DataError, match=r"both_ways is 0.5 and subwords 0; expected subwords"):
-        attention_seq2seq.main(replace(TINY, data=tmp_path, both_ways=0.5, subwords=0))
 
 
 def test_teacher_forcing_feeds_what_is_to_be_answered_one_step_later():
