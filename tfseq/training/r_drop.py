@@ -36,9 +36,8 @@ class RDropCrossEntropy(keras.losses.Loss):
         self.weight, self.smoothing = weight, smoothing
 
     def call(self, y_true, y_pred):
-        return twofold_cross_entropy(
-            ops.cast(y_pred, "float32"), ops.cast(y_true, "int32"), self.smoothing, self.weight
-        )  # (2 batch, time)
+        logits, symbols = ops.cast(y_pred, "float32"), ops.cast(y_true, "int32")
+        return twofold_cross_entropy(logits, symbols, self.smoothing, self.weight)  # (2 batch, time)
 
     def get_config(self):
         return super().get_config() | {"weight": self.weight, "smoothing": self.smoothing}
