@@ -11,7 +11,7 @@ from typing import Literal
 from pipelines.presets import run_with_presets
 from pipelines.translate import Translation, translate
 from tfseq.models import Transformer
-from tfseq.training import SupervisedSettings
+from tfseq.training import SupervisedSettings, one_stream_per_core
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ FULL = TransformerTranslation(
 
 
 def main(settings: TransformerTranslation) -> None:
+    if settings.units < 128:  # too narrow for two cores to share a product
+        one_stream_per_core()
     build = partial(
         Transformer,
         units=settings.units,
