@@ -13,7 +13,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Only training on a CPU takes another path: XLA makes one pass of it, and one of its gradient.
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, *, epsilon=1e-5, **kwargs):
         super().__init__(epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None):

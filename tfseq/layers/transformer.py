@@ -177,7 +177,7 @@ class Residual(keras.layers.Layer):
         if norm not in NORMS:
             raise ValueError(f"norm is {norm!r}; expected one of {', '.join(NORMS)}.")
         self.norm, self.rate, self.epsilon = norm, dropout, epsilon
-        self.normalize = LayerNormalization(epsilon, dtype=self.dtype_policy, name="normalize")
+        self.normalize = LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name="normalize")
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, shape):
