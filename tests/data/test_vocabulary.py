@@ -1,6 +1,8 @@
 """A vocabulary is the sorted characters of the training text behind the unknown symbol."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.data.vocabulary import reading_tokenizer
@@ -40,6 +42,7 @@ def test_padding_start_and_end_come_before_the_characters():
     assert (tokenizer.start, tokenizer.end) == (2, 3)
 
 
+SUBWORDS = subword_tokenizer(["a 'a' l'a a'1 l' a  a"] * 3, 275)
 WORDS = ["Two men are outside.", "Two men, two dogs (and 12 cats): naïve!", "men\n"]
 
 
@@ -67,7 +70,27 @@ def test_subwords_have_every_byte_and_the_frequent_pieces():
     tokenizer = subword_tokenizer(["abab abab"] * 3, 262, append_end=True)
     assert (tokenizer.start, tokenizer.end, tokenizer.append, tokenizer.vocabulary_size) == (1, 2, (2,), 262)
     assert len(tokenizer.encode("abab")) == 1
-    assert len(tokenizer.encode("é")) == 2
+    assert len(tokenizer.encode("é")) == 3  # the space before it, and two bytes
+
+
+@pytest.mark.parametrize("apostrophe", ["'", "\N{RIGHT SINGLE QUOTATION MARK}"])
+def test_a_subword_is_the_same_at_the_start_behind_a_space_and_behind_an_apostrophe(apostrophe):
+    text = f"homme, l{apostrophe}homme et l{apostrophe}eau"
+    tokenizer = subword_tokenizer([text] * 3, 300)
+
+    def pieces(text):
+        return [tokenizer.decode([id_]) for id_ in tokenizer.encode(text)]
+
+    assert pieces(text) == ["homme", ",", f"l{apostrophe}", "homme", "et", f"l{apostrophe}", "eau"]
+    ids = tokenizer.encode(text)
+    assert ids[0] == ids[3] == tokenizer.encode(" homme")[-1]
+    assert ids[2] == ids[5]
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("'\N{RIGHT SINGLE QUOTATION MARK} \n\ta\u0301é1.")))
+def test_apostrophes_and_spaces_come_back_from_subwords(text):
+    assert SUBWORDS.decode(SUBWORDS.encode(text)) == text
 
 
 @pytest.mark.parametrize("make", [word_tokenizer, subword_tokenizer])

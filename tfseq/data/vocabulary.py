@@ -90,6 +90,10 @@ _READ_WORDS = r"[\p{L}\p{M}]+(?=n't\b)|n't\b|'\p{L}{1,2}\b|[\p{L}\p{M}]+|\p{N}+|
 def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
     """A tokenizer of frequent pieces of words: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
 
+    A word has one form, with the space before it, wherever it stands: at the beginning of a text, and behind an
+    apostrophe, which belongs to what it shortens. "L'homme et l'eau" reads as " L'", " homme", " et", " l'", " eau". So a
+    text that goes on another one goes on with a space.
+
     Tokens: 0 pads, 1 is `start`, 2 is `end`, then 256 bytes and their merges; any text comes back as it was.
 
     Args:
@@ -100,17 +104,27 @@ def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False)
     Raises:
         DataError: there is no text, or `size` is less than 259.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     special = [PADDING, START, END]
     library = Tokenizer(models.BPE())
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    library.decoder = decoders.ByteLevel()
+    # One more space behind each apostrophe that a letter or a space follows, one less when it is read back.
+    spaced = [normalizers.Replace(Regex(rf"{mark}(?=[\p{{L}} ])"), f"{mark} ") for mark in _APOSTROPHES]
+    library.normalizer = normalizers.Sequence([*spaced, normalizers.Prepend(" ")])
+    words, pieces = Regex(_WORDS_WITH_APOSTROPHES), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(words, "isolated"), pieces])
+    joined = [decoders.Replace(f"{mark} ", mark) for mark in _APOSTROPHES]
+    library.decoder = decoders.Sequence([decoders.ByteLevel(), *joined, decoders.Strip(" ", 1, 0)])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     return _trained(library, trainer, texts, size, [*special, *alphabet], append_end)
+
+
+_APOSTROPHES = ("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+# a word and the apostrophe that shortens it, a number, marks, each with one space before it; what spaces are left
+_WORDS_WITH_APOSTROPHES = r" ?[\p{L}\p{M}]+['’]?| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s"
 
 
 def _trained(
