@@ -48,6 +48,8 @@ def model(kind):
             built = AttentionSeq2Seq(vocabulary, units=8, cell="lstm", depth=2, alignment="dot")
         case "transformer":
             built = Transformer(vocabulary, units=16, heads=2, hidden=24, depth=2, dropout=0.0)
+        case "rotary transformer":
+            built = Transformer(vocabulary, units=16, heads=2, hidden=24, depth=2, dropout=0.0, positions="rotary")
     read = np.ones((1, 2), "int32")
     built(read if built.start is None else {"source": read, "target": read})
     random = np.random.default_rng(0)
@@ -73,7 +75,7 @@ def feeds(kind, strategy, max_length=12):
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-@pytest.mark.parametrize("kind", ["lstm", "gru attention", "transformer"])
+@pytest.mark.parametrize("kind", ["lstm", "gru attention", "transformer", "rotary transformer"])
 def test_every_strategy_of_every_kind_of_model_is_verified(kind, name, tmp_path):
     strategy = STRATEGIES[name]
     attention = kind != "lstm"

@@ -90,6 +90,28 @@ def test_decoder_block_is_that_of_pytorch(norm):
     assert np.all(np.asarray(weights)[1, :, :, 2:] == 0)
 
 
+def test_rotary_cross_attention_sees_how_far_a_query_stands_from_a_key():
+    """Scores of queries and keys that are all alike depend on the distance alone, and are largest where it is none."""
+    layer = transformer.CrossAttention(8, 1, rotary=True)
+    layer.build((None, None, 8))
+    keras.utils.set_random_seed(0)
+    kernel = np.random.default_rng(0).normal(size=(8, 8))
+    layer.query.set_weights([kernel, np.zeros(8)])
+    layer.key_value.set_weights([np.concatenate([kernel, np.eye(8)], 1), np.zeros(16)])
+    alike = np.ones((1, 6, 8), "float32")
+    keys_values = layer.project(alike)
+    _, weights = layer(alike[:, :4], keys_values)
+    scores = np.log(np.asarray(weights)[0, 0])  # (4, 6), up to a constant of each row
+    scores = scores - np.diagonal(scores)[:, None]
+    for row in range(1, 4):
+        np.testing.assert_allclose(scores[row, row:], scores[0, : 6 - row], atol=1e-4)
+        np.testing.assert_allclose(scores[row, 0], scores[0, row], atol=1e-4)
+    assert np.argmax(weights, -1).tolist() == [[[0, 1, 2, 3]]]
+    for position in range(4):  # and so does a step
+        _, stepped = layer(alike[:, position], keys_values, queries=1, position=position)
+        np.testing.assert_allclose(stepped[:, :, 0], weights[:, :, position], atol=1e-6)
+
+
 @pytest.mark.parametrize("options", [{"activation": "gelu"}, {"activation": "gelu", "rotary": True}])
 def test_training_on_a_cpu_gives_the_outputs_and_gradients_of_inference(options):
     """The kernels that XLA compiles for training against TensorFlow's own operators and their gradients."""
@@ -134,6 +156,7 @@ def test_what_joins_a_residual_is_dropped_at_its_rate_in_training_alone():
     [
         (lambda: transformer.SelfAttention(10, 3), "units is 10 and heads 3; expected a multiple"),
         (lambda: transformer.SelfAttention(9, 3, rotary=True), "head is 3 wide; expected an even width"),
+        (lambda: transformer.CrossAttention(9, 3, rotary=True), "head is 3 wide; expected an even width"),
         (lambda: transformer.CrossAttention(10, 0), "units is 10 and heads 0; expected a multiple"),
         (lambda: transformer.Residual("middle"), "norm is 'middle'; expected one of pre, post"),
     ],

@@ -49,6 +49,7 @@ MODELS = {
     ),
     "transformer pre": lambda **kw: transformer(**kw),
     "transformer post, learned, untied": lambda **kw: transformer(norm="post", positions="learned", tied=False, **kw),
+    "transformer rotary": lambda **kw: transformer(positions="rotary", **kw),
     "transformer shared, shallow decoder": lambda **kw: transformer(
         **{"source_vocabulary_size": None, "decoder_depth": 1} | kw
     ),

@@ -9,6 +9,17 @@ from tfseq.layers.cpu_training import kernels, kernels_apply
 POSITIONS = ("sinusoidal", "learned")
 
 
+def rotary_or_added(positions):
+    """Whether a model's attention is rotary, and what its embeddings add: of "rotary" or one of `POSITIONS`.
+
+    Raises:
+        ValueError: `positions` is neither.
+    """
+    if positions not in (*POSITIONS, "rotary"):
+        raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}, rotary.")
+    return positions == "rotary", None if positions == "rotary" else positions
+
+
 def sinusoidal_positions(positions, units):
     """sin and cos of p / 10000^(2i / units), i < units / 2 (Vaswani et al., 2017, section 3.5).
 

@@ -40,9 +40,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, units, heads, rotary=False, window=None, **kwargs):
         super().__init__(**kwargs)
-        check_heads(units, heads)
-        if rotary and units // heads % 2:
-            raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions turn pairs.")
+        check_heads(units, heads, rotary)
         self.units, self.heads, self.rotary, self.window = units, heads, rotary, window
         self.qkv = keras.layers.Dense(3 * units, dtype=self.dtype_policy, name="qkv")
         self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
@@ -72,10 +70,11 @@ class SelfAttention(keras.layers.Layer):
 
     def _parts(self, x, time, positions, training=False):
         """Queries, keys and values, (batch, heads, time, head_dim) each."""
-        query, keys, values = ops.split(split_heads(self.qkv(x), 3 * self.heads, time), 3, axis=1)
-        if self.rotary:
-            query, keys = (rotated(part, positions, training) for part in (query, keys))
-        return query, keys, values
+        heads = split_heads(self.qkv(x), 3 * self.heads, time)
+        if not self.rotary:
+            return ops.split(heads, 3, axis=1)
+        compared, values = ops.split(heads, [2 * self.heads], axis=1)
+        return *ops.split(rotated(compared, positions, training), 2, axis=1), values
 
     def get_config(self):
         own = {"units": self.units, "heads": self.heads, "rotary": self.rotary, "window": self.window}
@@ -88,21 +87,24 @@ class CrossAttention(keras.layers.Layer):
 
     Args:
         units, heads: as in `SelfAttention`.
+        rotary: whether queries and keys are turned by their positions, each in its own sequence, see `rotated`: where
+            target and source go in step, as translations do, a head then finds its place from the start.
 
     Call arguments:
         x: (batch, time, units); or one step of `queries` rows each, (batch * queries, units).
         keys_values: what `project` made of the memory.
         mask: True where memory is real, broadcastable to (batch, heads, queries, source_time).
         queries: rows per memory, if x is one step.
+        position: of the step, () integer, if x is one.
 
     Returns:
         output, shaped as x, and weights (batch, heads, queries, source_time) float32.
     """
 
-    def __init__(self, units, heads, **kwargs):
+    def __init__(self, units, heads, rotary=False, **kwargs):
         super().__init__(**kwargs)
-        check_heads(units, heads)
-        self.units, self.heads = units, heads
+        check_heads(units, heads, rotary)
+        self.units, self.heads, self.rotary = units, heads, rotary
         self.query = keras.layers.Dense(units, dtype=self.dtype_policy, name="query")
         self.key_value = keras.layers.Dense(2 * units, dtype=self.dtype_policy, name="key_value")
         self.out = keras.layers.Dense(units, dtype=self.dtype_policy, name="out")
@@ -111,20 +113,23 @@ class CrossAttention(keras.layers.Layer):
         for layer in (self.query, self.key_value, self.out):
             layer.build(shape)
 
-    def project(self, memory):
+    def project(self, memory, training=False):
         """(batch, source_time, units) -> keys and values, (batch, heads, source_time, head_dim) each."""
         time = ops.shape(memory)[1]
-        return tuple(ops.split(split_heads(self.key_value(memory), 2 * self.heads, time), 2, axis=1))
+        keys, values = ops.split(split_heads(self.key_value(memory), 2 * self.heads, time), 2, axis=1)
+        return (rotated(keys, ops.arange(time), training) if self.rotary else keys), values
 
-    def call(self, x, keys_values, mask=None, queries=None):
+    def call(self, x, keys_values, mask=None, queries=None, position=None, training=False):
         shape = (-1, self.units) if queries else (-1, ops.shape(x)[1], self.units)
         query = split_heads(self.query(x), self.heads, queries or shape[1])
+        if self.rotary:
+            query = rotated(query, position if queries else ops.arange(shape[1]), training)
         keys, values = keys_values
         output, weights = dot_product_attention(query, keys, values, mask)
         return self.out(merge_heads(output, *shape)), weights
 
     def get_config(self):
-        return super().get_config() | {"units": self.units, "heads": self.heads}
+        return super().get_config() | {"units": self.units, "heads": self.heads, "rotary": self.rotary}
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -254,6 +259,7 @@ class DecoderBlock(keras.layers.Layer):
 
     Args:
         units, heads, hidden, dropout, norm, activation: as in `TransformerBlock`.
+        rotary: of both attentions, see `SelfAttention` and `CrossAttention`.
 
     Call arguments:
         x: (batch, time, units).
@@ -265,13 +271,13 @@ class DecoderBlock(keras.layers.Layer):
         output (batch, time, units), and weights over the memory, (batch, heads, time, source_time) float32.
     """
 
-    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", **kwargs):
+    def __init__(self, units, heads, hidden, dropout=0.0, norm="pre", activation="relu", rotary=False, **kwargs):
         super().__init__(**kwargs)
         self.settings = {"units": units, "heads": heads, "hidden": hidden, "dropout": dropout, "norm": norm}
-        self.settings["activation"] = activation
+        self.settings |= {"activation": activation, "rotary": rotary}
         policy = {"dtype": self.dtype_policy}
-        self.attention = SelfAttention(units, heads, name="attention", **policy)
-        self.cross_attention = CrossAttention(units, heads, name="cross_attention", **policy)
+        self.attention = SelfAttention(units, heads, rotary, name="attention", **policy)
+        self.cross_attention = CrossAttention(units, heads, rotary, name="cross_attention", **policy)
         self.feed_forward = FeedForward(units, hidden, activation, name="feed_forward", **policy)
         self.around_attention = Residual(norm, dropout, name="around_attention", **policy)
         self.around_cross_attention = Residual(norm, dropout, name="around_cross_attention", **policy)
@@ -295,7 +301,7 @@ class DecoderBlock(keras.layers.Layer):
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
         x = self.around_attention.join(x, y)
         y = self.around_cross_attention.enter(x)
-        y, weights = self.cross_attention(y, keys_values, memory_mask, queries=state.width)
+        y, weights = self.cross_attention(y, keys_values, memory_mask, queries=state.width, position=state.position - 1)
         x = self.around_cross_attention.join(x, y)
         y = self.feed_forward(self.around_feed_forward.enter(x))
         return self.around_feed_forward.join(x, y), cache, weights
@@ -304,6 +310,8 @@ class DecoderBlock(keras.layers.Layer):
         return super().get_config() | self.settings
 
 
-def check_heads(units, heads):
+def check_heads(units, heads, rotary=False):
     if heads < 1 or units % heads:
         raise ValueError(f"units is {units} and heads {heads}; expected a multiple of heads.")
+    if rotary and units // heads % 2:
+        raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions turn pairs.")

@@ -20,6 +20,7 @@ class TransformerDecoder(keras.layers.Layer):
         dropout: rate on what each layer adds.
         norm: "pre" or "post", see `tfseq.layers.transformer.Residual`.
         activation: of the feed-forward networks.
+        rotary: of both attentions, see `tfseq.layers.transformer.DecoderBlock`.
 
     Call arguments:
         x: (batch, time, units), positions added.
@@ -32,7 +33,7 @@ class TransformerDecoder(keras.layers.Layer):
         ValueError: hyper-parameters that can't be.
     """
 
-    def __init__(self, units, heads, hidden, depth, dropout=0.0, norm="pre", activation="relu", **kwargs):
+    def __init__(self, units, heads, hidden, depth, dropout=0.0, norm="pre", activation="relu", rotary=False, **kwargs):
         super().__init__(**kwargs)
         self.units, self.heads, self.norm = units, heads, norm
         self.settings = {
@@ -43,9 +44,10 @@ class TransformerDecoder(keras.layers.Layer):
             "dropout": dropout,
             "norm": norm,
             "activation": activation,
+            "rotary": rotary,
         }
         policy = {"dtype": self.dtype_policy}
-        block = (units, heads, hidden, dropout, norm, activation)
+        block = (units, heads, hidden, dropout, norm, activation, rotary)
         self.blocks = [DecoderBlock(*block, name=f"block_{i + 1}", **policy) for i in range(depth)]
         if norm == "pre":  # whose last sum is not normalized yet
             self.last_norm: keras.layers.Layer = LayerNormalization(name="last_norm", **policy)
@@ -54,10 +56,10 @@ class TransformerDecoder(keras.layers.Layer):
         for layer in (*self.blocks, *([self.last_norm] if self.norm == "pre" else [])):
             layer.build((None, None, self.units))
 
-    def remember(self, memory, mask=None):
+    def remember(self, memory, mask=None, training=False):
         """What each block attends to, (batch, heads, places, head_dim), and where it is real, (batch, places)."""
         mask = {} if mask is None else {"mask": mask[:, None, None]}  # (batch, 1, 1, places)
-        return {"keys_values": tuple(block.cross_attention.project(memory) for block in self.blocks)} | mask
+        return {"keys_values": tuple(block.cross_attention.project(memory, training) for block in self.blocks)} | mask
 
     def call(self, x, memory, training=False):
         mask = causal_mask(ops.shape(x)[1])

@@ -3,7 +3,7 @@
 import keras
 
 from tfseq.layers.layer_norm import LayerNormalization
-from tfseq.layers.positions import PositionedEmbedding
+from tfseq.layers.positions import PositionedEmbedding, rotary_or_added
 from tfseq.layers.transformer import TransformerBlock
 from tfseq.layers.transformer_decoder import TransformerDecoder
 from tfseq.models.generator import Generator
@@ -23,7 +23,8 @@ class Transformer(Generator):
         depth: blocks of the encoder.
         decoder_depth: blocks of the decoder; None for as many. Few make decoding quick (Kasai et al., 2021).
         dropout: rate on embeddings and on what each layer adds.
-        positions: "sinusoidal" or "learned", the latter of up to `max_positions`.
+        positions: "sinusoidal"; "learned", of up to `max_positions`; or "rotary", which turns queries and keys by where
+            they stand in place of adding anything (Su et al., 2021), in attention to the source, too.
         norm: "pre" or "post", see `tfseq.layers.transformer.Residual`.
         activation: of the feed-forward networks.
         tied: whether the target's embeddings also make the logits.
@@ -91,13 +92,14 @@ class Transformer(Generator):
         }
         policy = {"dtype": self.dtype_policy}
         self.max_positions = max_positions if positions == "learned" else None
-        embedding = {"positions": positions, "max_positions": max_positions, "dropout": dropout} | policy
+        rotary, added = rotary_or_added(positions)
+        embedding = {"positions": added, "max_positions": max_positions, "dropout": dropout} | policy
         self.target_embedding = PositionedEmbedding(vocabulary_size, units, tied=tied, name="target", **embedding)
         self.source_embedding = self.target_embedding
         if source_vocabulary_size is not None:
             check_sizes(source_vocabulary_size=source_vocabulary_size)
             self.source_embedding = PositionedEmbedding(source_vocabulary_size, units, name="source", **embedding)
-        sizes, options = (units, heads, hidden), (dropout, norm, activation)
+        sizes, options = (units, heads, hidden), (dropout, norm, activation, rotary)
         self.encoder = [TransformerBlock(*sizes, *options, name=f"encoder_{i + 1}", **policy) for i in range(depth)]
         self.decoder = TransformerDecoder(*sizes, decoder_depth, *options, name="decoder", **policy)
         if norm == "pre":  # whose last sum is not normalized yet
@@ -122,7 +124,7 @@ class Transformer(Generator):
         x = self.source_embedding(inputs, training=training)  # (batch, source_time, units)
         for block in self.encoder:
             x = block(x, mask[:, None, None], training=training)
-        return self.decoder.remember(self.encoder_norm(x) if self.norm == "pre" else x, mask)
+        return self.decoder.remember(self.encoder_norm(x) if self.norm == "pre" else x, mask, training)
 
     def initial_state(self, memory, batch_size):
         return self.decoder.initial_state(batch_size)

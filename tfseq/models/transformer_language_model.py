@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseq.layers.cache import advance, empty_cached_state
 from tfseq.layers.layer_norm import LayerNormalization
-from tfseq.layers.positions import POSITIONS, PositionedEmbedding
+from tfseq.layers.positions import PositionedEmbedding, rotary_or_added
 from tfseq.layers.transformer import TransformerBlock, causal_mask
 from tfseq.models.generator import Generator
 from tfseq.models.sizes import check_sizes
@@ -56,8 +56,7 @@ class TransformerLanguageModel(Generator):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if positions not in (*POSITIONS, "rotary"):
-            raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITIONS)}, rotary.")
+        rotary, added = rotary_or_added(positions)
         hidden = 4 * units if hidden is None else hidden
         sizes = {"vocabulary_size": vocabulary_size, "units": units, "heads": heads, "hidden": hidden, "depth": depth}
         check_sizes(**sizes, **({} if window is None else {"window": window}))
@@ -79,8 +78,6 @@ class TransformerLanguageModel(Generator):
         }
         policy = {"dtype": self.dtype_policy}
         self.max_positions = max_positions if positions == "learned" else None
-        rotary = positions == "rotary"
-        added = None if rotary else positions
         self.embedding = PositionedEmbedding(
             vocabulary_size, units, added, max_positions, tied, dropout, name="embedding", **policy
         )
