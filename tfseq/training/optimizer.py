@@ -1,6 +1,7 @@
-"""The optimizer of every training."""
+"""The optimizers of every training."""
 
 import keras
+from keras import ops
 
 
 def adamw(
@@ -15,13 +16,61 @@ def adamw(
         weight_decay: on everything but biases.
         clip_norm: largest global norm of the gradients (Pascanu et al., 2013).
     """
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return _without_decay_of_biases(
+        keras.optimizers.AdamW(
+            _warm_up_then_decay(learning_rate, steps, warmup),
+            weight_decay=weight_decay,
+            beta_2=0.99,
+            global_clipnorm=clip_norm,
+        )
+    )
+
+
+def muon(
+    learning_rate: float, steps: int, warmup: int, weight_decay: float, clip_norm: float
+) -> keras.optimizers.Optimizer:
+    """Muon for the matrices between layers, AdamW for embeddings, scales and biases; arguments as those of `adamw`.
+
+    Updates of matrices are scaled to the size of Adam's (Liu et al., 2025, "Muon is scalable for LLM training"), so
+    that both take one learning rate.
+    """
+    return _without_decay_of_biases(
+        Muon(
+            _warm_up_then_decay(learning_rate, steps, warmup),
+            weight_decay=weight_decay,
+            adam_weight_decay=weight_decay,
+            adam_beta_2=0.99,
+            global_clipnorm=clip_norm,
+        )
+    )
+
+
+OPTIMIZERS = {"adamw": adamw, "muon": muon}
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class Muon(keras.optimizers.Muon):
+    """`keras.optimizers.Muon` (Jordan et al., 2024) that makes updates orthogonal in bfloat16, as its authors do.
+
+    In float32 the products of the Newton-Schulz iteration are half as quick and gain nothing.
+    """
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        scaled = ops.cast(x, "float32")
+        scaled = ops.cast(scaled / (ops.norm(scaled) + 1e-7), "bfloat16")
+        return ops.cast(super().zeropower_via_newtonschulz5(scaled, steps), x.dtype)
+
+
+def _warm_up_then_decay(learning_rate, steps, warmup):
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else learning_rate,
         decay_steps=steps - warmup,
         alpha=0.01,
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, beta_2=0.99, global_clipnorm=clip_norm)
+
+
+def _without_decay_of_biases(optimizer):
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
