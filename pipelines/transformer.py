@@ -36,7 +36,7 @@ class TransformerTranslation(Translation):
     depth: int = 4
     decoder_depth: int | None = None
     dropout: float = 0.1
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["relu", "gelu"] = "relu"
     name: str = "transformer"
@@ -50,20 +50,20 @@ QUICK = TransformerTranslation(
     training=SupervisedSettings(epochs=5, batch=64, learning_rate=4e-3, warmup=0.15),
 )
 FULL = TransformerTranslation(
-    hidden=512,
-    subwords=6_000,
+    positions="rotary",
+    subwords=8_000,
     smoothing=0.1,
-    dropout=0.2,
-    r_drop=5.0,
+    dropout=0.15,
+    r_drop=3.0,
     beam=5,
     length_penalty=1.8,
-    training=SupervisedSettings(epochs=36, batch=64, learning_rate=3e-3, warmup=0.06),
+    training=SupervisedSettings(epochs=28, batch=32, side_by_side=2, optimizer="muon", learning_rate=4e-3, warmup=0.05),
     name="transformer_multi30k",
 )
 
 
 def main(settings: TransformerTranslation) -> None:
-    if settings.units < 128:  # too narrow for two cores to share a product
+    if settings.units < 128 or settings.training.side_by_side > 1:  # products too narrow for two cores to share
         one_stream_per_core()
     build = partial(
         Transformer,

@@ -1,5 +1,7 @@
 """Examples with answers: the best epoch is kept, and a run that was cut off goes on as if it had not been."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,61 @@ def _Interrupted(model, after):
     return model
 
 
+def in_order(batch):
+    """The first 48 examples, in an order that does not depend on the batch."""
+    return shuffled_batches(X[:48], Y[:48], batch, seed=None)
+
+
+def without_dropout():
+    keras.utils.set_random_seed(3)
+    return keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_batches_side_by_side_learn_as_one_batch_of_all_their_examples(tmp_path, optimizer):
+    settings = SupervisedSettings(epochs=3, batch=16, learning_rate=0.03, optimizer=optimizer)
+    whole, history = run(tmp_path / "whole", settings, in_order(16), without_dropout())
+    halves = replace(settings, batch=8, side_by_side=2)
+    parts, parts_history = run(tmp_path / "parts", halves, in_order(8), without_dropout())
+    for ours, theirs in zip(parts.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 if optimizer == "adamw" else 2e-3)
+    for ours, theirs in zip(parts_history, history, strict=True):
+        assert ours["step"] == theirs["step"]
+        assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=0.03)
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+
+
+def test_side_by_side_an_interrupted_run_ends_with_the_same_bits_too(tmp_path):
+    settings = replace(SETTINGS, batch=6, side_by_side=3)
+    epoch_of = shuffled_batches(X[:60], Y[:60], 6, seed=1)
+    whole, history = run(tmp_path / "whole", settings, epoch_of)
+    with pytest.raises(Exception, match="power cut"):
+        run(tmp_path / "cut", settings, cut_off(epoch_of, 2))
+    resumed, _ = run(tmp_path / "cut", settings, epoch_of, resume=True)
+    assert same_weights(whole, resumed)
+    assert [r["step"] for r in history] == [3, 6, 9, 12]
+
+
+def test_batches_too_few_for_a_step_wait_for_the_next_epoch(tmp_path):
+    _, history = run(tmp_path, replace(SETTINGS, side_by_side=3))  # 60 examples are 4 batches
+    assert [r["step"] for r in history] == [1, 2, 3, 4]
+    with pytest.raises(TrainingError, match="no batch to train on; expected enough of them for one step"):
+        run(tmp_path, replace(SETTINGS, side_by_side=5))
+
+
+def test_a_weight_that_a_loss_does_not_depend_on_stays_as_it_is(tmp_path):
+    class WithSpare(keras.layers.Dense):
+        def build(self, shape):
+            super().build(shape)
+            self.spare = self.add_weight((2,), "ones", name="spare_bias")
+
+    keras.utils.set_random_seed(0)
+    settings = replace(SETTINGS, side_by_side=2)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        model, _ = run(tmp_path, settings, model=keras.Sequential([WithSpare(2)]))
+    np.testing.assert_array_equal(model.layers[0].spare, [1, 1])
+
+
 def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
     model, history = run(tmp_path, SupervisedSettings(epochs=8, batch=16, learning_rate=0.3))
     best = max(r["val_accuracy"] for r in history)
@@ -161,7 +218,7 @@ def test_batches_without_end_or_without_examples_are_refused(tmp_path):
         run(tmp_path, batches=dataset.take(0))
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 0}, {"epochs": 0}, {"warmup": 1.0}, {"warmup": -0.1}])
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"epochs": 0}, {"side_by_side": 0}, {"warmup": 1.0}, {"warmup": -0.1}])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(TrainingError, match="expected"):
         SupervisedSettings(**wrong)

@@ -3,30 +3,35 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from tfseq.errors import TrainingError
 from tfseq.training.learning_curve import plot_learning_curve
-from tfseq.training.optimizer import adamw
+from tfseq.training.optimizer import OPTIMIZERS
 from tfseq.training.progress import Progress
+from tfseq.training.side_by_side import SideBySide, batches_of_whole_steps, batches_side_by_side
 
 _LOWER_IS_BETTER = ("loss", "error", "nats", "bits", "perplexity", "entropy", "rate")
 
 
 @dataclass(frozen=True)
 class SupervisedSettings:
-    """How to train: AdamW, warm-up then cosine decay, gradients clipped by their global norm.
+    """How to train: warm-up then cosine decay, gradients clipped by their global norm.
 
     Attributes:
         epochs: passes over the examples, each with an evaluation and a checkpoint.
         batch: examples per step.
+        side_by_side: batches per step, if more than one: the step takes the mean of their gradients, which TensorFlow
+            computes at the same time on a CPU. What is left of an epoch's last step waits for the next epoch.
+        optimizer: adamw; or muon, which learns the matrices of a Transformer in fewer steps.
         learning_rate: at the end of the warm-up; it decays to a hundredth of that.
         warmup: share of the steps over which the learning rate rises from zero.
-        weight_decay: AdamW's, on everything but biases.
+        weight_decay: of the optimizer, on everything but biases.
         clip_norm: largest global norm of the gradients.
         patience: epochs without improvement before training stops early; None never does.
         seed: of the order of the examples and of draws that a model makes while training.
@@ -34,6 +39,8 @@ class SupervisedSettings:
 
     epochs: int = 20
     batch: int = 64
+    side_by_side: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 3e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
@@ -42,7 +49,8 @@ class SupervisedSettings:
     seed: int = 0
 
     def __post_init__(self):
-        wrong = [f"{name} is {getattr(self, name)}" for name in ("epochs", "batch") if getattr(self, name) < 1]
+        at_least_one = ("epochs", "batch", "side_by_side")
+        wrong = [f"{name} is {getattr(self, name)}" for name in at_least_one if getattr(self, name) < 1]
         if wrong:
             raise TrainingError(f"{', '.join(wrong)}; expected at least 1.")
         if not 0 <= self.warmup < 1:
@@ -94,11 +102,23 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     monitor = monitor.removeprefix("val_")
     higher_is_better = not monitor.lower().endswith(_LOWER_IS_BETTER)
-    steps = _steps_per_epoch(train)
     _build(model, validation)
-    warmup = int(settings.warmup * settings.epochs * steps)
+    kept, accumulated = model, 1
+    if settings.side_by_side > 1 and keras.backend.backend() == "tensorflow":
+        model = SideBySide(model)
+        train = _each_epoch(train, partial(batches_side_by_side, count=settings.side_by_side))
+    elif settings.side_by_side > 1:
+        accumulated = settings.side_by_side
+        train = _each_epoch(train, partial(batches_of_whole_steps, count=accumulated))
+    batches = _batches_per_epoch(train)
+    warmup = int(settings.warmup * settings.epochs * batches)
+    optimizer = OPTIMIZERS[settings.optimizer](
+        settings.learning_rate, settings.epochs * batches, warmup, settings.weight_decay, settings.clip_norm
+    )
+    if accumulated > 1:
+        optimizer.gradient_accumulation_steps = accumulated  # whose learning rate goes by batches, not by steps
     model.compile(
-        adamw(settings.learning_rate, settings.epochs * steps, warmup, settings.weight_decay, settings.clip_norm),
+        optimizer,
         loss,
         weighted_metrics=list(metrics),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
@@ -108,8 +128,8 @@ def train(
         run,
         settings.patience,
         asdict(settings) | (identity or {}),
-        steps,
-        kept=model,
+        batches // accumulated,
+        kept=kept,
         monitor=f"val_{monitor}",
         higher_is_better=higher_is_better,
     )
@@ -119,11 +139,11 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     if progress.rounds < settings.epochs and not progress.exhausted:
         model.fit(
-            _batches_from(train, progress.rounds, settings.epochs, steps),
+            _batches_from(train, progress.rounds, settings.epochs, batches),
             validation_data=validation,
             initial_epoch=progress.rounds,
             epochs=settings.epochs,
-            steps_per_epoch=steps,
+            steps_per_epoch=batches,
             shuffle=False,
             callbacks=[progress, keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)],
             verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
@@ -133,21 +153,26 @@ def train(
     return progress.history
 
 
-def _steps_per_epoch(train) -> int:
+def _each_epoch(train, change):
+    """Batches, or a function from an epoch to them, with `change` made to the dataset of each epoch."""
+    return change(train) if isinstance(train, tf.data.Dataset) else lambda epoch: change(train(epoch))
+
+
+def _batches_per_epoch(train) -> int:
     batches = train if isinstance(train, tf.data.Dataset) else train(0)
-    steps = int(batches.cardinality())
-    if steps == tf.data.INFINITE_CARDINALITY:
+    count = int(batches.cardinality())
+    if count == tf.data.INFINITE_CARDINALITY:
         raise TrainingError("The batches to train on never end; expected a dataset of one epoch, without repeat().")
-    if steps < 0:
-        steps = sum(1 for _ in batches)
-    if steps == 0:
-        raise TrainingError("There is no batch to train on; expected one or more per epoch.")
-    return steps
+    if count < 0:
+        count = sum(1 for _ in batches)
+    if count == 0:
+        raise TrainingError("There is no batch to train on; expected enough of them for one step or more per epoch.")
+    return count
 
 
-def _batches_from(train, epoch: int, epochs: int, steps: int) -> tf.data.Dataset:
+def _batches_from(train, epoch: int, epochs: int, batches: int) -> tf.data.Dataset:
     if isinstance(train, tf.data.Dataset):
-        return train.repeat(epochs).skip(epoch * steps)
+        return train.repeat(epochs).skip(epoch * batches)
     return tf.data.Dataset.range(epoch, epochs).flat_map(train).prefetch(tf.data.AUTOTUNE)
 
 
