@@ -9,7 +9,7 @@ class SideBySide(keras.Model):
 
     The products of a narrow model are too small for two cores to share, while two batches keep two cores busy. Needs
     the TensorFlow backend; with `tfseq.training.one_stream_per_core` each operator keeps to its core. Elsewhere
-    `gradient_accumulation_steps` of Keras' optimizers has the same result, one batch after the other.
+    `gradient_accumulation_steps` of Keras' optimizers does the same, one batch after the other.
 
     Args:
         model: what is trained; it is evaluated as ever.
