@@ -36,6 +36,15 @@ def test_pieces_of_words_count_as_words():
     np.testing.assert_allclose(found.weights[0, 0], weights[:deux, :two].sum(1).mean())
 
 
+def test_an_apostrophe_belongs_to_the_word_it_shortens():
+    text = "L'homme et l'eau."
+    tokenizer = subword_tokenizer([text] * 3, 300, append_end=True)
+    weights = np.ones((len(tokenizer.encode(text)), len(tokenizer.encode(text)) + 1))
+    found = attention_map(File(tokenizer=tokenizer, tokens=tokenizer.encode(text), attention=weights), text)
+    assert found.read == ("L'", "homme", "et", "l'", "eau", ".", "<end>")
+    assert found.written == found.read[:-1]
+
+
 def test_characters_stand_for_themselves_and_what_a_graph_adds_is_the_end():
     tokenizer = character_tokenizer("ab ", start_and_end=True)
     weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])

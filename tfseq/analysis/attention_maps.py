@@ -86,7 +86,9 @@ def plot_attention(attention: AttentionMap, path: Path, title: str = "") -> None
 
 def words_of(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
     """The words and marks that tokens spell, and the places of the tokens that each is made of."""
-    pieces = [tokenizer.decode([id_]) for id_ in ids]
+    context = [int(token) for token in tokenizer.encode("a")]  # at the start of a text a piece may lose its space
+    said = len(tokenizer.decode(context))
+    pieces = [tokenizer.decode([*context, id_])[said:] for id_ in ids]
     words: list[list[int]] = []
     for place, piece in enumerate(pieces):
         before = pieces[place - 1] if place else ""
