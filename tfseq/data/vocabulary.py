@@ -91,8 +91,8 @@ def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False)
     """A tokenizer of frequent pieces of words: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
 
     A word has one form, with the space before it, wherever it stands: at the beginning of a text, and behind an
-    apostrophe, which belongs to what it shortens. "L'homme et l'eau" reads as " L'", " homme", " et", " l'", " eau". So a
-    text that goes on another one goes on with a space.
+    apostrophe, which belongs to what it shortens. "L'homme et l'eau" reads as " L'", " homme", " et", " l'", " eau". A
+    text that goes on another one so goes on with a space.
 
     Tokens: 0 pads, 1 is `start`, 2 is `end`, then 256 bytes and their merges; any text comes back as it was.
 
