@@ -135,7 +135,7 @@ def test_side_by_side_an_interrupted_run_ends_with_the_same_bits_too(tmp_path):
     assert [r["step"] for r in history] == [3, 6, 9, 12]
 
 
-def test_batches_too_few_for_a_step_wait_for_the_next_epoch(tmp_path):
+def test_batches_too_few_for_a_step_are_left_out(tmp_path):
     _, history = run(tmp_path, replace(SETTINGS, side_by_side=3))  # 60 examples are 4 batches
     assert [r["step"] for r in history] == [1, 2, 3, 4]
     with pytest.raises(TrainingError, match="no batch to train on; expected enough of them for one step"):

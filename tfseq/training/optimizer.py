@@ -52,7 +52,7 @@ OPTIMIZERS = {"adamw": adamw, "muon": muon}
 class Muon(keras.optimizers.Muon):
     """`keras.optimizers.Muon` (Jordan et al., 2024) that makes updates orthogonal in bfloat16, as its authors do.
 
-    In float32 the products of the Newton-Schulz iteration are half as quick and gain nothing.
+    The Newton-Schulz iteration is nearly all products, and wants no exact result.
     """
 
     def zeropower_via_newtonschulz5(self, x, steps):

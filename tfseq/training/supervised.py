@@ -27,7 +27,7 @@ class SupervisedSettings:
         epochs: passes over the examples, each with an evaluation and a checkpoint.
         batch: examples per step.
         side_by_side: batches per step, if more than one: the step takes the mean of their gradients, which TensorFlow
-            computes at the same time on a CPU. What is left of an epoch's last step waits for the next epoch.
+            computes at the same time on a CPU. Batches at an epoch's end that are too few for a step are left out.
         optimizer: adamw; or muon, which learns the matrices of a Transformer in fewer steps.
         learning_rate: at the end of the warm-up; it decays to a hundredth of that.
         warmup: share of the steps over which the learning rate rises from zero.
