@@ -10,7 +10,7 @@ import argparse
 import json
 import time
 
-from benchmarks.timed_fit import fit_for
+from benchmarks.harness.equal_time import fit_for
 
 UNITS, BATCH, CHUNK, LEARNING_RATE, EVALUATION_STREAMS = 512, 32, 100, 4e-3, 16
 
@@ -23,7 +23,7 @@ def train_for(seconds: float, path: str) -> dict[str, float]:
     import keras
 
     from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
-    from tfseq.exporting.precision import as_float32
+    from tfseq.exporting import as_float32
     from tfseq.models import RecurrentLanguageModel
 
     corpus = load_corpus(path)
@@ -55,7 +55,7 @@ def main() -> None:
     if arguments.seconds:
         print(json.dumps(train_for(arguments.seconds, arguments.file)))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     results: dict[str, list[dict[str, float]]] = {"nanoGPT's CPU recipe": [], "tfseq": []}
     for _ in range(arguments.rounds):

@@ -272,7 +272,7 @@ def _silence() -> Iterator[None]:
 
 def table(only: str, seconds: float) -> str:
     """The comparison of all layers in Markdown, and a summary under it."""
-    from benchmarks.sequence_layers import sequence_layers
+    from benchmarks.harness.sequence_layers import sequence_layers
 
     rows = [
         "| layer | Keras: worst error | operators | ms | tfseq: worst error | operators | ms | Keras / tfseq |",
@@ -336,7 +336,7 @@ def main() -> None:
 
 def _part(name: str, arguments: argparse.Namespace) -> str:
     from benchmarks import first_use, recurrent_sizes
-    from benchmarks.turns import machine
+    from benchmarks.harness.rounds import machine
 
     if name == "durations":
         return first_use.durations(arguments.rounds)

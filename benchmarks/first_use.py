@@ -53,7 +53,7 @@ def transformer():
     import keras
     from keras import layers
 
-    from benchmarks.sequence_layers import Positions
+    from benchmarks.harness.sequence_layers import Positions
 
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = layers.Embedding(VOCABULARY, WIDTH)(tokens)
@@ -80,7 +80,7 @@ def write_small_model(path: Path) -> None:
 
 def durations(rounds: int) -> str:
     """The three in turn, as Markdown."""
-    from benchmarks.turns import take_turns
+    from benchmarks.harness.rounds import take_turns
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.onnx"

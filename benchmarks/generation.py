@@ -121,7 +121,7 @@ def prepare(size: Size, folder: Path, new_time: int, runs: int) -> None:
     import tfseq
     from benchmarks.peers import ctranslate2_transformer, two_files
     from tfseq.decoding import generate
-    from tfseq.exporting.smaller_weights import to_int8
+    from tfseq.exporting.smaller.weight_quantization import to_int8
 
     model = transformer(size)
     task = Task(size.vocabulary, model.start, model.end, new_time, runs)
@@ -247,7 +247,7 @@ def _ratios(ours: list[dict[str, float]], peer: list[dict[str, float]], case: st
 
 def tune(folder: Path, rounds: int) -> str:
     """Markdown: CTranslate2 under settings of its environment, symbols per second."""
-    from benchmarks.turns import take_turns
+    from benchmarks.harness.rounds import take_turns
 
     commands = {
         f"{precision}, {name}": [
@@ -294,7 +294,7 @@ def main() -> None:
     if arguments.run:
         run_ours(Path(arguments.run[0]), arguments.run[1])
         return
-    from benchmarks.turns import machine, take_turns
+    from benchmarks.harness.rounds import machine, take_turns
 
     if arguments.quick:
         arguments.sizes, arguments.rounds = ["small"], 1

@@ -114,7 +114,7 @@ def main() -> None:
     if arguments.run:
         print(json.dumps(measure(Path(arguments.run[0]), int(arguments.run[1]))))
         return
-    from benchmarks.turns import machine, take_turns
+    from benchmarks.harness.rounds import machine, take_turns
 
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))

@@ -14,7 +14,7 @@ import json
 import time
 from typing import Any, Literal
 
-from benchmarks.timed_fit import fit_for
+from benchmarks.harness.equal_time import fit_for
 
 PEER = "lstm"
 LEARNING_RATES = {"transformer": 2e-3, "lstm": 4e-3, "gru": 4e-3}
@@ -54,7 +54,7 @@ def train_for(
 
 def _transformer(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
     from tfseq.data import random_blocks, sliding_blocks
-    from tfseq.exporting.precision import as_float32
+    from tfseq.exporting import as_float32
     from tfseq.models import TransformerLanguageModel
     from tfseq.training import evaluate_blocks
 
@@ -68,7 +68,7 @@ def _transformer(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
 
 def _recurrent(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
     from tfseq.data import contiguous_streams, evaluation_stream
-    from tfseq.exporting.precision import as_float32
+    from tfseq.exporting import as_float32
     from tfseq.models import RecurrentLanguageModel
     from tfseq.training import TruncatedBPTT, evaluate
 
@@ -98,7 +98,7 @@ def main() -> None:
         learning_rate = arguments.learning_rate or LEARNING_RATES[arguments.run]
         print(json.dumps(train_for(arguments.seconds, arguments.run, arguments.file, learning_rate)))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     command = ["benchmarks.language_models", arguments.file, "--seconds", str(arguments.seconds)]
     results = take_turns(

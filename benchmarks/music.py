@@ -16,7 +16,7 @@ from pathlib import Path
 
 def train_ours(path: str) -> dict[str, float]:
     from pipelines.music import FULL, fit, load, nats_of
-    from tfseq.exporting.precision import as_float32
+    from tfseq.exporting import as_float32
     from tfseq.training import one_stream_per_core
 
     one_stream_per_core()
@@ -37,7 +37,7 @@ def main() -> None:
     if arguments.ours:
         print(json.dumps(train_ours(arguments.file)))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     results = take_turns({"tfseq": ["benchmarks.music", arguments.file, "--ours"]}, 1)
     seconds = str(results["tfseq"][0]["seconds"])

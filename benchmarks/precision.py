@@ -20,7 +20,7 @@ def train(precision: Literal["float32", "mixed_bfloat16"], seed: int) -> dict[st
     """Validation loss in nats and the seconds of training."""
     from pipelines.char_lm import EVALUATION_STREAMS, QUICK, build
     from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
-    from tfseq.exporting.precision import as_float32
+    from tfseq.exporting import as_float32
     from tfseq.training import evaluate, fit, one_stream_per_core
 
     one_stream_per_core()
@@ -48,7 +48,7 @@ def main() -> None:
     if arguments.run:
         print(json.dumps(train(arguments.run, arguments.seed)))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     results: dict[str, list[dict[str, float]]] = {precision: [] for precision in PRECISIONS}
     for seed in range(arguments.seeds):

@@ -87,7 +87,7 @@ def main() -> None:
     if arguments.run:
         print(json.dumps({"tokens_per_second": measure(*arguments.run)}))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     results = take_turns(CONTESTANTS, arguments.rounds)
     print(report(results, "tokens_per_second", "PyTorch float32", "tokens/s"))

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 
 SEEDS = range(5)
 STEPS = 10

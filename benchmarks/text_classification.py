@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 
 FOLDS = 10
 

@@ -19,12 +19,12 @@ import keras
 
 import tfseq
 from benchmarks.translation import translations
-from pipelines import translate
+from pipelines.parts.translation import translations as translations_in_keras
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import DataSet, parallel_texts
 from tfseq.errors import InputError
-from tfseq.exporting.generation import strategy_of
+from tfseq.exporting.generation.loop_graph import strategy_of
 from tfseq.terminal import one_line_errors
 
 NODE = Path(__file__).parents[1] / "clients" / "js"
@@ -37,7 +37,7 @@ def in_keras(folder: Path, texts: list[str]) -> list[str]:
     if file.tokenizer is None:
         raise InputError(f"{folder / 'model.onnx'} has no tokenizer; expected the folder of a translator.")
     model, decode = keras.models.load_model(folder / "model.keras"), strategy_of(file.manifest.decoding or {})
-    return translate.translations(model, texts, file.tokenizer, decode)
+    return translations_in_keras(model, texts, file.tokenizer, decode)
 
 
 def in_node(file: Path, texts: list[str]) -> list[str]:

@@ -32,9 +32,9 @@ def measure(way: str, steps: int = 30) -> float:
     import tensorflow as tf
 
     from tfseq.models import Transformer
-    from tfseq.training.optimizer import OPTIMIZERS
+    from tfseq.training.optimizers import OPTIMIZERS
+    from tfseq.training.parallel_batches import SideBySide, batches_side_by_side
     from tfseq.training.r_drop import RDropCrossEntropy, twice
-    from tfseq.training.side_by_side import SideBySide, batches_side_by_side
 
     count = {"whole": 1, "halves": 2}[way]
     symbols = np.random.default_rng(0).integers(3, FULL.subwords, (PAIRS // count, SOURCE + 2 * TARGET)).astype("int32")
@@ -74,7 +74,7 @@ def main() -> None:
     if arguments.run:
         print(json.dumps({"pairs_per_second": measure(arguments.run)}))
         return
-    from benchmarks.turns import report, take_turns
+    from benchmarks.harness.rounds import report, take_turns
 
     print(report(take_turns(CONTESTANTS, arguments.rounds), "pairs_per_second", PEER, "pairs/s"))
 

@@ -12,11 +12,11 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.data import Part, blood_pressure, load_table, shuffled_batches, stratified_folds
 from tfseq.data.dataset import rows_of
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 from tfseq.data.tables import Table
 from tfseq.models import DenseClassifier
 from tfseq.training import SupervisedSettings, one_stream_per_core, train

@@ -19,28 +19,28 @@ import keras
 import numpy as np
 
 import tfseq
-from pipelines.caption_batches import encoded, moved, shown, taught
-from pipelines.contact_sheet import draw_contact_sheet
-from pipelines.images import ANSWERED, Distortion
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.caption_batches import encoded, moved, shown, taught
+from pipelines.parts.contact_sheet import draw_contact_sheet
+from pipelines.parts.image_batches import ANSWERED, Distortion
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.analysis.bleu import bleu
+from tfseq.analysis.caption_attention import plot_where_it_looked, where_it_looked
 from tfseq.analysis.cider import cider
-from tfseq.analysis.where_it_looked import plot_where_it_looked, where_it_looked
 from tfseq.data import DataSet, Part, load_captions, scenes, subword_tokenizer
 from tfseq.data.vocabulary import word_tokenizer
 from tfseq.decoding import Strategy, generate
 from tfseq.errors import TrainingError
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.layers.backbone import Backbone
 from tfseq.layers.caption_decoders import AttentionCaptionDecoder, RecurrentCaptionDecoder, TransformerCaptionDecoder
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.layers.vision import VisionEncoder
 from tfseq.models import Captioner
 from tfseq.runtime import SubwordTokenizer
-from tfseq.runtime.characters import UNKNOWN
+from tfseq.runtime.character_tokenizer import UNKNOWN
 from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
-from tfseq.training.smoothing import SmoothedCrossEntropy
+from tfseq.training.label_smoothing import SmoothedCrossEntropy
 
 SHOWN = 18  # pictures on the card
 LOOKED_AT = 4  # of them with where the model looked

@@ -12,10 +12,10 @@ from typing import Literal
 
 import keras
 
-from pipelines.language_model import publish_language_model
-from pipelines.presets import run_with_presets
+from pipelines.parts.language_models import publish_language_model
+from pipelines.parts.presets import run_with_presets
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
 from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
 

@@ -12,11 +12,11 @@ from typing import Literal
 import keras
 
 import tfseq
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
-from pipelines.translate import encoded
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
+from pipelines.parts.translation import encoded
 from tfseq.data import DataSet, Part, addition, bucketed_batches, character_tokenizer, number_words
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import DelayedAnswer
 from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
 

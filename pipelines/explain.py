@@ -15,18 +15,18 @@ import keras
 import numpy as np
 from tyro.extras import SubcommandApp
 
-from tfseq.analysis import convolution, forcing, gradient_flow, gradient_remedies, hidden_units
+from tfseq.analysis import convolution, gradient_flow, gradient_remedies, hidden_units, teacher_forcing
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.data.files import decode, read_bytes
 from tfseq.errors import DataError, InputError
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.keras_files import load_keras_model
 from tfseq.models import RecurrentLanguageModel
-from tfseq.runtime.tokenizers import Tokenizer, read_tokenizer
+from tfseq.runtime.tokenizer_kinds import Tokenizer, read_tokenizer
 from tfseq.terminal import one_line_errors
 from tfseq.training import ScheduledSampling, TrainingSettings, TruncatedBPTT, fit, one_stream_per_core
-from tfseq.training.evaluation import symbol_loss
-from tfseq.training.optimizer import adamw
+from tfseq.training.language_model_loss import symbol_loss
+from tfseq.training.optimizers import adamw
 
 FOLDER = Path("explained")
 app = SubcommandApp()
@@ -164,17 +164,17 @@ CHARACTERS = 50_000  # of held-out text: half to choose units on, half to score 
 
 
 def _forcing(folder: Path, seed: int, steps: int) -> None:
-    train = forcing.noisy_waves(BATCH * steps, TIME + 1, seed=seed)
+    train = teacher_forcing.noisy_waves(BATCH * steps, TIME + 1, seed=seed)
     models = {regime: _train_on_waves(regime, train, steps, seed) for regime in REGIMES}
-    held_out = forcing.noisy_waves(512, TIME + 1, seed=seed + 1)
-    _show(forcing, forcing.explain(models, held_out, PROMPT), folder / "forcing.png")
+    held_out = teacher_forcing.noisy_waves(512, TIME + 1, seed=seed + 1)
+    _show(teacher_forcing, teacher_forcing.explain(models, held_out, PROMPT), folder / "forcing.png")
 
 
 BATCH, TIME, PROMPT = 64, 60, 16
 REGIMES = ("teacher forcing", "scheduled sampling", "free running")
 
 
-def _train_on_waves(regime: str, waves: forcing.Waves, steps: int, seed: int) -> keras.Model:
+def _train_on_waves(regime: str, waves: teacher_forcing.Waves, steps: int, seed: int) -> keras.Model:
     """The same small GRU on the same waves in the same order, whatever it reads while it learns."""
     import tensorflow as tf
 
@@ -186,7 +186,7 @@ def _train_on_waves(regime: str, waves: forcing.Waves, steps: int, seed: int) ->
     reads = {
         "teacher forcing": None,
         "scheduled sampling": lambda tokens, logits: tf.where(given, tokens, scheduled(tokens, logits)),
-        "free running": lambda tokens, logits: forcing.what_it_reads(model, tokens, PROMPT),
+        "free running": lambda tokens, logits: teacher_forcing.what_it_reads(model, tokens, PROMPT),
     }
     trainer = TruncatedBPTT(model, BATCH, scheduled_sampling=reads[regime])
     trainer.compile(adamw(8e-3, steps, 20, 0.01, 1.0), symbol_loss(), jit_compile=False)

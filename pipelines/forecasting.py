@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 import tfseq
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.analysis.palette import BLACK, BLUE, RED
 from tfseq.data import DataSet, Part, shuffled_batches, sunspots
 from tfseq.models import Autoregressive, Forecaster, LatentAutoregressive

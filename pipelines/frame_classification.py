@@ -14,12 +14,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.filmstrip import draw_filmstrips
-from pipelines.presets import run_with_presets
-from pipelines.publish import EXPORTED, publish
+from pipelines.parts.filmstrip import draw_filmstrips
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import EXPORTED, publish
 from tfseq import runtime
 from tfseq.data import DataSet, changing_digits, load_images, shuffled_batches
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentTagger
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier

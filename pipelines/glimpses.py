@@ -12,12 +12,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
-from tfseq.analysis.glimpses import coverage, plot_glimpses
+from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
+from tfseq.analysis.glimpse_boxes import coverage, plot_glimpses
 from tfseq.data import DataSet, load_images, shuffled_batches
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import RecurrentAttentionModel
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 import keras
 
-from pipelines.classify_images import classify_images
-from pipelines.images import Distortion
-from pipelines.presets import run_with_presets
+from pipelines.parts.image_batches import Distortion
+from pipelines.parts.image_classifiers import classify_images
+from pipelines.parts.presets import run_with_presets
 from tfseq.models import ConvolutionalClassifier
 from tfseq.training import SupervisedSettings
 

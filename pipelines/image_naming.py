@@ -15,14 +15,14 @@ import numpy as np
 from keras import ops
 
 import tfseq
-from pipelines.contact_sheet import draw_contact_sheet
-from pipelines.images import ANSWERED, Distortion, artefact_name, distorted_batches
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.contact_sheet import draw_contact_sheet
+from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.data import DataSet, character_tokenizer, load_images, shuffled_batches
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 from tfseq.decoding import generate
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer

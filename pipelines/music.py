@@ -15,18 +15,18 @@ import keras
 import numpy as np
 
 import tfseq
-from pipelines.presets import run_with_presets
-from pipelines.publish import EXPORTED, publish
-from tfseq.analysis.score import plot_score
-from tfseq.analysis.tunes import adds_up, write_midi
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import EXPORTED, publish
+from tfseq.analysis.abc_to_midi import adds_up, write_midi
+from tfseq.analysis.music_notation import plot_score
 from tfseq.data import bucketed_batches, character_tokenizer, load_tunes
-from tfseq.data.abc import in_other_keys, plain
-from tfseq.data.bars import bars, wrong_bars
-from tfseq.exporting.precision import as_float32
+from tfseq.data.abc_bars import bars, wrong_bars
+from tfseq.data.abc_notation import in_other_keys, plain
+from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer
 from tfseq.training import SupervisedSettings, bits, one_stream_per_core, train
-from tfseq.training.evaluation import nats_per_symbol, symbol_loss
+from tfseq.training.language_model_loss import nats_per_symbol, symbol_loss
 
 LONGEST = 1000  # characters that the file writes at most
 SEED = 0  # of the tunes that are counted

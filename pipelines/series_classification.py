@@ -12,10 +12,10 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.data import DataSet, Part, bucketed_batches, japanese_vowels
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier
 from tfseq.runtime import Model
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier

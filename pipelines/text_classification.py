@@ -16,12 +16,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.data import DataSet, Part, bucketed_batches, load_texts, rt_polarity
-from tfseq.data.names import names_by_language
+from tfseq.data.language_names import names_by_language
 from tfseq.data.vocabulary import reading_tokenizer
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier, TransformerClassifier
 from tfseq.runtime import Model, Tokenizer
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from pipelines.presets import run_with_presets
-from pipelines.translate import Translation, translate
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.translation import Translation, translate
 from tfseq.models import Transformer
 from tfseq.training import SupervisedSettings, one_stream_per_core
 

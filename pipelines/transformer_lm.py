@@ -11,10 +11,10 @@ from typing import Literal
 
 import keras
 
-from pipelines.language_model import publish_language_model
-from pipelines.presets import run_with_presets
+from pipelines.parts.language_models import publish_language_model
+from pipelines.parts.presets import run_with_presets
 from tfseq.data import character_tokenizer, load_corpus, random_blocks, sliding_blocks
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.models import TransformerLanguageModel
 from tfseq.training import SupervisedSettings, bits, evaluate_blocks, nats_per_symbol, symbol_loss, train
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipelines.filmstrip import draw_filmstrips
-from pipelines.presets import run_with_presets
-from pipelines.publish import publish
+from pipelines.parts.filmstrip import draw_filmstrips
+from pipelines.parts.presets import run_with_presets
+from pipelines.parts.publish import publish
 from tfseq.data import clips_of_tfds, load_clips, moving_digits, shuffled_batches
 from tfseq.errors import DataError
-from tfseq.exporting.precision import as_float32
+from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentClassifier
 from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier

@@ -13,10 +13,10 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.classify_images import classify_images
-from pipelines.images import Distortion
-from pipelines.presets import run_with_presets
-from tfseq.analysis.rollout import plot_rollout, rollout
+from pipelines.parts.image_batches import Distortion
+from pipelines.parts.image_classifiers import classify_images
+from pipelines.parts.presets import run_with_presets
+from tfseq.analysis.attention_rollout import plot_rollout, rollout
 from tfseq.data import DataSet
 from tfseq.models import VisionTransformer
 from tfseq.training import SupervisedSettings

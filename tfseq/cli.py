@@ -63,8 +63,8 @@ def export(
     """
     exporting = _import_exporting()
     from tfseq.runtime.array_files import read_lines
-    from tfseq.runtime.description import describe_parity
-    from tfseq.runtime.tokenizers import read_tokenizer
+    from tfseq.runtime.manifest_table import describe_parity
+    from tfseq.runtime.tokenizer_kinds import read_tokenizer
 
     if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
@@ -102,7 +102,7 @@ def verify(model: Positional[OnnxFile], against: KerasFile, custom: Custom = (),
         unsafe: Also load Python code that the Keras file holds, as for export.
     """
     exporting = _import_exporting()
-    from tfseq.runtime.description import describe_parity
+    from tfseq.runtime.manifest_table import describe_parity
 
     with steps() as progress:
         progress(f"loading {against}")
@@ -158,7 +158,7 @@ def quantize(
     inputs = load(model).manifest.inputs  # a file that is none, or data that are none, is said before TensorFlow loads
     samples = None if data is None else read_samples(data, inputs)
     exporting = _import_exporting()
-    from tfseq.runtime.description import describe_quantization
+    from tfseq.runtime.manifest_table import describe_quantization
 
     with steps() as progress:
         manifest = exporting.quantize(model, output, to, samples, metric, tolerance, contrib=contrib, progress=progress)
@@ -174,8 +174,8 @@ def inspect(model: Positional[OnnxFile]) -> None:
         model: The exported file, or SavedModel folder.
     """
     from tfseq.runtime import load
-    from tfseq.runtime.description import describe
     from tfseq.runtime.manifest import Manifest
+    from tfseq.runtime.manifest_table import describe
 
     if model.is_dir():
         size = sum(file.stat().st_size for file in model.rglob("*"))

@@ -20,7 +20,7 @@ def write(model, folder: Path) -> None:
     import onnx
     from keras import ops, tree
 
-    from tfseq.exporting.conversion import to_onnx
+    from tfseq.exporting.conversion.convert import to_onnx
     from tfseq.runtime.manifest import TensorSpec
 
     source = TensorSpec("source", "int32", ("batch", "source_time"))

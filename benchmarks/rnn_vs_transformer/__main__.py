@@ -27,8 +27,8 @@ def main() -> None:
     if arguments.run:
         _run_alone(*arguments.run)
         return
+    from benchmarks.harness.rounds import machine
     from benchmarks.rnn_vs_transformer import report
-    from benchmarks.turns import machine
 
     if arguments.only:
         one_thread()

@@ -20,7 +20,7 @@ SHORT = (8, 16)  # lengths that load and compile everything
 
 def measure(lengths: Sequence[int], rounds: int, names: Sequence[str] = NAMES) -> tuple[Results, Results]:
     """Megabytes of training steps, and of forward passes, at batch 1."""
-    from benchmarks.turns import take_turns
+    from benchmarks.harness.rounds import take_turns
 
     with tempfile.TemporaryDirectory() as folder:
         commands = {}

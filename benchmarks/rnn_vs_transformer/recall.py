@@ -1,6 +1,6 @@
 """Who remembers notes that were read many distractors ago. At every length all train for as long.
 
-The task is `tfseq.data.recall.Recall`. Seconds are of processor time on one thread, without compiling and testing.
+The task is `tfseq.data.recall_task.Recall`. Seconds are of processor time on one thread, without compiling and testing.
 """
 
 import sys
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.rnn_vs_transformer.contestants import NAMES as ALL_NAMES
 from benchmarks.rnn_vs_transformer.contestants import SMALL, Results, Size, language_model
-from tfseq.data.recall import Recall
+from tfseq.data.recall_task import Recall
 
 NAMES = ("lstm", "rnn", "transformer")
 TASK = Recall(keys=2, values=8)

@@ -58,7 +58,7 @@ def training_step(name: str, size: Size, batch: int, length: int) -> Callable[[]
 def compiled(name: str, size: Size):
     import keras
 
-    from tfseq.training.optimizer import adamw
+    from tfseq.training.optimizers import adamw
 
     model = language_model(name, size, VOCABULARY)
     optimizer = adamw(1e-3, steps=1_000_000, warmup=0, weight_decay=0.01, clip_norm=1.0)

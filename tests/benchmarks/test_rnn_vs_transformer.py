@@ -11,7 +11,7 @@ import keras
 
 from benchmarks.rnn_vs_transformer import generation, memory, recall, report, throughput
 from benchmarks.rnn_vs_transformer.contestants import LARGE, LENGTHS, SMALL, Size, language_model
-from tfseq.data.recall import Recall
+from tfseq.data.recall_task import Recall
 
 TINY = Size(8, 2, 1, {"lstm": 8, "gru": 8})
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.data.vocabulary import reading_tokenizer
 from tfseq.errors import DataError
-from tfseq.runtime.tokenizers import load_tokenizer
+from tfseq.runtime.tokenizer_kinds import load_tokenizer
 
 
 def test_symbols_are_sorted_behind_the_unknown_one():

@@ -10,7 +10,7 @@ pytest.importorskip("tf2onnx")
 from tests.decoding import by_hand
 from tests.decoding.toys import TableTranslator, assert_same, sources
 from tfseq.decoding import Beam, Generated, Greedy, Sample, decode
-from tfseq.exporting.conversion import to_onnx
+from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.runtime.manifest import TensorSpec
 
 FOR_EVER = 2**31 - 1

@@ -13,8 +13,9 @@ import pytest
 import tfseq
 from tfseq.decoding import generate
 from tfseq.errors import ExportError, ParityError
-from tfseq.exporting import export, parity, verify
-from tfseq.exporting.report import ParityReport, TokenCheck
+from tfseq.exporting import export, verify
+from tfseq.exporting.proving import parity
+from tfseq.exporting.proving.report import ParityReport, TokenCheck
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
 

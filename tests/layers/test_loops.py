@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.key_value_cache import advance, empty_cached_state
 from tfseq.layers.loops import compiled, number, scan, take_rows, while_loop
 
 

@@ -14,9 +14,9 @@ from keras import ops
 import tfseq
 from tfseq.decoding import generate
 from tfseq.errors import ExportError, InputError
-from tfseq.layers.cache import reorder, widen
 from tfseq.layers.caption_decoders import AttentionCaptionDecoder, RecurrentCaptionDecoder, TransformerCaptionDecoder
 from tfseq.layers.convolutional import ConvolutionalEncoder
+from tfseq.layers.key_value_cache import reorder, widen
 from tfseq.layers.vision import VisionEncoder
 from tfseq.models import Captioner
 

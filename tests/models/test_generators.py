@@ -10,7 +10,7 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import ops
 
-from tfseq.layers.cache import reorder, widen
+from tfseq.layers.key_value_cache import reorder, widen
 from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Seq2Seq, Transformer, TransformerLanguageModel
 
 VOCABULARY, SOURCES = 9, 11

@@ -13,8 +13,8 @@ from keras import ops
 
 import tfseq
 from tfseq.decoding import generate
-from tfseq.layers.cache import widen
 from tfseq.layers.convolutional import ConvolutionalEncoder
+from tfseq.layers.key_value_cache import widen
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer
 

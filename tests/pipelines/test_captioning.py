@@ -14,7 +14,7 @@ image = pytest.importorskip("PIL.Image")
 
 from pipelines import captioning
 from pipelines.captioning import Captioning
-from pipelines.images import Distortion
+from pipelines.parts.image_batches import Distortion
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.analysis.cider import cider

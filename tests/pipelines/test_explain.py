@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from pipelines import explain
-from tfseq.analysis import forcing, gradient_flow, gradient_remedies
+from tfseq.analysis import gradient_flow, gradient_remedies, teacher_forcing
 from tfseq.data import character_tokenizer
 from tfseq.models import RecurrentLanguageModel
 from tfseq.training import TrainingSettings
@@ -70,13 +70,15 @@ def test_forcing_trains_a_model_in_each_way(tmp_path, capsys, monkeypatch):
 def test_models_trained_freely_read_their_own_symbols(monkeypatch):
     """What free running feeds while training is the prompt and then what the model would say."""
     seen = []
-    original = forcing.what_it_reads
+    original = teacher_forcing.what_it_reads
     monkeypatch.setattr(
-        forcing, "what_it_reads", lambda model, tokens, prompt: seen.append(prompt) or original(model, tokens, prompt)
+        teacher_forcing,
+        "what_it_reads",
+        lambda model, tokens, prompt: seen.append(prompt) or original(model, tokens, prompt),
     )
     monkeypatch.setattr(explain, "BATCH", 4)
     monkeypatch.setattr(explain, "TIME", 20)
-    waves = forcing.noisy_waves(8, 21)
+    waves = teacher_forcing.noisy_waves(8, 21)
     model = explain._train_on_waves("free running", waves, 21, seed=0)
     assert set(seen) == {explain.PROMPT}
     assert np.isfinite(keras.ops.convert_to_numpy(model(waves.tokens))).all()

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
 
 from pipelines import glimpses
-from pipelines.images import Distortion
+from pipelines.parts.image_batches import Distortion
 from tfseq import runtime
 from tfseq.training import SupervisedSettings
 

@@ -13,10 +13,10 @@ pytest.importorskip("sklearn")
 pytest.importorskip("num2words")
 
 from pipelines import image_classification, image_naming, vision_transformer
-from pipelines.contact_sheet import draw_contact_sheet
 from pipelines.image_classification import ImageClassification
 from pipelines.image_naming import ImageNaming
-from pipelines.images import Distortion
+from pipelines.parts.contact_sheet import draw_contact_sheet
+from pipelines.parts.image_batches import Distortion
 from pipelines.vision_transformer import VisionTransformerSettings
 from tfseq import runtime
 from tfseq.data import load_images

@@ -8,7 +8,7 @@ pytest.importorskip("music21")
 
 from pipelines import music
 from tfseq import runtime
-from tfseq.analysis.tunes import adds_up
+from tfseq.analysis.abc_to_midi import adds_up
 from tfseq.training import SupervisedSettings
 
 TINY = music.Music(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime.tokenizers import (
+from tfseq.runtime.tokenizer_kinds import (
     CharacterTokenizer,
     CodePointTokenizer,
     TokenizerPair,

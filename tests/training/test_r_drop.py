@@ -6,8 +6,8 @@ import pytest
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
+from tfseq.training.label_smoothing import SmoothedCrossEntropy
 from tfseq.training.r_drop import RDropCrossEntropy, twice, twofold_cross_entropy
-from tfseq.training.smoothing import SmoothedCrossEntropy
 
 
 def random_logits(seed, shape=(2, 5, 7)):

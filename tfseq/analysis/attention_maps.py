@@ -9,7 +9,7 @@ import numpy as np
 from tfseq.errors import InputError
 from tfseq.runtime import Model, SubwordTokenizer, Tokenizer, TokenizerPair
 from tfseq.runtime.atomic_write import atomic_write
-from tfseq.runtime.tokenizer import REPLACEMENT
+from tfseq.runtime.tokenizer_base import REPLACEMENT
 
 _SPACE = "\N{OPEN BOX}"  # a space that can be seen
 _END = "<end>"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 from tfseq.errors import InputError
 from tfseq.runtime.atomic_write import atomic_write
 

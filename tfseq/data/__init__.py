@@ -1,33 +1,33 @@
-"""Sources -> examples -> tf.data. Reading examples loads no TensorFlow; batches, streams and builders do, when used."""
+"""Sources -> examples -> tf.data. Only batches, streams and TFDS builders load TensorFlow, when used."""
 
 from importlib import import_module
 from typing import Any
 
 from tfseq.data.captions import load_captions
-from tfseq.data.clips import changing_digits, clips_of_tfds, load_clips, moving_digits
 from tfseq.data.corpus import Corpus, load_corpus
 from tfseq.data.dataset import DataSet, Part, stratified_folds, stratified_split
 from tfseq.data.images import load_images
-from tfseq.data.pairs import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
+from tfseq.data.labelled_texts import languages, load_texts, rt_polarity
 from tfseq.data.scenes import scenes
-from tfseq.data.series import japanese_vowels, sunspots
 from tfseq.data.tables import blood_pressure, load_table
-from tfseq.data.texts import languages, load_texts, rt_polarity
+from tfseq.data.time_series import japanese_vowels, sunspots
+from tfseq.data.translation_pairs import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
 from tfseq.data.tunes import load_tunes
+from tfseq.data.video_clips import changing_digits, clips_of_tfds, load_clips, moving_digits
 from tfseq.data.vocabulary import character_tokenizer, subword_tokenizer, word_tokenizer
 
 _ON_TENSORFLOW = {
-    "CaptionsFile": "builders",
-    "FolderOfClips": "builders",
-    "PairsOfTexts": "builders",
+    "CaptionsFile": "tfds_builders",
+    "FolderOfClips": "tfds_builders",
+    "PairsOfTexts": "tfds_builders",
     "bucketed_batches": "bucketing",
-    "contiguous_streams": "streams",
-    "distorted": "augmentation",
-    "evaluation_stream": "streams",
-    "random_blocks": "blocks",
+    "contiguous_streams": "bptt_streams",
+    "distorted": "image_augmentation",
+    "evaluation_stream": "bptt_streams",
+    "random_blocks": "text_blocks",
     "shuffled_batches": "bucketing",
-    "sliding_blocks": "blocks",
-    "steps_per_epoch": "streams",
+    "sliding_blocks": "text_blocks",
+    "steps_per_epoch": "bptt_streams",
 }
 
 __all__ = [

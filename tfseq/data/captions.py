@@ -13,7 +13,7 @@ import numpy as np
 
 from tfseq.data.dataset import DataSet, Part
 from tfseq.data.files import existing_directory, sha256
-from tfseq.data.packages import import_package, package_version
+from tfseq.data.optional_packages import import_package, package_version
 from tfseq.data.tfds_sets import load_tfds
 from tfseq.errors import DataError
 
@@ -119,7 +119,7 @@ def _part_of(name: str) -> str:
 
 def _from_folder(directory: Path, size: int) -> DataSet:
     image = import_package("PIL.Image", "pillow", "Reading pictures")
-    read_captions = import_module("tfseq.data.builders").read_captions
+    read_captions = import_module("tfseq.data.tfds_builders").read_captions
     found = [directory / name for name in _CAPTION_FILES if (directory / name).is_file()]
     if not found:
         raise DataError(f"{directory} has no {' and no '.join(_CAPTION_FILES)}; expected one, in Flickr8k's format.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfseq.data.packages import import_package
+from tfseq.data.optional_packages import import_package
 from tfseq.errors import DataError
 
 

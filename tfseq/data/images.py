@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseq.data.dataset import DataSet, Part, rows_of, split_by_class, stratified_split
 from tfseq.data.files import existing_directory, read_bytes, sha256
-from tfseq.data.packages import import_package, package_version
+from tfseq.data.optional_packages import import_package, package_version
 from tfseq.data.tfds_sets import load_tfds
 from tfseq.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfseq.data.dataset import DataSet, split_by_class
 from tfseq.data.files import decode, read_bytes, sha256
-from tfseq.data.packages import import_package, package_version
+from tfseq.data.optional_packages import import_package, package_version
 from tfseq.errors import DataError
 
 SEED = 0

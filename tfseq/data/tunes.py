@@ -8,7 +8,7 @@ import numpy as np
 
 from tfseq.data.dataset import DataSet, Part
 from tfseq.data.files import decode, read_bytes, sha256
-from tfseq.data.packages import package_folder
+from tfseq.data.optional_packages import package_folder
 from tfseq.errors import DataError
 
 RYANS_MAMMOTH = "ryansMammoth"

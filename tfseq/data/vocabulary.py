@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfseq.errors import DataError
-from tfseq.runtime.characters import END, PADDING, START, UNKNOWN
-from tfseq.runtime.tokenizers import CharacterTokenizer, SubwordTokenizer
+from tfseq.runtime.character_tokenizer import END, PADDING, START, UNKNOWN
+from tfseq.runtime.tokenizer_kinds import CharacterTokenizer, SubwordTokenizer
 
 
 def character_tokenizer(text: str, start_and_end: bool = False) -> CharacterTokenizer:

@@ -11,7 +11,7 @@ from tfseq.decoding.strategy import Strategy, is_number, require_integer
 from tfseq.decoding.task import Task
 from tfseq.errors import InputError
 from tfseq.layers import loops
-from tfseq.layers.cache import reorder, widen
+from tfseq.layers.key_value_cache import reorder, widen
 
 
 @dataclass(frozen=True)

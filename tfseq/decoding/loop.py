@@ -10,7 +10,7 @@ from tfseq.decoding.beam import Beam, search
 from tfseq.decoding.strategy import Strategy
 from tfseq.decoding.task import Task, task_of
 from tfseq.layers import loops
-from tfseq.layers.cache import capacity
+from tfseq.layers.key_value_cache import capacity
 from tfseq.models.generator import Generator
 
 

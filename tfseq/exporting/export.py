@@ -18,23 +18,22 @@ import tfseq
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting import parity
-from tfseq.exporting.alphabet import Run
-from tfseq.exporting.axes import output_specs
-from tfseq.exporting.chunk_parity import require_causal
-from tfseq.exporting.code_points import code_points_of
-from tfseq.exporting.conversion import OPSETS, name_axes, to_onnx
-from tfseq.exporting.generation import attention_width, decoding_json, generated_specs, generation_signature
-from tfseq.exporting.generation_cases import sample_cases
-from tfseq.exporting.labels import check_names, check_probabilities
-from tfseq.exporting.passes import CONVERTED, count_operators
-from tfseq.exporting.precision import as_float32
-from tfseq.exporting.provenance import provenance, require_finite_weights
-from tfseq.exporting.samples import as_list, feeds
-from tfseq.exporting.saved_model import load_signatures, write_saved_model
-from tfseq.exporting.signature import Signature, forward_signature
-from tfseq.exporting.step_graph import step_graph
-from tfseq.exporting.streaming import is_stateful, stream_signature
+from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_onnx
+from tfseq.exporting.conversion.float32_copy import as_float32
+from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
+from tfseq.exporting.generation.code_points import code_points_of
+from tfseq.exporting.generation.held_out_inputs import sample_cases
+from tfseq.exporting.generation.loop_graph import attention_width, decoding_json, generated_specs, generation_signature
+from tfseq.exporting.generation.step_graph import step_graph
+from tfseq.exporting.proving import parity
+from tfseq.exporting.proving.chunk_parity import require_causal
+from tfseq.exporting.proving.provenance import provenance, require_finite_weights
+from tfseq.exporting.rewriting import CONVERTED, count_operators
+from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
+from tfseq.exporting.signatures.output_axes import output_specs
+from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
+from tfseq.exporting.signatures.user_samples import as_list, feeds
+from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
 from tfseq.runtime.session import Session

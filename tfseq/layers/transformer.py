@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
-from tfseq.layers.cache import attend
 from tfseq.layers.cpu_training import kernels, kernels_apply
+from tfseq.layers.key_value_cache import attend
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import rotated
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.key_value_cache import advance, empty_cached_state
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.transformer import DecoderBlock, causal_mask
 

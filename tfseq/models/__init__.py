@@ -8,9 +8,9 @@ from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
 from tfseq.models.forecaster import Forecaster
 from tfseq.models.generator import Generator
+from tfseq.models.glimpse_classifier import RecurrentAttentionModel
 from tfseq.models.image_namer import ImageNamer
 from tfseq.models.latent_autoregressive import LatentAutoregressive
-from tfseq.models.recurrent_attention_model import RecurrentAttentionModel
 from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.recurrent_tagger import RecurrentTagger

@@ -4,7 +4,7 @@ import keras
 
 from tfseq.layers.encoder_decoder import AttentionDecoder, DeepOutput, RecurrentEncoder
 from tfseq.models.generator import Generator
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

@@ -7,7 +7,7 @@ from keras import ops
 
 from tfseq.layers.caption_decoders import Places
 from tfseq.models.generator import Generator
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseq.layers.recurrent import recurrent_layer
 from tfseq.models.generator import Generator
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

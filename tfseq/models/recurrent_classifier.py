@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfseq.layers.recurrent import recurrent_layer
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 POOLINGS = ("last", "max", "mean")
 

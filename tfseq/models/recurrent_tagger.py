@@ -3,7 +3,7 @@
 import keras
 
 from tfseq.layers.recurrent import recurrent_layer
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

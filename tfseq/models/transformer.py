@@ -7,7 +7,7 @@ from tfseq.layers.positions import PositionedEmbedding, rotary_or_added
 from tfseq.layers.transformer import TransformerBlock
 from tfseq.layers.transformer_decoder import TransformerDecoder
 from tfseq.models.generator import Generator
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

@@ -6,7 +6,7 @@ from keras import ops
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import PositionedEmbedding
 from tfseq.layers.transformer import TransformerBlock
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

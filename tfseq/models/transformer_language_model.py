@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from tfseq.layers.cache import advance, empty_cached_state
+from tfseq.layers.key_value_cache import advance, empty_cached_state
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import PositionedEmbedding, rotary_or_added
 from tfseq.layers.transformer import TransformerBlock, causal_mask
 from tfseq.models.generator import Generator
-from tfseq.models.sizes import check_sizes
+from tfseq.models.hyperparameters import check_sizes
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

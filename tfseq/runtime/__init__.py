@@ -1,11 +1,11 @@
 """Loads and runs exported files with NumPy and ONNX Runtime; nothing here ever loads TensorFlow or Keras."""
 
 from tfseq.runtime.classification import Label
-from tfseq.runtime.generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.model import Model, load, stream
+from tfseq.runtime.text_generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.text_stream import TextStream
-from tfseq.runtime.tokenizers import (
+from tfseq.runtime.tokenizer_kinds import (
     CharacterTokenizer,
     CodePointTokenizer,
     SubwordTokenizer,

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfseq.errors import InputError
-from tfseq.runtime.generation import padded_tokens
 from tfseq.runtime.manifest import Manifest, TensorSpec
-from tfseq.runtime.tokenizer import Tokenizer
+from tfseq.runtime.text_generation import padded_tokens
+from tfseq.runtime.tokenizer_base import Tokenizer
 
 
 class Label(NamedTuple):

@@ -9,15 +9,15 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime.arguments import bind
+from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds
-from tfseq.runtime.generation import Generation, continues_prompts, read, written
+from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
+from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
-from tfseq.runtime.settings import checked_length, checked_settings, length_name
-from tfseq.runtime.stream import Stream
+from tfseq.runtime.text_generation import Generation, continues_prompts, read, written
 from tfseq.runtime.text_stream import TextStream
-from tfseq.runtime.tokenizers import Tokenizer, load_tokenizer
+from tfseq.runtime.tokenizer_kinds import Tokenizer, load_tokenizer
 
 
 class Model:
@@ -232,7 +232,7 @@ def stream(
     """`Model.stream_text` of a file, or of a model that is open.
 
     Example:
-        >>> for piece in tfseq.runtime.stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
+        >>> for piece in tfseq.runtime.chunk_stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
         ...     print(piece, end="", flush=True)
     """
     return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, **settings)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from tfseq.errors import InputError
-from tfseq.runtime.generation import checked_texts, continues_prompts, encode, read, warn_of_unknown
+from tfseq.runtime.chunk_stream import first_states
+from tfseq.runtime.decoding_settings import checked_length, checked_settings
 from tfseq.runtime.manifest import Manifest
-from tfseq.runtime.settings import checked_length, checked_settings
-from tfseq.runtime.stream import first_states
-from tfseq.runtime.tokenizer import REPLACEMENT, Tokenizer
+from tfseq.runtime.text_generation import checked_texts, continues_prompts, encode, read, warn_of_unknown
+from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer
 
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 

@@ -1,13 +1,13 @@
 """Fitting sequence models: truncated BPTT, examples with answers, schedules, exact resume, learning curves."""
 
-from tfseq.training.classification import train_classifier
-from tfseq.training.evaluation import bits, evaluate, evaluate_blocks, nats_per_symbol, symbol_loss
-from tfseq.training.fitting import TrainingSettings, fit
+from tfseq.training.classifier_training import train_classifier
+from tfseq.training.cpu_threads import one_stream_per_core
+from tfseq.training.exact_match import WholeAnswers
+from tfseq.training.language_model_loss import bits, evaluate, evaluate_blocks, nats_per_symbol, symbol_loss
 from tfseq.training.scheduled_sampling import ScheduledSampling
-from tfseq.training.supervised import SupervisedSettings, train
-from tfseq.training.threads import one_stream_per_core
+from tfseq.training.supervised_training import SupervisedSettings, train
+from tfseq.training.text_training import TrainingSettings, fit
 from tfseq.training.truncated_bptt import TruncatedBPTT
-from tfseq.training.whole_answers import WholeAnswers
 
 __all__ = [
     "ScheduledSampling",

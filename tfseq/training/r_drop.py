@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfseq.layers.cpu_training import compiled
-from tfseq.training.smoothing import check_smoothing, in_logits, losses_and_logsumexp
+from tfseq.training.label_smoothing import check_smoothing, in_logits, losses_and_logsumexp
 
 
 @keras.saving.register_keras_serializable(package="tfseq")

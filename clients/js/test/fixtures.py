@@ -23,7 +23,7 @@ from tokenizer_fixtures import HARD, HELD_OUT, LEARNED, LINES, tokenizer_answers
 import tfseq
 from tfseq import runtime
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
-from tfseq.exporting.cases import draw
+from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
 
 INPUTS, ROWS = 200, 8  # per file; per batch

@@ -1,0 +1,1 @@
+"""What benchmarks share: contestants in turn, the tasks that they solve, tables."""

@@ -1,0 +1,1 @@
+"""What pipelines share: presets, batches, publishing, cards and pictures."""

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime import Manifest, TensorSpec
+from tfseq.runtime.chunk_stream import Stream
+from tfseq.runtime.manifest import StateSpec
+
+MANIFEST = Manifest(
+    name="sums",
+    task="predict",
+    inputs=(TensorSpec("x", "float32", ("batch", "time")), TensorSpec("sum", "float32", ("batch", 1))),
+    outputs=(TensorSpec("sums", "float32", ("batch", "time")), TensorSpec("sum_next", "float32", ("batch", 1))),
+    operators={"CumSum": 1},
+    opset=18,
+    states=(StateSpec("sum", "sum_next", [100.0]),),
+)
+
+
+def running_sums(feeds):
+    sums = feeds["sum"] + np.cumsum(feeds["x"], axis=1)
+    return {"sums": sums, "sum_next": sums[:, -1:]}
+
+
+@pytest.fixture
+def stream():
+    return Stream(MANIFEST, running_sums)
+
+
+def test_states_are_kept_from_chunk_to_chunk(stream):
+    assert stream.predict([[1, 2]]).tolist() == [[101, 103]]
+    assert stream.predict(x=[[3]]).tolist() == [[106]]
+
+
+def test_reset_begins_a_sequence(stream):
+    stream.predict([[1], [2]])
+    stream.reset()
+    assert stream.predict([[1]]).tolist() == [[101]]
+
+
+def test_states_can_be_taken_and_put_back(stream):
+    stream.predict([[1]])
+    before = dict(stream.states)
+    stream.predict([[5]])
+    stream.states = before
+    assert stream.predict([[2]]).tolist() == [[103]]
+
+
+def test_a_chunk_that_fails_leaves_the_states(stream):
+    stream.predict([[1]])
+    with pytest.raises(InputError, match="2 rows, and the stream 1"):
+        stream.predict([[1], [2]])
+    with pytest.raises(InputError, match="There is no input 'sum'"):
+        stream.predict([[1]], sum=[[0]])
+    assert stream.predict([[1]]).tolist() == [[102]]
+
+
+def test_states_survive_json():
+    assert Manifest.from_json(MANIFEST.to_json()).states == MANIFEST.states
+    assert MANIFEST.to_json()["states"] == [{"input": "sum", "output": "sum_next", "initial": [100.0]}]
+    with pytest.raises(ArtefactError, match="describes a state as"):
+        Manifest.from_json(MANIFEST.to_json() | {"states": [{"input": "sum"}]})

@@ -1,0 +1,133 @@
+"""TensorFlow function -> ONNX graph that keeps the names it is given."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
+
+import onnx
+import tensorflow as tf
+
+from tfseq.errors import ExportError
+from tfseq.exporting.conversion.tf2onnx_driver import convert
+from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
+from tfseq.exporting.recurrent.transposes import lay_out
+from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
+from tfseq.runtime.manifest import TensorSpec
+
+OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
+
+
+def to_onnx(
+    function: Callable, inputs: Sequence[TensorSpec], opset: int | None, notes: MutableSequence[str] | None = None
+) -> onnx.ModelProto:
+    """Converts a function that takes tensors by name and returns a dictionary of tensors.
+
+    Args:
+        function: what to trace.
+        inputs: its arguments; named axes may have any size.
+        opset: version of the ai.onnx operators; None for the lowest from 18 on that has all that the graph can use.
+        notes: gets a sentence about each layer that comes out slower than it could be.
+
+    Returns:
+        A graph that the ONNX checker finds valid, with inputs named as in `inputs` and outputs as in the dictionary.
+
+    Raises:
+        ExportError: an operator has no translation, or the graph is not valid.
+    """
+    specs = tensorflow_specs(inputs)
+
+    order: list[str] = []  # of the outputs, which TensorFlow sorts
+
+    def positional(*tensors):
+        outputs = function(**{spec.name: tensor for spec, tensor in zip(inputs, tensors)})
+        order[:] = outputs
+        return {name: tf.identity(tensor) for name, tensor in outputs.items()}  # a tensor of its own for each name
+
+    traced = tf.function(positional, input_signature=specs, autograph=False)
+    with _quiet() as errors:
+        try:
+            model, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED))
+        except ExportError:
+            raise
+        except Exception as error:
+            raise ExportError(f"The model can't be converted to ONNX: {first_line(error)}") from error
+    if errors:
+        raise ExportError(f"The model can't be converted to ONNX: {'; '.join(dict.fromkeys(errors))}")
+    if notes is not None:
+        notes.extend(found)
+    scan_recurrences(model.graph)
+    simplify(model)
+    fuse(model, opset)
+    lay_out(model.graph)
+    name_axes(model.graph.input, inputs)
+    outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    model.doc_string = model.graph.doc_string = ""
+    _declare_only_standard_operators(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"The converted graph is not valid ONNX: {first_line(error)}") from error
+    return model
+
+
+def _declare_only_standard_operators(model: onnx.ModelProto) -> None:
+    """tf2onnx also declares ai.onnx.ml, used or not."""
+    used = {node.domain for graph in all_graphs(model.graph) for node in graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def tensorflow_specs(inputs: Sequence[TensorSpec]) -> list[tf.TensorSpec]:
+    """Named axes become None."""
+    return [
+        tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype, name=spec.name)
+        for spec in inputs
+    ]
+
+
+def name_axes(values: MutableSequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
+    """Puts the graph's inputs or outputs in the order of `specs` and names their axes.
+
+    Raises:
+        ExportError: the names differ.
+    """
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    if types.keys() != {spec.name for spec in specs}:
+        raise ExportError(f"The converted graph has the names {list(types)}; expected {[s.name for s in specs]}.")
+    del values[:]
+    values.extend(onnx.helper.make_tensor_value_info(s.name, types[s.name], s.shape) for s in specs)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keeps the converters' logs off the screen; yields the errors among them, which tf2onnx logs and goes on from."""
+    errors: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record):
+            if record.levelno >= logging.ERROR:
+                errors.append(record.getMessage().strip().splitlines()[0])
+
+    collector = Collector()
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
+    before = [(logger.propagate, logger.handlers[:]) for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.propagate = False
+            logger.handlers[:] = []
+        loggers[0].addHandler(collector)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield errors
+    finally:
+        for logger, (propagate, attached) in zip(loggers, before):
+            logger.propagate = propagate
+            logger.handlers[:] = attached

@@ -1,0 +1,91 @@
+"""Functions that ONNX lacks, in terms of those it has."""
+
+from typing import Any
+
+import numpy as np
+
+from tfseq.exporting.conversion.operators.builder import Builder
+
+
+def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
+    op = Builder(graph, node)
+    x = node.input[0]
+    op.finish(op("Sub", op.like(1, x), op("Erf", x)))
+
+
+def _expm1(graph: Any, node: Any, name: str, args: Any) -> None:
+    """exp(x) - 1, near 0 by tanh: expm1(x) = 2 tanh(x/2) / (1 - tanh(x/2)), which loses nothing there."""
+    op = Builder(graph, node)
+    x = node.input[0]
+    t = op("Tanh", op("Mul", x, op.like(0.5, x)))
+    near = op("Div", op("Mul", t, op.like(2, x)), op("Sub", op.like(1, x), t))
+    far = op("Sub", op("Exp", x), op.like(1, x))
+    op.finish(op("Where", op("Less", op("Abs", x), op.like(0.5, x)), near, far))
+
+
+def _log1p(graph: Any, node: Any, name: str, args: Any) -> None:
+    """log(1 + x), with the part of x that 1 + x rounds away put back: u = 1 + x; log(u) - ((u - 1) - x) / u."""
+    op = Builder(graph, node)
+    x = node.input[0]
+    one = op.like(1, x)
+    u = op("Add", one, x)
+    lost = op("Div", op("Sub", op("Sub", u, one), x), u)
+    finite = op("Less", op("Abs", u), op.like(1e30, x))
+    corrected = op("Sub", op("Log", u), lost)
+    op.finish(op("Where", op("And", finite, op("Greater", u, op.like(0, x))), corrected, op("Log", u)))
+
+
+# Giles, "Approximating the erfinv function" (2010): two polynomials in w = -log(1 - x^2).
+_ERFINV_CENTRE: tuple[float, ...] = (
+    2.81022636e-08,
+    3.43273939e-07,
+    -3.5233877e-06,
+    -4.39150654e-06,
+    0.00021858087,
+    -0.00125372503,
+)
+_ERFINV_CENTRE += (-0.00417768164, 0.246640727, 1.50140941)
+_ERFINV_TAIL: tuple[float, ...] = (
+    -0.000200214257,
+    0.000100950558,
+    0.00134934322,
+    -0.00367342844,
+    0.00573950773,
+    -0.0076224613,
+)
+_ERFINV_TAIL += (0.00943887047, 1.00167406, 2.83297682)
+
+
+def _erfinv(graph: Any, node: Any, name: str, args: Any) -> None:
+    op = Builder(graph, node)
+    x = node.input[0]
+    one = op.like(1, x)
+    w = op("Neg", op("Log", op("Mul", op("Sub", one, x), op("Add", one, x))))
+
+    def polynomial(coefficients, at):
+        value = op.like(coefficients[0], x)
+        for coefficient in coefficients[1:]:
+            value = op("Add", op("Mul", value, at), op.like(coefficient, x))
+        return value
+
+    centre = polynomial(_ERFINV_CENTRE, op("Sub", w, op.like(2.5, x)))
+    tail = polynomial(_ERFINV_TAIL, op("Sub", op("Sqrt", w), op.like(3, x)))
+    inside = op("Mul", x, op("Where", op("Less", w, op.like(5, x)), centre, tail))
+    at_end = op("Mul", x, op.like(np.inf, x))
+    op.finish(op("Where", op("Less", op("Abs", x), one), inside, at_end))
+
+
+def _cumulative_product(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Of magnitudes by their logarithms (a 0 is -inf, which stays); the sign by counting the negative factors."""
+    op = Builder(graph, node)
+    x, axis = node.input
+    options = {key: int(node.get_attr_value(key) or 0) for key in ("exclusive", "reverse")}
+    size = op("Exp", op("CumSum", op("Log", op("Abs", x)), axis, **options))
+    negative = op("Cast", op("Less", x, op.like(0, x)), to=graph.get_dtype(x))
+    count = op("CumSum", negative, axis, **options)
+    halves = op("Mul", count, op.like(0.5, x))
+    odd = op("Greater", halves, op("Floor", halves))
+    op.finish(op("Where", odd, op("Neg", size), size))
+
+
+HANDLERS = {"Cumprod": _cumulative_product, "Erfc": _erfc, "Expm1": _expm1, "Log1p": _log1p, "Erfinv": _erfinv}

@@ -1,0 +1,33 @@
+"""Cross products, and the shape that two tensors broadcast to."""
+
+from typing import Any
+
+import numpy as np
+from tf2onnx import utils
+
+from tfseq.exporting.conversion.operators.builder import Builder
+
+
+def _cross(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Of vectors of three: (a x b)_i = a_j b_k - a_k b_j, with (i, j, k) in turn 012, 120, 201."""
+    op = Builder(graph, node)
+    next_, last = np.array([1, 2, 0]), np.array([2, 0, 1])
+    (a_j, a_k), (b_j, b_k) = ([op("Gather", x, i, axis=-1) for i in (next_, last)] for x in node.input)
+    op.finish(op("Sub", op("Mul", a_j, b_k), op("Mul", a_k, b_j)))
+
+
+def _broadcast_shapes(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Aligned at the end, the size that is not 1."""
+    op = Builder(graph, node)
+    dtype = utils.map_onnx_to_numpy_type(graph.get_dtype(node.input[0]))
+    ranks = [size for x in node.input for size in op.shape(x) or [None] if size is not None]
+    if len(ranks) < 2:
+        raise ValueError("Tensors with an unknown number of axes are broadcast to each other's shape.")
+    a, b = (
+        op("Concat", np.ones(max(ranks) - rank, dtype), x, axis=0) if rank < max(ranks) else x
+        for x, rank in zip(node.input, ranks)
+    )
+    op.finish(op("Where", op("Equal", a, np.ones(1, dtype)), b, a))
+
+
+HANDLERS = {"Cross": _cross, "BroadcastArgs": _broadcast_shapes}

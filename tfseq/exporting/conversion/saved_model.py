@@ -1,0 +1,64 @@
+"""SavedModel with named signatures, which TensorFlow loads and serves without our code."""
+
+import errno
+import functools
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseq.errors import ArtefactError
+from tfseq.exporting.conversion.convert import first_line, tensorflow_specs
+from tfseq.exporting.signatures.signature import Signature
+
+
+def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> dict[str, list[str]]:
+    """Writes a SavedModel whose signatures take and give tensors by name.
+
+    Args:
+        folder: a new folder.
+        model: whose variables the signatures read.
+        signatures: by name; the first is also `serving_default`.
+
+    Returns:
+        each signature's outputs in the order of its function's dictionary, which the SavedModel forgets.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    module = tf.Module()
+    module.variables_ = [weight.value for weight in model.weights]
+    functions = {}
+    for name, signature in signatures.items():
+        specs = {spec.name: tensor for spec, tensor in zip(signature.inputs, tensorflow_specs(signature.inputs))}
+        functions[name] = tf.function(signature.function, autograph=False).get_concrete_function(**specs)
+    first = next(iter(functions.values()))
+    try:
+        tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
+    return {name: list(function.structured_outputs) for name, function in functions.items()}
+
+
+def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
+    """The signatures of a SavedModel, as functions of arrays by name.
+
+    Raises:
+        ArtefactError: there is no SavedModel in the folder.
+    """
+    try:
+        loaded = tf.saved_model.load(folder)
+    except Exception as error:
+        raise ArtefactError(f"{folder} is not a SavedModel that TensorFlow can load: {first_line(error)}") from None
+
+    return {name: functools.partial(_run, loaded, name) for name in loaded.signatures}
+
+
+def _run(loaded, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    outputs = loaded.signatures[signature](**{name: tf.constant(array) for name, array in feeds.items()})
+    return {name: tensor.numpy() for name, tensor in outputs.items()}

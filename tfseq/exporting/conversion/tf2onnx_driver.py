@@ -1,0 +1,79 @@
+"""Drives tf2onnx: one pass over the graph, without the weights and without the copies that its own driver makes."""
+
+import contextlib
+import itertools
+from typing import Any
+
+import onnx
+import tensorflow as tf
+from tf2onnx import optimizer, tf_loader
+from tf2onnx.convert import tensor_names_from_structed
+from tf2onnx.tfonnx import process_tf_graph
+
+from tfseq.exporting.conversion.freezing import freeze, initializers
+from tfseq.exporting.conversion.keras_operations import convertible, inlined
+from tfseq.exporting.conversion.operators import handlers, rewriters
+from tfseq.exporting.recurrent.markers import RecurrentMarkers
+
+# Its Einsum optimizer plans by timing products; ours are products already. Nothing here is quantized.
+_OPTIMIZERS = {
+    name: factory
+    for name, factory in optimizer._get_optimizers().items()
+    if name not in ("einsum_optimizer", "q_dq_optimizer", "const_dequantize_optimizer")
+}
+_ROUNDS = 4
+
+
+def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The ONNX graph of a `tf.function`, inputs and outputs named as there; and notes about what came out slower.
+
+    What tf2onnx can't convert it logs as an error, and goes on.
+    """
+    markers = RecurrentMarkers()
+    with markers.emitted(), convertible():
+        function = traced.get_concrete_function(*specs)
+    inlined(function)
+    inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants
+    outputs = [tensor.name for tensor in function.outputs if tensor.dtype != tf.resource]
+    names = tensor_names_from_structed(function, inputs, outputs)
+    with tf.device("/cpu:0"):
+        frozen, weights = freeze(function)
+        inputs += [f"{name}:0" for name in weights]
+        with tf.Graph().as_default(), tf_loader.tf_session():
+            tf.import_graph_def(frozen, name="")
+            frozen = tf_loader.tf_optimize(inputs, outputs, frozen)
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(frozen, name="")
+
+            def process() -> Any:
+                return process_tf_graph(
+                    graph,
+                    continue_on_error=True,
+                    opset=opset,
+                    custom_op_handlers=handlers() | markers.handlers(),
+                    custom_rewriter=rewriters(),
+                    input_names=inputs,
+                    output_names=outputs,
+                    tensors_to_rename=names,
+                )
+
+            try:
+                converted = _optimized(process())
+            except Exception:  # then with care: each optimizer on a copy, kept if it goes well
+                converted = optimizer.optimize_graph(process(), catch_errors=True, optimizers=_OPTIMIZERS)
+    model = converted.make_model("")
+    initializers(weights, model.graph)
+    return model, markers.notes
+
+
+def _optimized(graph: Any) -> Any:
+    unchanged = 0  # optimizers in a row that found nothing to do
+    for round_, factory in itertools.product(range(_ROUNDS), _OPTIMIZERS.values()):
+        step = factory()
+        graph = step.optimize(graph, round_) or graph
+        unchanged = 0 if step.graph_been_opt else unchanged + 1
+        if unchanged == len(_OPTIMIZERS):
+            break
+    with contextlib.suppress(Exception):
+        graph.topological_sort(graph.get_nodes())
+    return graph

@@ -1,0 +1,153 @@
+"""Held-out inputs to generate from: ragged batches of prompts or sources, each with settings of its own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfseq.decoding import Strategy
+from tfseq.exporting.signatures.generator_inputs import PROMPT, PROMPT_LENGTH, source_specs, source_symbols
+from tfseq.exporting.signatures.user_samples import as_list, by_name
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import TensorSpec
+
+BATCHES = (1, 3, 8, 20)
+LONGEST = (12, 1, 5, 24, 40)  # prompt or source of a batch
+CASES = 28  # of 8 rows on average
+MAX_LENGTHS = (32, 32, 24, 5, 1)
+SETTINGS: dict[str, Sequence[Any]] = {
+    "temperature": (1.0, 0.0, 0.5, 0.8, 1.5),
+    "top_k": (0, 0, 2, 5, 1_000_000),
+    "top_p": (1.0, 1.0, 0.9, 0.5),
+    "length_penalty": (1.0, 0.6, 0.0, 2.0, -0.5),
+    "repetition_penalty": (1.3, 1.1, 0.7),  # a strategy with 1 has no such input
+    "min_length": (0, 0, 4, 10),
+}
+
+
+@dataclass(frozen=True)
+class GenerationCase:
+    """One batch to generate from.
+
+    Attributes:
+        inputs: prompt and prompt_length, or the sources, by name, (batch, ...) each.
+        strategy: with its settings.
+        max_length: new symbols at most.
+        chosen: the settings that are not the strategy's own.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    strategy: Strategy
+    max_length: int
+    chosen: Mapping[str, Any]
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def prompt_of(self, row: int) -> np.ndarray:
+        """A row's prompt, () where there is none."""
+        if "prompt_length" not in self.inputs:
+            return np.zeros(0, "int32")
+        return self.inputs["prompt"][row, : self.inputs["prompt_length"][row]]
+
+    def feeds(self, model: Generator) -> dict[str, np.ndarray]:
+        """All inputs of a graph."""
+        settings = self.strategy.settings
+        arrays = {name: np.asarray(settings[name], dtype) for name, dtype in self.strategy.dtypes(model).items()}
+        return {**self.inputs, "max_length": np.asarray(self.max_length, "int32"), **arrays}
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{name} {array.shape}" for name, array in self.inputs.items() if array.ndim > 1)
+        settings = "".join(f", {name} {value}" for name, value in self.chosen.items())
+        return f"{sizes}{settings}, max_length {self.max_length}"
+
+
+def generation_cases(
+    model: Generator,
+    strategy: Strategy,
+    readable: Sequence[int] | None = None,
+    count: int = CASES,
+    ragged: bool = True,
+) -> Iterator[GenerationCase]:
+    """Batches of several sizes and lengths; the first has the strategy's own settings.
+
+    Args:
+        readable: the symbols that prompts and sources of symbols may hold; None for all.
+        ragged: whether the prompts of a batch differ in length.
+    """
+    settings = {name: SETTINGS[name] for name in strategy.dtypes(model) if name in SETTINGS}
+    for case in range(count):
+        random = np.random.default_rng(case)
+        chosen = {name: values[int(random.integers(len(values)))] for name, values in settings.items()} if case else {}
+        if case and "seed" in strategy.settings:
+            chosen["seed"] = int(random.integers(-(2**31), 2**31))
+        room = model.max_positions or max(LONGEST) + max(MAX_LENGTHS)
+        longest = min(LONGEST[case % len(LONGEST)], max(room - 1, 1))
+        inputs = _inputs(model, BATCHES[case % len(BATCHES)], longest, random, readable)
+        if "prompt_length" in inputs and not ragged:
+            inputs["prompt_length"] = np.full_like(inputs["prompt_length"], inputs["prompt"].shape[1])
+        read = longest if model.start is None else 1  # before the first new symbol
+        max_length = max(min(MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)], room - read), 1)  # `call` reads it all, too
+        yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
+
+
+def sample_cases(model: Generator, strategy: Strategy, samples: Any, ragged: bool = True) -> list[GenerationCase]:
+    """What a user gives to generate from, with the strategy's own settings.
+
+    Args:
+        samples: sources as the model's `encode` takes them, or prompts: an array (batch, time), or a dictionary that
+            also has `prompt_length`; or several of these.
+        ragged: whether the prompts of a batch may differ in length; else each row is a batch of its own.
+
+    Raises:
+        ExportError: they do not fit.
+    """
+    specs = source_specs(model) if model.start is not None else (PROMPT, PROMPT_LENGTH)
+    given = []
+    for sample in as_list(samples, len(specs)):
+        if model.start is None and not (isinstance(sample, Mapping) and PROMPT_LENGTH.name in sample):
+            prompt = by_name(sample, (PROMPT,))["prompt"]
+            given.append({"prompt": prompt, "prompt_length": np.full(len(prompt), prompt.shape[1], "int32")})
+        else:
+            given.append(by_name(sample, specs))
+    if not ragged and model.start is None:
+        given = [
+            {"prompt": prompt[None, :length], "prompt_length": np.array([length], "int32")}
+            for inputs in given
+            for prompt, length in zip(inputs["prompt"], inputs["prompt_length"])
+        ]
+
+    def room(inputs: Mapping[str, np.ndarray]) -> int:
+        read = inputs["prompt"].shape[1] if "prompt" in inputs and model.start is None else 1
+        return (
+            MAX_LENGTHS[0] if model.max_positions is None else max(min(MAX_LENGTHS[0], model.max_positions - read), 1)
+        )
+
+    return [GenerationCase(inputs, strategy, room(inputs), {}) for inputs in given]
+
+
+def _inputs(model, batch, longest, random, readable):
+    if model.start is not None:
+        counts, specs = source_symbols(model), source_specs(model)
+        return {spec.name: _source(spec, counts.get(spec.name), batch, longest, random, readable) for spec in specs}
+    symbols = np.arange(model.vocabulary_size) if readable is None else np.asarray(readable)
+    prompt = random.choice(symbols, (batch, longest)).astype("int32")  # beyond a row's length, what must not matter
+    return {"prompt": prompt, "prompt_length": random.integers(1, longest + 1, batch).astype("int32")}
+
+
+def _source(
+    spec: TensorSpec, symbols: int | None, batch: int, longest: int, random: np.random.Generator, readable: Any
+) -> np.ndarray:
+    """Symbols padded on the right with 0, or normal numbers."""
+    shape = tuple({"batch": batch}.get(size, longest) if isinstance(size, str) else size for size in spec.shape)
+    if np.dtype(spec.dtype).kind not in "iu":
+        return random.normal(size=shape).astype(spec.dtype)
+    if readable is None or len(shape) != 2:
+        values = random.integers(min(1, (symbols or 2) - 1), symbols or 2, shape)
+    else:
+        values = random.choice([symbol for symbol in readable if symbol], shape)
+    if len(shape) == 2:
+        values *= np.arange(shape[1]) < random.integers(1, shape[1] + 1, (batch, 1))
+    return values.astype(spec.dtype)

@@ -1,0 +1,109 @@
+"""What a graph that generates takes and gives: the loop of `tfseq.decoding` with named inputs and outputs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tfseq.decoding import Beam, Greedy, Sample, Strategy, decode
+from tfseq.errors import ArtefactError
+from tfseq.exporting.generation.code_points import CodePoints
+from tfseq.exporting.signatures.generator_inputs import PROMPT, PROMPT_LENGTH, source_specs, source_symbols, texts
+from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.random_inputs import draw
+from tfseq.exporting.signatures.signature import Run, Signature
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import TensorSpec
+
+MAX_LENGTH = TensorSpec("max_length", "int32", ())
+
+
+def generation_signature(
+    model: Generator, strategy: Strategy, attention: bool = False, code_points: CodePoints | None = None
+) -> Signature:
+    """The loop, the strategy's settings as run-time inputs.
+
+    Args:
+        model: built.
+        strategy: what chooses.
+        attention: whether to give out where each step looked.
+        code_points: has the graph read and write code points in the place of symbols.
+    """
+    given = (PROMPT, PROMPT_LENGTH) if model.start is None else source_specs(model)
+    settings = (TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items())
+
+    def function(**inputs):
+        if code_points is not None:
+            inputs |= {name: _read(code_points, name, inputs[name]) for name in texts(given)}
+        with portable(model):
+            outputs = decode(model, strategy, inputs, attention)
+        if code_points is not None:
+            outputs |= {"tokens": code_points.write_rows(outputs["tokens"], outputs["lengths"])}
+        return outputs
+
+    symbols = {PROMPT.name: model.vocabulary_size} if model.start is None else source_symbols(model)
+    return Signature((*given, MAX_LENGTH, *settings), function, symbols)
+
+
+def generated_specs(attention_width: int | str | None = None) -> tuple[TensorSpec, ...]:
+    """The outputs of a loop; with attention over `attention_width` places of the memory, unless that is None."""
+    specs = (
+        TensorSpec("tokens", "int32", ("batch", "new_time")),
+        TensorSpec("lengths", "int32", ("batch",)),
+        TensorSpec("scores", "float32", ("batch",)),
+    )
+    if attention_width is None:
+        return specs
+    return (*specs, TensorSpec("attention", "float32", ("batch", "new_time", attention_width)))
+
+
+def attention_width(run: Run, model: Generator, strategy: Strategy) -> int | str:
+    """How many places a file's attention covers: a number, or the name of the source's axis that it follows."""
+    specs, lengths = source_specs(model), (3, 5)
+    settings = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in strategy.dtypes(model).items()}
+    settings["max_length"] = np.asarray(1, "int32")
+    sources = [draw(specs, source_symbols(model), 2, length) for length in lengths]
+    widths = tuple(run({**source, **settings})["attention"].shape[2] for source in sources)
+    if widths[0] == widths[1]:
+        return int(widths[0])
+    free = (axis for spec in specs for axis in spec.shape[1:] if isinstance(axis, str))
+    return next(free) if widths == lengths else "attention_axis_2"
+
+
+def _read(code_points, name, codes):
+    """A prompt's length says where it ends; a source ends where the zeros begin, even if 0 is a known character."""
+    symbols = code_points.read(codes)
+    return symbols if name == PROMPT.name else ops.where(codes == 0, 0, symbols)
+
+
+def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:
+    """As the manifest's `decoding`: the strategy, what it has fixed in the graph, and the defaults of its settings."""
+    fixed = {field.name: getattr(strategy, field.name) for field in fields(strategy)}
+    for name in strategy.settings:
+        del fixed[name]
+    if not fixed["forbidden"]:
+        del fixed["forbidden"]
+    fixed = {name: None if value == math.inf else value for name, value in fixed.items()}  # JSON has no infinity
+    defaults = {name: strategy.settings[name] for name in strategy.dtypes(model)}
+    positions = {} if model.max_positions is None else {"max_positions": model.max_positions}
+    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": model.end, **positions}
+
+
+def strategy_of(decoding: Mapping[str, Any]) -> Strategy:
+    """The inverse of `decoding_json`.
+
+    Raises:
+        ArtefactError: this version knows no such strategy.
+    """
+    kinds = {kind.NAME: kind for kind in (Greedy, Sample, Beam)}
+    kind = kinds.get(str(decoding.get("strategy")))
+    if kind is None:
+        raise ArtefactError(
+            f"This tfseq knows no strategy {decoding.get('strategy')!r} (known: {', '.join(kinds)}); a newer one may."
+        )
+    given: dict[str, Any] = {field.name: decoding[field.name] for field in fields(kind) if field.name in decoding}
+    given |= {name: math.inf for name, value in given.items() if value is None}
+    return kind(**given)

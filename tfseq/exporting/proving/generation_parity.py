@@ -1,0 +1,267 @@
+"""Generated sequences against those of Keras, and the logits that they were chosen by."""
+
+import itertools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from keras import ops
+
+from tfseq.decoding import Strategy, generate
+from tfseq.decoding.random import draw_bits, draw_keys, gumbel
+from tfseq.exporting.conversion.convert import to_onnx
+from tfseq.exporting.generation.held_out_inputs import GenerationCase, generation_cases, sample_cases
+from tfseq.exporting.generation.loop_graph import generation_signature
+from tfseq.exporting.generation.token_interface import Symbols
+from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
+from tfseq.exporting.signatures.signature import Run
+from tfseq.models.generator import Generator
+from tfseq.runtime.session import Session
+
+LOGIT_CASES = 3
+SHORTEST = 8  # symbols of a sequence whose logits are compared, if it can be had
+
+
+def check_generation(
+    run: Run,
+    model: Generator,
+    strategy: Strategy,
+    of: str,
+    tolerance: float,
+    symbols: Symbols,
+    attention: bool = False,
+    ragged: bool = True,
+    samples: Any = (),
+) -> list[TokenCheck | NumberCheck]:
+    """`run`, a function of symbols, against `tfseq.generate`: the same sequences, and scores within the tolerance.
+
+    Args:
+        strategy: of the file.
+        symbols: what the file can tell apart.
+        attention: whether the file gives out where it looked; then that is compared, too.
+        ragged: whether prompts of one batch may differ in length.
+        samples: further prompts or sources, see `sample_cases`.
+    """
+    scores, weights = WorstError(tolerance), WorstError(tolerance)
+    sequences = identical = ties = 0
+    where = ""
+    cases = generation_cases(model, strategy, symbols.readable, ragged=ragged)
+    for case in itertools.chain(cases, sample_cases(model, strategy, samples, ragged)):
+        expected = _in_keras(model, case, attention)
+        got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
+        theirs, ours = (_sequences(model, case, outputs) for outputs in (expected, got))
+        same = []
+        for row, (wanted, found) in enumerate(itertools.zip_longest(theirs, ours)):
+            sequences += 1
+            if wanted is None or found is None:
+                where = where or f"{case}: {len(ours)} rows, not {len(theirs)}"
+            elif np.array_equal(_seen(model, symbols, wanted), found):
+                same.append(row)
+            elif _is_tie(model, case, row, wanted, found, expected["scores"], tolerance):
+                ties += 1
+            else:
+                where = where or f"{case}: row {row}{_parting(wanted, found)}"
+        identical += len(same)
+        if same:
+            scores.add(got["scores"][same], expected["scores"][same], str(case), "scores")
+            if attention:
+                width = min(got["tokens"].shape[1], expected["tokens"].shape[1])
+                found, wanted = (outputs["attention"][same, :width] for outputs in (got, expected))
+                weights.add(found, wanted, str(case), "attention")
+    checks: list[TokenCheck | NumberCheck] = [TokenCheck("tokens", of, "keras", sequences, identical, ties, where)]
+    checks.append(scores.check("scores", of, "keras"))
+    return [*checks, weights.check("attention", of, "keras")] if attention else checks
+
+
+def _in_keras(model, case, attention):
+    inputs = dict(case.inputs)
+    given = inputs if "prompt_length" in inputs else {"source": inputs}
+    result = generate(
+        model, **given, decode=case.strategy, max_length=case.max_length, return_attention=attention
+    )._asdict()
+    return {name: ops.convert_to_numpy(value) for name, value in result.items() if value is not None}
+
+
+def _sequences(model, case, outputs) -> list[np.ndarray]:
+    """Each row's symbols, its end included if it came; a row with anything but zeros behind it is kept whole."""
+    rows = []
+    for symbols, length in zip(outputs["tokens"], outputs["lengths"]):
+        if symbols[length:].any():
+            rows.append(symbols)
+        elif model.end is not None and length < case.max_length:
+            rows.append(np.append(symbols[:length], np.int32(model.end)))
+        else:
+            rows.append(symbols[:length])
+    return rows
+
+
+def _seen(model, symbols, sequence):
+    """As a sequence comes out of the file; its end is known by its length."""
+    seen = symbols.seen(sequence)
+    return np.append(seen[:-1], sequence[-1:]) if model.end is not None and model.end in sequence[-1:] else seen
+
+
+def _parting(wanted, found) -> str:
+    place = _first_difference(wanted, found)
+    ours, theirs = (sequence[place] if place < len(sequence) else "nothing" for sequence in (found, wanted))
+    return f", new token {place}: {ours}, not {theirs}"
+
+
+def _first_difference(a, b) -> int:
+    size = min(len(a), len(b))
+    different = np.flatnonzero(a[:size] != b[:size])
+    return int(different[0]) if different.size else size
+
+
+def _is_tie(model, case, row, wanted, found, scores, tolerance) -> bool:
+    """Whether errors within the tolerance could make the strategy choose `found` where Keras has `wanted`."""
+    if not (found.min(initial=0) >= 0 and found.max(initial=0) < model.vocabulary_size):
+        return False
+    if case.strategy.NAME == "beam":  # as good as the one found, by Keras' own account
+        score = _log_probability(model, case, row, found)
+        return bool(abs(score - scores[row]) <= tolerance * max(1.0, abs(score)))
+    place = _first_difference(wanted, found)
+    if place == min(len(wanted), len(found)):
+        return False
+    (logits,) = _logits(model, case, row, wanted[:place], [place])
+    return _rounding_decides(model, case, row, logits, place, int(found[place]), tolerance)
+
+
+def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool:
+    settings = case.strategy.settings
+    allowed = np.isfinite(logits)
+    slack = tolerance * max(1.0, float(np.abs(logits[allowed]).max()))
+    temperature = settings.get("temperature", 0.0)
+    position = len(case.prompt_of(row)) + place + (model.start is not None)
+    keys = draw_keys(np.int32(settings.get("seed", 0)), np.array([row], "int32"), np.array([position], "int32"))[0]
+    noise = ops.convert_to_numpy(gumbel(draw_bits(keys, model.vocabulary_size)))[0]
+    scores = logits + temperature * noise
+    surely, possibly = _kept(logits, temperature, settings.get("top_k", 0), settings.get("top_p", 1.0), slack)
+    rivals = scores[surely & allowed]
+    return bool(possibly[token] and allowed[token] and scores[token] >= rivals.max(initial=-np.inf) - 2 * slack)
+
+
+def _kept(logits, temperature, top_k, top_p, slack):
+    """The symbols that `Sample` keeps whatever errors of `slack` the logits have, and those that it keeps for some."""
+    order = np.sort(logits)[::-1]
+    surely = possibly = np.ones(len(logits), bool)
+    if 0 < top_k < len(logits):
+        surely, possibly = logits > order[top_k - 1] + 2 * slack, logits >= order[top_k - 1] - 2 * slack
+    if top_p < 1:
+        scale = max(temperature, 1e-30)
+        weights = np.where(possibly, np.exp((logits - order[0]) / scale), 0.0)
+        doubt = min(1.0, float(np.expm1(min(4 * slack / scale, 1.0)))) + weights[possibly & ~surely].sum()
+        before = np.array([weights[logits > value - 2 * slack].sum() for value in logits]) - weights
+        least = np.array([weights[logits > value + 2 * slack].sum() for value in logits])
+        enough = top_p * weights.sum()
+        surely = surely & (before < enough - doubt)
+        possibly = possibly & ((least < enough + doubt) | (logits >= order[0] - 2 * slack))
+    return surely, possibly
+
+
+def _log_probability(model, case, row, symbols) -> float:
+    """Of a row's symbols, the end among them, under the model after the rules; as `Beam` scores it."""
+    logits = _logits(model, case, row, symbols[:-1], range(len(symbols)))
+    total = 0.0
+    for values, symbol in zip(logits.astype("float64"), symbols):
+        total += values[symbol] - np.logaddexp.reduce(values)
+    penalty = case.strategy.settings.get("length_penalty", 0.0)
+    return total / ((5 + len(symbols)) / 6) ** penalty
+
+
+def _logits(model, case, row, symbols, places) -> np.ndarray:
+    """By teacher forcing, after the strategy's rules: what symbols at these places are chosen by, (places, vocabulary).
+
+    Args:
+        symbols: new ones of the row, up to the last place.
+        places: among the new symbols.
+    """
+    prompt = case.prompt_of(row) if model.start is None else np.array([model.start], "int32")
+    read = np.concatenate([prompt, symbols]).astype("int32")  # (time,)
+    inputs = {name: array[row : row + 1] for name, array in case.inputs.items()}
+    logits = teacher_forced(model, inputs, read[None])[0]
+    settings = {name: np.asarray(case.strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
+    results = []
+    for place in places:
+        until = len(prompt) + place  # symbols read before this one is chosen
+        rules_state = case.strategy.first_rules_state(model, 1)
+        if not isinstance(rules_state, tuple):
+            rules_state = ops.convert_to_tensor(np.isin(np.arange(model.vocabulary_size), read[: until - 1])[None])
+        after, _ = case.strategy.apply_rules(
+            model,
+            ops.convert_to_tensor(logits[until - 1 : until]),
+            read[until - 1 : until],
+            ops.convert_to_tensor(np.int32(place)),
+            rules_state,
+            settings,
+        )
+        results.append(ops.convert_to_numpy(after)[0])
+    return np.stack(results)
+
+
+def _dtypes(model, case):
+    return case.strategy.dtypes(model).items()
+
+
+def teacher_forced(model: Generator, inputs: Mapping[str, np.ndarray], read: np.ndarray) -> np.ndarray:
+    """The logits of `call` after each symbol read: (batch, time, vocabulary) for (batch, time)."""
+    if model.start is None:
+        return ops.convert_to_numpy(model(read, training=False))
+    return ops.convert_to_numpy(model({**inputs, "target": read}, training=False))
+
+
+def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) -> NumberCheck:
+    """The logits inside the loop, from a conversion of the same loop that gives them out, against `call` on the
+    sequences that it generated."""
+    if "min_length" in strategy.dtypes(model):
+        strategy = replace(strategy, min_length=SHORTEST)
+    witness: Any = _LogitsAsAttention(model)
+    signature = generation_signature(witness, strategy, attention=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "loop.onnx"
+        onnx.save(to_onnx(signature.function, signature.inputs, None), path)
+        run = Session(path).run
+    worst = WorstError(tolerance)
+    for case in generation_cases(model, strategy, count=LOGIT_CASES):
+        got = run(case.feeds(model))
+        read, first = _read_in_loop(model, case, got["tokens"])
+        logits = teacher_forced(model, case.inputs, read)
+        steps = first[:, None] + np.arange(got["tokens"].shape[1])
+        expected = np.take_along_axis(logits, steps[:, :, None], axis=1)  # (batch, new_time, vocabulary)
+        chosen = np.arange(got["tokens"].shape[1]) < got["lengths"][:, None]
+        if chosen.any():
+            worst.add(got["attention"][chosen], expected[chosen], str(case), "logits")
+    return worst.check("logits", "onnx loop", "keras")
+
+
+def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the loop read, (batch, time), and when it chose a row's first new symbol, (batch,)."""
+    rows, new = tokens.shape
+    if model.start is not None:
+        start = np.full((rows, 1), model.start, "int32")
+        return np.concatenate([start, tokens], axis=1), np.zeros(rows, "int64")
+    lengths = case.inputs["prompt_length"].astype("int64")
+    read = np.zeros((rows, case.inputs["prompt"].shape[1] + new), "int32")
+    read[:, : case.inputs["prompt"].shape[1]] = case.inputs["prompt"]
+    np.put_along_axis(read, lengths[:, None] + np.arange(new), tokens, axis=1)
+    return read, lengths - 1
+
+
+class _LogitsAsAttention:
+    """The model, with its logits where decoding gives out the attention's weights."""
+
+    has_attention = True
+
+    def __init__(self, model: Generator):
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def step_with_attention(self, tokens: Any, state: Any, memory: Any = ()) -> Any:
+        logits, state = self._model.step(tokens, state, memory)
+        return logits, state, logits

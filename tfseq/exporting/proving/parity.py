@@ -1,0 +1,163 @@
+"""The gate: an exported file is as good as the model only if it gives the same results, and this measures it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfseq.errors import ArtefactError, ExportError, InputError
+from tfseq.exporting.conversion.convert import first_line
+from tfseq.exporting.conversion.float32_copy import as_float32
+from tfseq.exporting.conversion.saved_model import load_signatures
+from tfseq.exporting.generation.loop_graph import strategy_of
+from tfseq.exporting.generation.token_interface import Symbols, alphabet
+from tfseq.exporting.proving.chunk_parity import check_stream
+from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits
+from tfseq.exporting.proving.report import NumberCheck, ParityReport, TokenCheck, WorstError
+from tfseq.exporting.proving.step_parity import in_steps
+from tfseq.exporting.signatures.call_arguments import GUESSED
+from tfseq.exporting.signatures.random_inputs import sweep
+from tfseq.exporting.signatures.signature import Run, forward_signature
+from tfseq.exporting.signatures.user_samples import feeds as as_feeds
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
+from tfseq.runtime.session import Session
+
+TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
+
+
+def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) -> ParityReport:
+    """Compares an exported file with the model it came from.
+
+    A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 224 sequences
+    from ragged batches of prompts or sources, over the settings of its strategy; they have to be identical, and their
+    scores within the tolerance; and the logits inside its loop, from a conversion of the same loop that gives them out,
+    are compared with `call` on the finished sequences. A streaming graph reads sequences in chunks, and is compared
+    with `call` on the whole; one that generates is compared with `tfseq.generate`, symbol by symbol.
+
+    Args:
+        path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
+        model: the Keras model. One of lower precision is compared in float32, which is what was exported.
+        samples: further inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
+            these; of a file that generates prompts (and `prompt_length`) or sources.
+
+    Returns:
+        The report; see its `passed`.
+
+    Raises:
+        ArtefactError: there is no such file, or it can't be run.
+        ExportError: the model can't be run.
+    """
+    model = as_float32(model)
+    file = _opened(path)
+    if file.inputs and not samples:
+        _call_if_need_be(model, file.inputs)
+    if file.manifest is not None and file.manifest.decoding and not isinstance(model, Generator):
+        raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
+    checks: list[NumberCheck | TokenCheck] = []
+    try:
+        if "stream" in file.runs:
+            checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples))
+        if "serve" in file.runs:
+            checks.append(check_forward(file.runs["serve"], model, file.of, () if "generate" in file.runs else samples))
+        if "generate" in file.runs or "stream_generate" in file.runs:
+            checks += _generation_checks(file, model, samples)
+    except InputError as error:
+        raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
+    return ParityReport(tuple(checks))
+
+
+@dataclass(frozen=True)
+class _File:
+    """An exported file.
+
+    Attributes:
+        of: what it is, for reports.
+        runs: its functions: "serve", "generate", "stream", "stream_generate".
+        manifest: None of a SavedModel that has none.
+    """
+
+    of: str
+    runs: Mapping[str, Run]
+    manifest: Manifest | None
+
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """Those of the model, where they are known."""
+        if self.manifest is None or self.manifest.decoding:
+            return []
+        states = {state.input for state in self.manifest.states}
+        return [spec for spec in self.manifest.inputs if spec.name not in states]
+
+
+def _opened(path: str | os.PathLike[str]) -> _File:
+    if Path(path).is_dir():
+        runs = load_signatures(path)
+        described = {"generate", "stream_generate"} & runs.keys() or (Path(path) / SAVED_MODEL_FILE).exists()
+        return _File("saved model", runs, Manifest.from_saved_model(path) if described else None)
+    session = Session(path)
+    manifest = Manifest.from_metadata(session.metadata)
+    name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
+    return _File("onnx", {name: session.run}, manifest)
+
+
+def _generation_checks(file: _File, model: Generator, samples: Any) -> list[NumberCheck | TokenCheck]:
+    manifest = file.manifest
+    assert manifest is not None  # what generates has one
+    strategy = strategy_of(manifest.decoding or {})
+    if "stream_generate" in file.runs:
+        run = in_steps(file.runs["stream_generate"], manifest, model)
+        of = f"{file.of}, in steps"
+        return check_generation(run, model, strategy, of, TOLERANCE, Symbols(), ragged=False, samples=samples)
+    checks: list[NumberCheck | TokenCheck] = []
+    if file.of == "onnx":
+        checks.append(check_loop_logits(model, strategy, TOLERANCE))
+    symbols = alphabet(manifest.tokenizer, model.vocabulary_size)
+    run = symbols.around(file.runs["generate"], manifest.inputs)
+    attention = any(spec.name == "attention" for spec in manifest.outputs)
+    found = check_generation(run, model, strategy, file.of, TOLERANCE, symbols, attention, samples=samples)
+    return [*checks, *found]
+
+
+def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
+    """Of a model that was loaded and not called, Keras does not know all inputs, and no type; the file does."""
+    shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
+    sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
+    if not all(spec.dtype in GUESSED for spec in inputs):
+        forward_signature(model, [sample])
+        return
+    try:
+        forward_signature(model)
+    except ExportError:
+        forward_signature(model, [sample])
+
+
+def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:
+    """`run` against the model's `call`, over the sweep and the samples."""
+    signature = forward_signature(model, samples)
+    worst = WorstError(TOLERANCE)
+    refusal: Exception | None = None
+    for feeds in [*sweep(signature.inputs, signature.symbols), *as_feeds(samples, signature.inputs)]:
+        try:
+            expected = signature.function(**{name: keras.ops.convert_to_tensor(a) for name, a in feeds.items()})
+        except Exception as error:  # a size that the model itself doesn't take, such as a length below its kernel's
+            refusal = error
+            continue
+        got = run(feeds)
+        for name, value in expected.items():
+            worst.add(np.asarray(got[name]), keras.ops.convert_to_numpy(value), _describe(feeds), name)
+    if not worst.cases:
+        raise ExportError(
+            f"{type(model).__name__} takes none of the inputs tried: {first_line(refusal) if refusal else ''} "
+            "Give samples of what it takes."
+        )
+    names = " and ".join(expected) if len(expected) < 4 else "outputs"
+    return worst.check(names, of, "keras")
+
+
+def _describe(feeds: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {tuple(array.shape)}" for name, array in feeds.items())

@@ -1,0 +1,46 @@
+"""A step graph run from outside as the loop that it is a step of."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfseq.exporting.signatures.signature import Run
+from tfseq.models.generator import Generator
+from tfseq.runtime.chunk_stream import first_states
+from tfseq.runtime.manifest import Manifest
+
+
+def in_steps(run: Run, manifest: Manifest, model: Generator) -> Run:
+    """A function that takes and gives what the whole loop does, for prompts of equal lengths."""
+    taken = {spec.name for spec in manifest.inputs}
+
+    def loop(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if model.start is None:
+            prompt = feeds["prompt"]  # (batch, time)
+        else:
+            rows = len(next(feeds[spec.name] for spec in model.sources))
+            prompt = np.full((rows, 1), model.start, "int32")
+        rows, width, new = *prompt.shape, int(feeds["max_length"])
+        fixed = {name: array for name, array in feeds.items() if name in taken}
+        states = first_states(manifest.states, manifest.inputs, rows)
+        tokens, scores = np.zeros((rows, new), "int32"), np.zeros(rows, "float32")
+        lengths = np.full(rows, new)
+        for position in range(width + new - 1):
+            index = position - (width - 1)
+            read = prompt[:, position] if index <= 0 else tokens[:, index - 1]
+            place = {"position": np.asarray(position, "int32"), "index": np.asarray(index, "int32")}
+            outputs = run({**fixed, **states, "tokens": read, **place})
+            states = {state.input: np.asarray(outputs[state.output]) for state in manifest.states}
+            if index < 0:
+                continue
+            tokens[:, index] = outputs["chosen"]
+            scores += np.where(lengths == new, np.asarray(outputs["log_probability"]), 0)
+            if model.end is not None:
+                lengths = np.where((lengths == new) & (tokens[:, index] == model.end), index, lengths)
+                if (lengths < new).all():
+                    break
+        inside = np.arange(new) < lengths[:, None]
+        longest = int(lengths.max())
+        return {"tokens": np.where(inside, tokens, 0)[:, :longest], "lengths": lengths, "scores": scores}
+
+    return loop

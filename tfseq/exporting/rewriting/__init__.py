@@ -1,0 +1,61 @@
+"""Rewrites over a converted graph that leave its results as they are: lean loops, one operator where there is one."""
+
+import onnx
+
+from tfseq.exporting.rewriting import (
+    attention,
+    cleanup,
+    embedding_lookups,
+    gelu,
+    key_value_caches,
+    loop_invariants,
+    normalization,
+    reshapes,
+    weight_layouts,
+)
+from tfseq.exporting.rewriting.graph import all_graphs, count_operators, initializers, subgraphs
+from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, lift, needed
+
+__all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "simplify", "subgraphs"]
+
+
+def simplify(model: onnx.ModelProto) -> None:
+    """Runs the passes that hold at every opset, in place."""
+    graph = model.graph
+    cleanup.make_names_unique(graph)
+    cleanup.remove_identities(graph)
+    loop_invariants.leave_trip_counts_to_loops(graph)
+    loop_invariants.hoist_loop_invariants(graph)
+    weight_layouts.fold_layouts(graph)
+    cleanup.merge_equal_initializers(graph)
+    embedding_lookups.gather_without_index_repair(graph, initializers(graph))
+    embedding_lookups.look_up_one_hot_products(graph, initializers(graph))
+    cleanup.remove_unused(graph)
+    cleanup.forget_types(graph)
+
+
+def fuse(model: onnx.ModelProto, opset: int | None) -> None:
+    """Puts single operators in the place of the patterns that compute them, in place.
+
+    Args:
+        model: a simplified graph.
+        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit.
+    """
+    passes = {
+        "LayerNormalization": normalization.fuse_layer_normalization,
+        "Gelu": gelu.fuse_gelu,
+        "Attention": attention.fuse_attention,
+        "RMSNormalization": normalization.fuse_rms_normalization,
+    }
+    reshapes.add_before_reshaping(model)
+    attention.mask_by_adding(model)
+    for operator, fuse_operator in passes.items():
+        if opset is None or opset >= FUSED[operator]:
+            fuse_operator(model)
+    key_value_caches.append_in_attention(model)
+    reshapes.merge_reshapes(model)
+    key_value_caches.share_masks(model.graph)
+    loop_invariants.hoist_loop_invariants(model.graph)  # masks over the memory
+    cleanup.remove_unused(model.graph)
+    if opset is None or opset > CONVERTED:
+        lift(model, opset or needed(model))

@@ -1,0 +1,98 @@
+"""Copies, duplicates and what nothing reads."""
+
+from itertools import count
+
+from onnx import GraphProto, numpy_helper
+
+from tfseq.exporting.rewriting.graph import all_graphs, made_names, rename_uses, resolved, uses
+
+
+def make_names_unique(graph: GraphProto) -> None:
+    """Two loops may both have a "while/add:0"; a value that moves out must not meet another of its name."""
+    taken: set[str] = set()
+    for g in all_graphs(graph):
+        own = dict.fromkeys(made_names(g))
+        names = {}
+        for name in own:
+            if name in taken:
+                i = next(i for i in count(1) if f"{name}/{i}" not in taken and f"{name}/{i}" not in own)
+                names[name] = f"{name}/{i}"
+        if names:
+            rename_uses(g, names)
+            for value in (*g.input, *g.initializer, *g.output):
+                value.name = names.get(value.name, value.name)
+            for node in g.node:
+                node.output[:] = [names.get(name, name) for name in node.output]
+        taken.update(names.get(name, name) for name in own)
+
+
+def remove_identities(graph: GraphProto) -> None:
+    for g in all_graphs(graph):
+        outputs = {output.name for output in g.output}
+        made_here = {name for node in g.node for name in node.output}
+        names: dict[str, str] = {}
+        kept = []
+        for node in g.node:
+            source = names.get(node.input[0], node.input[0]) if node.input else ""
+            if node.op_type != "Identity":
+                kept.append(node)
+            elif node.output[0] not in outputs:
+                names[node.output[0]] = source
+            elif source in made_here and source not in outputs:
+                _rename_made(g, source, node.output[0])  # the producer takes over the output's name
+                names[source] = node.output[0]
+                outputs.add(source)
+            else:
+                kept.append(node)
+        del g.node[:]
+        g.node.extend(kept)
+        rename_uses(g, resolved(names))
+
+
+def _rename_made(graph: GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for i, name in enumerate(node.output):
+            if name == old:
+                node.output[i] = new
+
+
+def merge_equal_initializers(graph: GraphProto) -> None:
+    """Of constants that are equal, keeps one: a weight that both the loop and its surroundings read is stored once."""
+    first: dict[tuple, str] = {}
+    names, kept = {}, []
+    for tensor in graph.initializer:
+        content = tensor.raw_data or numpy_helper.to_array(tensor).tobytes()
+        key = (tensor.data_type, tuple(tensor.dims), content)
+        if key in first:
+            names[tensor.name] = first[key]
+        else:
+            first[key] = tensor.name
+            kept.append(tensor)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    rename_uses(graph, names)
+
+
+def remove_unused(graph: GraphProto) -> None:
+    while True:
+        used = set(uses(graph))
+        removed = False
+        for g in all_graphs(graph):
+            kept = [node for node in g.node if used.intersection(node.output)]
+            removed |= len(kept) < len(g.node)
+            del g.node[:]
+            g.node.extend(kept)
+            for i in reversed(range(len(g.initializer))):  # in place: weights are big
+                if g.initializer[i].name not in used:
+                    del g.initializer[i]
+        if not removed:
+            return
+
+
+def forget_types(graph: GraphProto) -> None:
+    """Drops what is noted about values that have moved to another graph."""
+    for g in all_graphs(graph):
+        made = set(made_names(g))
+        kept = [value for value in g.value_info if value.name in made]
+        del g.value_info[:]
+        g.value_info.extend(kept)

@@ -1,0 +1,52 @@
+"""What a generator reads before it writes, as inputs of a graph."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.vocabulary_sizes import symbol_counts
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import TensorSpec
+
+PROMPT = TensorSpec("prompt", "int32", ("batch", "time"))
+PROMPT_LENGTH = TensorSpec("prompt_length", "int32", ("batch",))
+
+
+def source_specs(model: Generator) -> tuple[TensorSpec, ...]:
+    """The model's sources with names for their free axes: () of a language model."""
+    alone = len(model.sources) == 1
+
+    def spec(source: keras.InputSpec) -> TensorSpec:
+        prefix = "source" if alone else source.name
+        free = [axis for axis, size in enumerate(source.shape) if axis and size is None]
+        names = {axis: f"{prefix}_time" if len(free) == 1 else f"{prefix}_axis_{axis}" for axis in free}
+        shape = ("batch", *(names.get(axis, size) for axis, size in enumerate(source.shape) if axis))
+        return TensorSpec(source.name, keras.backend.standardize_dtype(source.dtype), shape)
+
+    return tuple(map(spec, model.sources))
+
+
+def texts(inputs: Sequence[TensorSpec]) -> list[str]:
+    """Names of the inputs that hold sequences of symbols."""
+    return [spec.name for spec in inputs if spec.dtype == "int32" and len(spec.shape) == 2]
+
+
+def source_symbols(model: Generator) -> Mapping[str, int]:
+    """How many symbols each source may hold, where that is known."""
+    if model not in _SOURCE_SYMBOLS:
+        counts, _ = symbol_counts(lambda **sources: encoded(model, sources), source_specs(model))
+        _SOURCE_SYMBOLS[model] = counts
+    return _SOURCE_SYMBOLS[model]
+
+
+_SOURCE_SYMBOLS: "weakref.WeakKeyDictionary[Generator, Mapping[str, int]]" = weakref.WeakKeyDictionary()
+
+
+def encoded(model: Generator, sources: Mapping[str, Any]) -> Any:
+    """The memory of sources by name; () of a language model, which has none."""
+    given = [sources[spec.name] for spec in model.sources]
+    with portable(model):
+        return model.encode(given[0] if len(given) == 1 else dict(sources)) if given else model.encode()

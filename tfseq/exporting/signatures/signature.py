@@ -1,0 +1,139 @@
+"""What a model takes and gives, by name: the function that an exporter traces."""
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfseq.errors import ExportError
+from tfseq.exporting.signatures.call_arguments import call_form
+from tfseq.exporting.signatures.generator_inputs import source_specs, source_symbols
+from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.vocabulary_sizes import symbol_counts
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import TensorSpec
+
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # a graph: arrays by name, in and out
+
+TOKENS = TensorSpec("tokens", "int32", ("batch", "time"))  # what a language model reads
+TARGET = TensorSpec("target", "int32", ("batch", "time"))  # what an encoder-decoder does
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function of named tensors.
+
+    Attributes:
+        inputs: its arguments, with named axes where any size will do.
+        function: takes tensors by these names, returns a dictionary of tensors.
+        symbols: how many integer inputs may hold: one number for all, or by name where known.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    function: Callable
+    symbols: int | Mapping[str, int]
+
+
+def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
+    """`model(..., training=False)`.
+
+    Args:
+        samples: what the model takes, if it has not been called yet.
+
+    Raises:
+        ExportError: the model has no weights yet, or has never been called, so that its inputs are unknown.
+    """
+    if isinstance(model, Generator):
+        if not model.built:
+            raise ExportError(f"{type(model).__name__} has no weights yet; build it or call it on some data.")
+        return _generator_signature(model)
+    form = call_form(model, samples)
+    if model not in _EXAMINED:
+        _EXAMINED[model] = _examined(model, form)
+    inputs, symbols = _EXAMINED[model]
+    return Signature(inputs, _call(model, form, inputs), symbols)
+
+
+_EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
+
+
+def _examined(model, form):
+    """The inputs, and the numbers of symbols by input."""
+    inputs = _named(form.inputs)
+    integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
+    embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
+    if not (integers or embeds or form.called_with):
+        return inputs, {}
+    try:
+        counts, only = symbol_counts(_call(model, form, inputs), inputs)
+    except Exception:
+        if not form.called_with:  # the conversion will say what is wrong
+            return inputs, {}
+        # Eager calls take sizes that a graph can't leave open, such as in a slice of a NumPy array.
+        return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
+    symbols_only = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
+    return tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, symbols_only)), counts
+
+
+def _call(model, form, inputs):
+    def function(**tensors):
+        with portable(model):
+            outputs = form.call(model, [tensors[spec.name] for spec in inputs])
+        return _named_outputs(model, outputs, {spec.name for spec in inputs})
+
+    return function
+
+
+def _generator_signature(model):
+    """Teacher forcing: the logits after each symbol, of the sources too where there are any."""
+    if model.start is None:
+
+        def function(tokens):
+            with portable(model):
+                return {"logits": model(tokens, training=False)}
+
+        return Signature((TOKENS,), function, model.vocabulary_size)
+
+    def function_of_sources(**tensors):
+        with portable(model):
+            return {"logits": model(tensors, training=False)}
+
+    symbols = {**source_symbols(model), TARGET.name: model.vocabulary_size}
+    return Signature((*source_specs(model), TARGET), function_of_sources, symbols)
+
+
+def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The first axis is the batch; a second free one is time, of the input's own where several inputs have one."""
+
+    def free(spec):
+        return [i for i, size in enumerate(spec.shape) if i and isinstance(size, str)]
+
+    alone = sum(bool(free(spec)) for spec in inputs) < 2
+
+    def named(spec):
+        shape = list(spec.shape)
+        for axis in free(spec):
+            kind = "time" if len(free(spec)) == 1 else f"axis_{axis}"
+            if shape[axis] != "time":
+                shape[axis] = kind if alone else f"{spec.name}_{kind}"
+        return replace(spec, shape=tuple(shape))
+
+    return tuple(map(named, inputs))
+
+
+def _named_outputs(model, outputs, taken):
+    if isinstance(outputs, dict) and all(keras.ops.is_tensor(value) for value in outputs.values()):
+        named = {str(name): tensor for name, tensor in outputs.items()}
+    else:
+        flat = keras.tree.flatten(outputs)
+        if isinstance(model, keras.Sequential):
+            names = [model.layers[-1].name]
+        else:
+            names = list(getattr(model, "output_names", None) or [])
+        if len(names) != len(flat) or len(set(names)) != len(names):
+            names = ["output"] if len(flat) == 1 else [f"output_{i + 1}" for i in range(len(flat))]
+        named = dict(zip(names, flat))
+    return {f"{name}_output" if name in taken else name: tensor for name, tensor in named.items()}

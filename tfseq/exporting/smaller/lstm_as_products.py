@@ -1,0 +1,100 @@
+"""Single steps of an LSTM, as a loop that generates has them, taken apart into products, which integers can compute.
+
+Standard ONNX has no integer form of its recurrent operators. In float32 the operator is as quick as its parts.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from tfseq.exporting.rewriting.cleanup import remove_unused
+from tfseq.exporting.rewriting.graph import all_graphs, initializers, uses
+
+
+def steps_as_products(graph: GraphProto) -> None:
+    """Replaces every LSTM that reads one step from given states, in place; others stay.
+
+    c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c') with [i o f g] = x W + h R + b.
+    """
+    constants = initializers(graph)
+    found = False
+    for g in all_graphs(graph):
+        counts = uses(g)
+        made = {name: node for node in g.node for name in node.output}
+        nodes: list[NodeProto] = []
+        for node in g.node:
+            if _is_plain_step(node, made, constants, counts):
+                nodes += _products(graph, node, made, constants)
+                found = True
+            else:
+                nodes.append(node)
+        del g.node[:]
+        g.node.extend(nodes)
+    if found:
+        remove_unused(graph)
+
+
+def _is_plain_step(
+    node: NodeProto, made: Mapping[str, NodeProto], constants: Mapping[str, TensorProto], counts: Mapping[str, int]
+) -> bool:
+    if node.op_type != "LSTM" or len(node.input) != 7 or node.input[4]:
+        return False
+    x, w, r, b, _, *states = node.input
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    forward = attributes.pop("direction", b"forward") == b"forward"
+    del attributes["hidden_size"]
+    known = w in constants and r in constants and (not b or b in constants)
+    single = x in made and _new_first_axis(made[x], constants) and all(name in made for name in states)
+    read = bool(node.output[0]) and counts.get(node.output[0], 0) > 0
+    return forward and not attributes and known and single and not read
+
+
+def _new_first_axis(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+    if node.op_type != "Unsqueeze" or node.input[1] not in constants:
+        return False
+    return numpy_helper.to_array(constants[node.input[1]]).tolist() == [0]
+
+
+def _products(
+    graph: GraphProto, node: NodeProto, made: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]
+) -> list[NodeProto]:
+    name = node.output[1] or node.output[2]
+    nodes: list[NodeProto] = []
+    x, w, r, b, _, *states = node.input
+    axis = made[x].input[1]
+
+    def add(operator: str, inputs: list[str], *outputs: str, **attributes: int) -> str:
+        outputs = outputs or (f"{name}/{len(nodes)}",)
+        nodes.append(helper.make_node(operator, inputs, list(outputs), f"{outputs[0]}/node", **attributes))
+        return outputs[0]
+
+    def constant(part: str, values: np.ndarray) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), f"{name}/{part}"))
+        return f"{name}/{part}"
+
+    def without_axis(state: str) -> str:
+        axes = made[state].input[1:] if made[state].op_type == "Unsqueeze" else []
+        return made[state].input[0] if axes == [axis] else add("Squeeze", [state, axis])
+
+    kernel, recurrent = (numpy_helper.to_array(constants[part])[0].T for part in (w, r))
+    h, c = (without_axis(state) for state in states)
+    total = add(
+        "Add",
+        [
+            add("MatMul", [made[x].input[0], constant("W", kernel)]),
+            add("MatMul", [h, constant("R", recurrent)]),
+        ],
+    )
+    if b:
+        total = add("Add", [total, constant("B", numpy_helper.to_array(constants[b])[0].reshape(2, -1).sum(0))])
+    gates = [f"{name}/{gate}" for gate in "iofg"]
+    sizes = constant("sizes", np.full(4, recurrent.shape[0]))
+    add("Split", [total, sizes], *gates, axis=1)
+    i, o, f = (add("Sigmoid", [gate]) for gate in gates[:3])
+    new_c = add("Add", [add("Mul", [f, c]), add("Mul", [i, add("Tanh", [gates[3]])])])
+    new_h = add("Mul", [o, add("Tanh", [new_c])])
+    for value, output in zip((new_h, new_c), node.output[1:]):
+        if output:
+            add("Unsqueeze", [value, axis], output)
+    return nodes

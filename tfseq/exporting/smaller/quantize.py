@@ -1,0 +1,206 @@
+"""A smaller version of an exported file, written only if it does its task about as well."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tfseq.errors import ArtefactError, ExportError, InputError, QuantizationError
+from tfseq.exporting.rewriting import all_graphs, count_operators
+from tfseq.exporting.smaller.accuracy_drop import METRICS, Metric, Score, compare
+from tfseq.exporting.smaller.evaluation_data import Case, Samples, TaskData, task_data
+from tfseq.exporting.smaller.speedup import compare_speed
+from tfseq.exporting.smaller.weight_quantization import to_float16, to_int8
+from tfseq.runtime.atomic_write import atomic_write
+from tfseq.runtime.decoding_settings import length_name
+from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.model import Model
+
+# What a smaller file may lose where no tolerance is given: a share of the outputs' norm (or of the tokens), a share of
+# the cases, nats, and a share of the squared error.
+TOLERANCES = {
+    "int8": {"change": 0.1, "similarity": 0.02, "accuracy": 0.01, "cross_entropy": 0.02, "squared_error": 0.05},
+    "float16": {"change": 0.01, "similarity": 0.005, "accuracy": 0.005, "cross_entropy": 0.002, "squared_error": 0.005},
+}
+TIMED_TOKENS = 64
+
+
+def quantize(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    to: str = "int8",
+    samples: Samples = None,
+    metric: str | Metric | None = None,
+    tolerance: float | None = None,
+    *,
+    contrib: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Writes a smaller version of a file that `export` wrote, and measures what that costs and gains.
+
+    int8 multiplies in 8-bit integers where a weight is a matrix, inside loops too: activations are quantized as they
+    come, with one scale for a whole array, so that a row can depend a little on the others in its batch. Weights of
+    recurrent operators and convolutions are stored in int8 and computed with in float32, for which standard ONNX has
+    no other way; an LSTM that reads a single step, as in a loop that generates, is taken apart into products. float16
+    stores weights in float16 and computes in float32. Inputs and outputs stay as they are.
+
+    Args:
+        path: of the file.
+        output: of the smaller one, ends in .onnx.
+        to: "int8" or "float16".
+        samples: what to judge it on: a text for a file that reads text (a language model is judged by the next token,
+            the likeliest, at places all over the text); pairs of texts, source and reference, for a file that turns one
+            into the other; or arrays by input name, or several such mappings, with `targets` for the first output, or
+            targets by output name, if they are known. None judges on random inputs, by the change of the outputs.
+        metric: what may not get worse: "change", "similarity", "accuracy", "cross_entropy" or "squared_error"; by
+            default the first that the samples allow of similarity, cross-entropy, accuracy, squared error and change.
+            Or a function of outputs and targets by name, each of all samples, to a number that may not move.
+        tolerance: by how much: similarity and accuracy in shares of 1, cross-entropy in nats, the others in shares of
+            the original's. By default TOLERANCES[to].
+        contrib: with int8, let LSTMs compute in int8, by an operator that only ONNX Runtime has.
+        progress: is told each step.
+
+    Returns:
+        The manifest of the smaller file: its `quantization` has sizes, speeds and scores. Parity and provenance are
+        the original's.
+
+    Raises:
+        ArtefactError: `path` is not a file that `export` wrote.
+        InputError: the samples don't fit the file.
+        QuantizationError: the smaller file loses more than the tolerance. What stood at `output` still does.
+        ExportError: there is nothing to make smaller, or the file can't be written.
+    """
+    path, output = Path(path), Path(output)
+    say = progress or (lambda _: None)
+    _check_arguments(to, metric, tolerance, contrib, output)
+    original = Model(path)
+    if original.manifest.quantization:
+        raise ExportError(f"{path} is a smaller version already; quantize the original.")
+    graph = onnx.load(path)
+    data = task_data(original, samples, _smallest_table(graph))
+    if isinstance(metric, str) and metric != "change" and not any(case.targets for case in data.cases):
+        raise InputError(f"{metric} needs samples with targets.")
+    say(f"converting to {to}")
+    weights = to_int8(graph, contrib) if to == "int8" else to_float16(graph)
+    if not weights.multiplied + weights.stored:
+        raise ExportError(f"{path} has no weights that are worth making smaller.")
+    _check_graph(graph, path, to)
+    manifest = dataclasses.replace(original.manifest, operators=count_operators(graph.graph))
+    try:
+        with atomic_write(output) as temporary:
+            if _save(graph, temporary, manifest) >= path.stat().st_size:
+                raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
+            smaller = _open(temporary, path, to)
+            say(f"comparing on {data.what}")
+            try:
+                scores = compare(original.run, smaller.run, data, metric if callable(metric) else None)
+            except InputError as error:
+                if samples is None:
+                    raise InputError(f"Random inputs don't suit {path}; give samples. {error}") from None
+                raise
+            gate = _gate(scores, metric)
+            tolerance = TOLERANCES[to][gate.metric] if tolerance is None else tolerance
+            if not gate.loss <= tolerance:
+                raise QuantizationError(_refusal(gate, tolerance, data, to, path))
+            say("timing both")
+            feeds, timed = _timed(data.cases[0], manifest)
+            speed = compare_speed(lambda: original.run(feeds), lambda: smaller.run(feeds))
+            record: dict[str, Any] = {
+                "to": to,
+                "contrib": any(opset.domain not in ("", "ai.onnx") for opset in graph.opset_import),
+                "weights": dataclasses.asdict(weights),
+                "bytes": {"before": path.stat().st_size, "after": 0},
+                "milliseconds": dataclasses.asdict(speed) | {"of": timed},
+                "scores": [dataclasses.asdict(score) for score in scores],
+                "gate": {"metric": gate.metric, "tolerance": tolerance},
+                "data": data.what,
+            }
+            manifest = dataclasses.replace(manifest, quantization=record)
+            for _ in range(3):  # until the size in the file is the size of the file
+                record["bytes"]["after"] = _save(graph, temporary, manifest)
+    except OSError as error:
+        raise ExportError(f"Can't write {output}: {error.strerror or error}.") from error
+    return manifest
+
+
+def _check_arguments(
+    to: str, metric: str | Metric | None, tolerance: float | None, contrib: bool, output: Path
+) -> None:
+    if to not in TOLERANCES:
+        raise InputError(f"to is {to!r}; expected {' or '.join(TOLERANCES)}.")
+    if contrib and to != "int8":
+        raise InputError(f"contrib changes operators of int8 only, and to is {to!r}.")
+    if isinstance(metric, str) and metric not in METRICS:
+        raise InputError(f"metric is {metric!r}; expected {', '.join(METRICS)}, or a function.")
+    if callable(metric) and tolerance is None:
+        raise InputError("A metric of your own needs a tolerance: how far it may move.")
+    if tolerance is not None and not tolerance >= 0:
+        raise InputError(f"tolerance is {tolerance!r}; expected a number, 0 or more.")
+    if output.suffix != ".onnx":
+        raise ExportError(f"{output} does not end in .onnx.")
+    if output.is_dir():
+        raise ExportError(f"{output} is a folder; expected a file name.")
+    if not output.parent.is_dir():
+        raise ExportError(f"There is no folder {output.parent}; create it first.")
+
+
+def _smallest_table(graph: onnx.ModelProto) -> int | None:
+    """Rows of the smallest table that symbols are looked up in: what random symbols have to stay below."""
+    matrices = {t.name: t.dims[0] for g in all_graphs(graph.graph) for t in g.initializer if len(t.dims) == 2}
+    gathers = [node for g in all_graphs(graph.graph) for node in g.node if node.op_type == "Gather"]
+    return min((matrices[node.input[0]] for node in gathers if node.input[0] in matrices), default=None)
+
+
+def _check_graph(graph: onnx.ModelProto, path: Path, to: str) -> None:
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except Exception as error:
+        raise ExportError(f"The {to} version of {path} is not a valid graph: {error}") from error
+
+
+def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest) -> int:
+    onnx.helper.set_model_props(graph, manifest.to_metadata())
+    return path.write_bytes(graph.SerializeToString())
+
+
+def _open(temporary: Path, path: Path, to: str) -> Model:
+    try:
+        return Model(temporary)
+    except ArtefactError as error:
+        raise ExportError(f"ONNX Runtime refuses the {to} version of {path}: {error}") from error
+
+
+def _gate(scores: list[Score], metric: str | Metric | None) -> Score:
+    """The score that decides; the worst of several outputs' where there are several."""
+    wanted = scores[0].metric if metric is None else "given" if callable(metric) else metric
+    candidates = [score for score in scores if score.metric == wanted]
+    if not candidates:
+        measured = ", ".join(dict.fromkeys(score.metric for score in scores))
+        raise InputError(f"{wanted} can't be measured on these targets; {measured} can.")
+    return max(candidates, key=lambda score: score.loss)
+
+
+def _refusal(gate: Score, tolerance: float, data: TaskData, to: str, path: Path) -> str:
+    return (
+        f"The {to} version of {path} was not kept: {gate.what} went from {gate.before:.4g} to {gate.after:.4g} on "
+        f"{data.what}, a loss of {gate.loss:.3g}; at most {tolerance:g} is allowed. "
+        f"{'float16 loses less' if to == 'int8' else 'Keep the original'}, or allow more with a larger tolerance."
+    )
+
+
+def _timed(case: Case, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:
+    """The first row of a case, and in words how large it is; a generator adds TIMED_TOKENS tokens to it."""
+    feeds = dict(case.feeds)
+    sizes: dict[str, int] = {}
+    for spec in manifest.inputs:
+        if spec.shape[:1] == ("batch",):
+            feeds[spec.name] = feeds[spec.name][:1]
+        if manifest.task == "generate" and spec.name == length_name(manifest.inputs):
+            feeds[spec.name] = np.array(TIMED_TOKENS, spec.dtype)
+            sizes["new tokens"] = TIMED_TOKENS
+        sizes |= {axis: size for axis, size in zip(spec.shape, feeds[spec.name].shape) if isinstance(axis, str)}
+    return feeds, ", ".join(f"{axis} {size}" for axis, size in sizes.items())

@@ -1,0 +1,200 @@
+"""A manifest as a table for people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfseq.runtime.manifest import Manifest, StateSpec, TensorSpec
+from tfseq.runtime.text_generation import continues_prompts
+
+Rows = list[Sequence[str]]
+_TASKS = {
+    "predict": "predict: arrays in, arrays out",
+    "generate": "generate: {} out",
+    "stream_generate": "stream_generate: {} out, token by token",
+}
+
+
+def describe(manifest: Manifest, size: int | None = None) -> str:
+    """An aligned table: task, signature, tokenizer, decoding defaults, operators, size, parity and provenance.
+
+    Args:
+        manifest: of the artefact.
+        size: of its file, in bytes; None leaves it out.
+    """
+    sections: list[tuple[str, Rows]] = [
+        ("name", [[manifest.name]]),
+        ("task", [[_task(manifest)]]),
+        ("inputs", _signature(manifest.inputs)),
+        ("outputs", _signature(manifest.outputs)),
+        ("states", [_carried(state) for state in manifest.states]),
+        ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
+        ("labels", [[_labels(manifest.labels)]] if manifest.labels else []),
+        ("decoding", [[_decoding(manifest.decoding)]]),
+        ("operators", _operators(manifest.operators, manifest.opset)),
+        ("notes", [[note] for note in manifest.notes]),
+        ("size", [] if size is None else [[f"{size / 1e6:.2f} MB"]]),
+        ("quantized", _quantization(manifest.quantization)),
+        ("parity", _parity(manifest.parity, of_original=manifest.quantization is not None)),
+        ("provenance", _flatten(manifest.provenance)),
+    ]
+    return "\n".join(_lines(sections))
+
+
+def _task(manifest: Manifest) -> str:
+    writes = manifest.task != "predict" and continues_prompts(manifest)
+    return _TASKS[manifest.task].format("a prompt in, its continuation" if writes else "a source in, its answer")
+
+
+def _labels(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return ", ".join(labels[:_NAMED]) + more
+
+
+_NAMED = 12
+
+
+def describe_parity(parity: Mapping[str, Any] | None) -> str:
+    """The same table's rows about parity.
+
+    Args:
+        parity: a report as `Manifest.parity` has it.
+    """
+    return "\n".join(_lines([("parity", _parity(parity))]))
+
+
+def describe_quantization(quantization: Mapping[str, Any]) -> str:
+    """The same table's rows about a smaller version of a file.
+
+    Args:
+        quantization: a record as `Manifest.quantization` has it.
+    """
+    return "\n".join(_lines([("quantized", _quantization(quantization))]))
+
+
+def _quantization(record: Mapping[str, Any] | None) -> Rows:
+    if record is None:
+        return []
+    weights, size, speed, gate = record["weights"], record["bytes"], record["milliseconds"], record["gate"]
+    operators = "com.microsoft's operators beside standard ones" if record["contrib"] else "standard operators"
+    parts = {"multiplied as integers": weights["multiplied"], f"stored as {record['to']}": weights["stored"]}
+    became = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    before, after = size["before"], size["after"]
+    rows: Rows = [
+        [f"to {record['to']}, {operators}"],
+        ["weights:", f"{became}, {weights['kept']:,} in float32"],
+        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.1f} times smaller"],
+        [
+            "speed:",
+            f"{speed['before']:.3g} ms -> {speed['after']:.3g} ms, {speed['faster']:.2f} times as fast "
+            f"({speed['low']:.2f} to {speed['high']:.2f} in {speed['rounds']} rounds) at {speed['of']}",
+        ],
+    ]
+    for score in record["scores"]:
+        text = f"{score['what']} {score['before']:.4g} -> {score['after']:.4g}"
+        if score["metric"] == gate["metric"]:
+            text += f", lost {score['loss']:.3g} (at most {gate['tolerance']:g})"
+        rows.append([f"{score['metric'].replace('_', ' ')}:", text])
+    return [*rows, ["measured:", f"on {record['data']}"]]
+
+
+def _parity(parity: Mapping[str, Any] | None, of_original: bool = False) -> Rows:
+    if parity is None:
+        return [["not verified"]]
+    by = ", by the float32 original" if of_original else ""
+    rows: Rows = [["passed" + by if parity.get("passed") else "FAILED" + by]]
+    for check in parity.get("checks", ()):
+        rows.append(
+            [f"{check.get('name', '?')}:", f"{check.get('of', '?')} = {check.get('against', '?')}", _result(check)]
+        )
+    return rows
+
+
+def _result(check: Mapping[str, Any]) -> str:
+    parts = ["FAILED"] if _fails(check) else []
+    if "sequences" in check:
+        parts.append(f"{check.get('identical')} of {check['sequences']} sequences identical")
+    if check.get("ties"):
+        parts.append(f"{check['ties']} part at a tie")
+    if "worst_absolute" in check:
+        parts.append(f"worst error {check['worst_absolute']:.1e}")
+    if "worst_relative" in check:
+        tolerance = check.get("tolerance")
+        limit = "" if tolerance is None else f" (at most {tolerance:.0e})"
+        parts.append(f"relative {check['worst_relative']:.1e}{limit}")
+    if "cases" in check:
+        parts.append(f"{check['cases']} cases")
+    if check.get("where"):
+        parts.append(f"first at {check['where']}" if "sequences" in check else f"at {check['where']}")
+    return ", ".join(parts)
+
+
+def _fails(check: Mapping[str, Any]) -> bool:
+    if "sequences" in check:
+        return check.get("identical", 0) + check.get("ties", 0) < check["sequences"]
+    return not check.get("worst_relative", 0) <= check.get("tolerance", float("inf"))
+
+
+def _carried(state: StateSpec) -> list[str]:
+    start = "from learned values" if isinstance(state.initial, list) else f"from {state.initial}"
+    return [state.output, "->", state.input, start]
+
+
+def _signature(specs: Iterable[TensorSpec]) -> Rows:
+    return [[spec.name, spec.dtype, f"({', '.join(map(str, spec.shape))})"] for spec in specs]
+
+
+def _tokenizer(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "none"
+    symbols = value.get("symbols")
+    if isinstance(symbols, Sequence):
+        return f"{value.get('kind')}, {len(symbols)} symbols"
+    try:
+        model = json.loads(value["json"])["model"]
+        return f"{value.get('kind')}, {model['type']} of {len(model['vocab']):,} tokens"
+    except (KeyError, TypeError, ValueError):
+        return str(value.get("kind"))
+
+
+def _decoding(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "none"
+    settings = [f"{name} {setting}" for name, setting in value.items() if name != "strategy" and setting is not None]
+    return ", ".join([str(value.get("strategy")), *settings])
+
+
+def _operators(counts: Mapping[str, int], opset: int) -> Rows:
+    if not counts:  # a SavedModel
+        return []
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    listed = [f"{name} {count}" for name, count in by_count]
+    rows: Rows = [[f"{sum(counts.values())} of opset {opset}"]]
+    rows += [["  ".join(listed[i : i + 6])] for i in range(0, len(listed), 6)]
+    return rows
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Rows:
+    rows: Rows = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            rows += _flatten(item, f"{prefix}{key}.")
+        elif item is not None:
+            rows.append([f"{prefix}{key}", f"{item:,}" if type(item) is int else str(item)])
+    return rows
+
+
+def _lines(sections: Iterable[tuple[str, Rows]]) -> Iterable[str]:
+    for title, rows in sections:
+        for i, line in enumerate(_align(rows)):
+            yield f"{title if i == 0 else '':12}{line}".rstrip()
+
+
+def _align(rows: Rows) -> list[str]:
+    """Rows of cells with their columns lined up; a row of one cell is a sentence that no column waits for."""
+    cells = [row for row in rows if len(row) > 1]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() if len(row) > 1 else row[0]
+        for row in rows
+    ]

@@ -1,0 +1,230 @@
+"""Texts to a generation graph and back: prompts to continuations, sources to what they become."""
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfseq.errors import InputError
+from tfseq.runtime.input_binding import bind
+from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.tokenizer_base import Tokenizer
+
+
+class UnknownCharacterWarning(UserWarning):
+    """A text has characters or words that the model never saw; it reads them as its unknown symbol."""
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """One text that a model wrote, and what the file says about it.
+
+    Attributes:
+        text: the continuation of a prompt, or what a source became.
+        tokens: its token ids (code points where the file reads those), (length,) int32; the end is not among them.
+        score: the sum of the log-probabilities of the tokens and the end, by a beam divided by its length penalty; None
+            if the file does not say.
+        attention: where each token looked in the source, (length, source_time) float32; None if the file does not say.
+    """
+
+    text: str
+    tokens: np.ndarray
+    score: float | None = None
+    attention: np.ndarray | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a batch reads.
+
+    Attributes:
+        feeds: by input name.
+        rows: how many.
+        before: the token ids that each continuation follows on; none for sources.
+        widths: tokens of each text; None for other sources.
+        ahead: symbols that the model reads before it writes: of the longest prompt, or the one to start from.
+    """
+
+    feeds: Mapping[str, np.ndarray]
+    rows: int
+    before: Sequence[np.ndarray]
+    widths: Sequence[int] | None
+    ahead: int = 1
+
+
+def continues_prompts(manifest: Manifest) -> bool:
+    """Whether a file that generates continues a prompt; otherwise it reads a source."""
+    return (manifest.decoding or {}).get("start") is None and not source_specs(manifest)
+
+
+def source_specs(manifest: Manifest) -> list[TensorSpec]:
+    """The inputs that a file that generates encodes before it writes; none if it continues prompts."""
+    other = {"prompt", "prompt_length", *(state.input for state in manifest.states)}
+    inputs = manifest.inputs[1:] if manifest.task == "stream_generate" else manifest.inputs  # the first is the token
+    return [spec for spec in inputs if spec.shape != () and spec.name not in other]
+
+
+def text_source(manifest: Manifest) -> str | None:
+    """The name of the input that takes text as token ids; None if the file reads something else."""
+    if continues_prompts(manifest):
+        return "prompt"
+    sources = source_specs(manifest)
+    is_text = len(sources) == 1 and sources[0].dtype == "int32" and len(sources[0].shape) == 2
+    return sources[0].name if is_text else None
+
+
+def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
+    """What a file that generates reads, as its graph takes it.
+
+    Args:
+        given: a text or a list of them; for a file that reads no text an array, or a dictionary of arrays by name.
+
+    Raises:
+        InputError: it is not what the file reads.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    name = text_source(manifest)
+    if name is None:
+        return _read_arrays(source_specs(manifest), given)
+    what = "prompt" if name == "prompt" else "source"
+    encoded, padded = padded_tokens(tokenizer, given, what)
+    lengths = [len(ids) for ids in encoded]
+    if what == "prompt":
+        feeds = {"prompt": padded, "prompt_length": np.array(lengths, np.int32)}
+        return Reading(feeds, len(encoded), encoded, lengths, padded.shape[1])
+    positions = (manifest.decoding or {}).get("max_positions")
+    if positions is not None and padded.shape[1] > positions:
+        raise InputError(f"The source has {padded.shape[1]} tokens; this model reads {positions} at most.")
+    return Reading({name: padded}, len(encoded), [encoded[0][:0]] * len(encoded), lengths)
+
+
+def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The token ids of a text or several: of each, (time,) int32, and of all, padded with 0, (batch, time) int32.
+
+    Args:
+        what: "prompt", "source" or "text", for messages; a source ends with what the tokenizer appends.
+
+    Raises:
+        InputError: `given` is no text and no list of texts, or one of them has no token.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    texts = checked_texts(given, what)
+    warn_of_unknown(tokenizer, texts)
+    encoded = [encode(tokenizer, text, what) for text in texts]
+    padded = np.zeros((len(encoded), max(map(len, encoded))), np.int32)
+    for row, ids in zip(padded, encoded, strict=True):
+        row[: len(ids)] = ids
+    return encoded, padded
+
+
+def encode(tokenizer: Tokenizer, text: str, what: str) -> np.ndarray:
+    """The token ids of a prompt, a source or another text.
+
+    Raises:
+        InputError: there are none.
+    """
+    ids = tokenizer.encode(text)
+    if what == "source":
+        ids = np.append(ids, tokenizer.append).astype(np.int32)
+    if not len(ids):
+        raise InputError(f"The tokenizer makes no token of the {what} {text!r}; give a longer text.")
+    return ids
+
+
+def checked_texts(given: Any, what: str) -> list[str]:
+    """A list of texts, of a text or several.
+
+    Args:
+        what: "prompt", "source" or "text".
+
+    Raises:
+        InputError: it is something else, or a text is empty.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"The {what} is {type(given).__name__}; expected a text, or a list of texts.")
+    if not texts:
+        raise InputError(f"There is no {what}; expected a text, or a list of texts.")
+    if not all(texts):
+        which = f"The {what}" if isinstance(given, str) else f"{what.capitalize()} {texts.index('')}"
+        raise InputError(f"{which} is empty; give at least one character.")
+    return list(texts)
+
+
+def warn_of_unknown(tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    """Names what the model never saw, in one warning.
+
+    Warns:
+        UnknownCharacterWarning: there is something.
+    """
+    unknown = list(dict.fromkeys(piece for text in texts for piece in tokenizer.unknown(text)))
+    if unknown:
+        named = ", ".join(map(repr, unknown[:_NAMED])) + (" and more" if len(unknown) > _NAMED else "")
+        message = f"The model never saw {named} and reads each as its unknown symbol."
+        warnings.warn(message, UnknownCharacterWarning, stacklevel=_levels_to_the_caller())
+
+
+_NAMED = 20
+
+
+def _levels_to_the_caller() -> int:
+    """The stack level of the code that called this package, as `warn` counts them in the function that calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("tfseq.runtime."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def written(tokenizer: Tokenizer, reading: Reading, outputs: Mapping[str, np.ndarray]) -> list[Generation]:
+    """The outputs of a generation graph as texts.
+
+    Args:
+        reading: what the graph read.
+        outputs: by name: `tokens` (batch, new_time) int32, and `lengths` (batch,) int32, `scores` (batch,) float32 and
+            `attention` (batch, new_time, source_time) float32 where the graph has them.
+    """
+    tokens = outputs["tokens"]
+    lengths = outputs.get("lengths", np.full(len(tokens), tokens.shape[1]))
+    scores, attention = outputs.get("scores"), outputs.get("attention")
+
+    def row(i: int) -> Generation:
+        ids = tokens[i, : lengths[i]]
+        weights = None
+        if attention is not None:
+            time = attention.shape[2]  # a graph may add to what it read, such as an end
+            if reading.widths is not None:
+                time -= max(reading.widths) - reading.widths[i]
+            weights = attention[i, : lengths[i], :time]
+        score = None if scores is None else float(scores[i])
+        return Generation(continuation(tokenizer, reading.before[i], ids), ids, score, weights)
+
+    return [row(i) for i in range(len(tokens))]
+
+
+def continuation(tokenizer: Tokenizer, before: np.ndarray, ids: np.ndarray) -> str:
+    """The text of tokens that follow others; tokenizers of words may put a space between the two."""
+    if not len(ids):
+        return ""
+    context = before[-1:]
+    return tokenizer.decode(np.append(context, ids)).removeprefix(tokenizer.decode(context))
+
+
+def _read_arrays(specs: Sequence[TensorSpec], given: Any) -> Reading:
+    wanted = ", ".join(map(str, specs))
+    if isinstance(given, str) or (isinstance(given, list | tuple) and any(isinstance(item, str) for item in given)):
+        raise InputError(f"This file reads no text; expected arrays: {wanted}.")
+    feeds = bind(specs, (), given) if isinstance(given, Mapping) else bind(specs, (given,), {})
+    rows = len(next(iter(feeds.values())))
+    return Reading(feeds, rows, [np.zeros(0, np.int32)] * rows, None)
