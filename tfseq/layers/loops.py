@@ -43,7 +43,8 @@ def while_loop(condition, body, carry, max_steps, output_dtypes):
     Args:
         condition: carry -> () bool.
         body: (step, carry) -> (carry, y); step is () int32, y a pytree of tensors. It is traced once.
-        carry: pytree of tensors. Their first axes are rows; they and the entries of a `CachedState` may have any size.
+        carry: pytree of tensors. Their first axes are rows and may have any size; so may the axis that a part of the
+            carry names as its `growing_axis`, as a KV cache does.
         max_steps: () int32; elsewhere than on TensorFlow a Python integer.
         output_dtypes: of y, as a pytree like y.
 
@@ -84,17 +85,16 @@ def _tensorflow_while(condition, body, carry, max_steps, output_dtypes):
 
 
 def _free_axes(carry):
-    """Shapes of a TensorFlow loop's carry, free where the number of rows or a cache's entries stand."""
+    """Shapes of a TensorFlow loop's carry, free where the number of rows or a growing axis stands."""
     import tensorflow as tf
-
-    from tfseq.layers.cache import CachedState
 
     def free(leaf, *axes):
         return tf.TensorShape([None if axis in axes else size for axis, size in enumerate(leaf.shape)])
 
     def visit(part):
-        if isinstance(part, CachedState):
-            return tree.map_structure(lambda leaf: free(leaf, 0, 2), part)
+        growing = getattr(part, "growing_axis", None)
+        if growing is not None:
+            return tree.map_structure(lambda leaf: free(leaf, 0, growing), part)
         return None if tree.is_nested(part) else free(part, 0)
 
     return tree.traverse(visit, carry)
