@@ -1,8 +1,12 @@
 """A recurrent encoder-decoder whose decoder looks back at the source at every step.
 
-python -m pipelines.attention_seq2seq quick            # dates in many forms and languages -> 2025-03-03
-python -m pipelines.attention_seq2seq full --data DIR  # English -> French, as docs/ shows beside no attention
-python -m pipelines.attention_seq2seq quick --alignment cosine
+Learns from: dates in many languages; parallel texts.
+Makes: a translator, and where it looked.
+Quick: 40 s.
+
+    python -m pipelines.attention_seq2seq quick            # dates in many forms and languages -> 2025-03-03
+    python -m pipelines.attention_seq2seq full --data DIR  # English -> French, as docs/ shows beside no attention
+    python -m pipelines.attention_seq2seq quick --alignment cosine
 """
 
 from dataclasses import dataclass
@@ -51,7 +55,7 @@ FULL = AttentionTranslation(
 
 
 def main(settings: AttentionTranslation) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     build = partial(
         AttentionSeq2Seq,
         units=settings.units,

@@ -1,8 +1,12 @@
 """One to one: nine numbers about a person to high or normal blood pressure, by a dense network with a sigmoid.
 
-python -m pipelines.blood_pressure quick               # scikit-learn's diabetes data
-python -m pipelines.blood_pressure full                # the same, and ten folds beside logistic regression
-python -m pipelines.blood_pressure quick --data FILE   # CSV: column names, numbers, one of two classes at the end
+Learns from: diabetes data; a CSV file.
+Makes: a classifier of tables.
+Quick: 40 s.
+
+    python -m pipelines.blood_pressure quick               # scikit-learn's diabetes data
+    python -m pipelines.blood_pressure full                # the same, and ten folds beside logistic regression
+    python -m pipelines.blood_pressure quick --data FILE   # CSV: column names, numbers, one of two classes at the end
 """
 
 from dataclasses import dataclass, field
@@ -56,7 +60,7 @@ FULL = BloodPressure(folds=10)
 
 
 def main(settings: BloodPressure) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     data = blood_pressure() if settings.data is None else load_table(settings.data)
     print(
         f"{data.source}: {len(data.train)} rows to learn from, {len(data.test)} to test on: {', '.join(data.columns)}"

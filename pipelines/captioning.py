@@ -1,12 +1,16 @@
 """Captioning: an image in, the sentence that describes it out, by four ways to see and to write.
 
-python -m pipelines.captioning quick                                    # drawn scenes: "a red circle inside a blue ..."
-python -m pipelines.captioning quick --architecture cnn_rnn
-python -m pipelines.captioning quick_vit
-python -m pipelines.captioning full                                     # 12,000 scenes; full_vit without convolution
-python -m pipelines.captioning emoji                                    # OpenMoji's pictures, as Unicode names them
-python -m pipelines.captioning full --data DIR --backbone MobileNetV2   # a folder in Flickr8k's format, such a CNN
-python -m pipelines.captioning full --tfds coco_captions
+Learns from: drawn scenes, emoji; Flickr8k, COCO.
+Makes: a captioner, and where it looked.
+Quick: 40 s.
+
+    python -m pipelines.captioning quick                                    # drawn scenes: "a red circle ..."
+    python -m pipelines.captioning quick --architecture cnn_rnn
+    python -m pipelines.captioning quick_vit
+    python -m pipelines.captioning full                                     # 12,000 scenes; full_vit: no convolution
+    python -m pipelines.captioning emoji                                    # OpenMoji's pictures, as Unicode names them
+    python -m pipelines.captioning full --data DIR --backbone MobileNetV2   # a folder in Flickr8k's format, such a CNN
+    python -m pipelines.captioning full --tfds coco_captions
 """
 
 import re
@@ -22,13 +26,13 @@ import tfseq
 from pipelines.parts.caption_batches import encoded, moved, shown, taught
 from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from tfseq.analysis.bleu import bleu
-from tfseq.analysis.caption_attention import plot_where_it_looked, where_it_looked
+from tfseq.analysis.caption_attention import plot_word_attention, word_attention
 from tfseq.analysis.cider import cider
 from tfseq.data import DataSet, Part, load_captions, scenes, subword_tokenizer
-from tfseq.data.vocabulary import word_tokenizer
+from tfseq.data.tokenizers import word_tokenizer
 from tfseq.decoding import Strategy, generate
 from tfseq.errors import TrainingError
 from tfseq.exporting import as_float32
@@ -39,7 +43,7 @@ from tfseq.layers.vision import VisionEncoder
 from tfseq.models import Captioner
 from tfseq.runtime import SubwordTokenizer
 from tfseq.runtime.character_tokenizer import UNKNOWN
-from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
+from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
 from tfseq.training.label_smoothing import SmoothedCrossEntropy
 
 SHOWN = 18  # pictures on the card
@@ -76,7 +80,8 @@ class Captioning:
         dropout: rate on what is seen, on words and before the logits; in Transformers on what each layer adds.
         distortion: of the pictures to train on; none may make a caption wrong.
         smoothing: share of each word's probability that goes to all words alike.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         beam: captions that decoding follows at a time; 1 takes the likeliest word each time.
         training: how to train.
         name: of the artefact, in exported/; captioning_ARCHITECTURE by default, captioning_DATA_ARCHITECTURE for data
@@ -106,7 +111,7 @@ class Captioning:
     dropout: float = 0.1
     distortion: Distortion = field(default_factory=lambda: Distortion(shift=2.0, turn=0.0, zoom=0.0, slant=0.0))
     smoothing: float = 0.0
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     beam: int = 3
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
@@ -146,15 +151,17 @@ EMOJI = Captioning(
 
 
 def main(settings: Captioning) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)
     name = settings.name or artefact_name(settings, data)
+    run = Path("runs", name)
+    settings = with_precision(settings, run)
     image_shape = data.train.inputs.shape[1:]
     print(
-        f"{data.source}: {len(data.train):,} pictures of {image_shape}, {tokenizer.vocabulary_size:,} symbols to write"
+        f"{data.source}: {len(data.train):,} pictures of {image_shape}, {tokenizer.vocabulary_size:,} tokens to write"
     )
-    model, run = build(settings, image_shape, tokenizer), Path("runs", name)
+    model = build(settings, image_shape, tokenizer)
     batch, seed = settings.training.batch, settings.training.seed
     learnt, held_out = encoded(data.train.targets, tokenizer), encoded(data.validation.targets, tokenizer)
     history = train(
@@ -249,7 +256,7 @@ def build(settings: Captioning, image_shape: Sequence[int], tokenizer: SubwordTo
             dropout=settings.dropout,
             start=tokenizer.start,
             end=tokenizer.end,
-            dtype=settings.precision,
+            dtype=training_precision(settings.precision),
             name=settings.architecture,
         )
         model.build()
@@ -259,7 +266,7 @@ def build(settings: Captioning, image_shape: Sequence[int], tokenizer: SubwordTo
 
 
 def encoder_of(settings: Captioning) -> keras.layers.Layer:
-    named: dict[str, Any] = {"name": "encoder", "dtype": settings.precision}
+    named: dict[str, Any] = {"name": "encoder", "dtype": training_precision(settings.precision)}
     if settings.backbone is not None:
         if settings.architecture == "vit_transformer":
             raise ValueError("vit_transformer sees without a CNN; leave backbone out, or choose cnn_transformer.")
@@ -280,7 +287,7 @@ def encoder_of(settings: Captioning) -> keras.layers.Layer:
 
 
 def decoder_of(settings: Captioning) -> keras.layers.Layer:
-    named: dict[str, Any] = {"name": "decoder", "dtype": settings.precision}
+    named: dict[str, Any] = {"name": "decoder", "dtype": training_precision(settings.precision)}
     if settings.architecture == "cnn_rnn":
         return RecurrentCaptionDecoder(settings.units, settings.depth, settings.cell, **named)
     if settings.architecture == "cnn_rnn_attention":
@@ -337,7 +344,7 @@ def said_of(file: tfseq.runtime.Model, part: Part, longest: int, sheet: Path, lo
     written = file.generate(pictures, longest)
     draw_contact_sheet(pictures, [fill(text, 16) for text in written], sheet, COLUMNS)
     if looks is not None:
-        plot_where_it_looked(pictures[:LOOKED_AT], where_it_looked(file, pictures[:LOOKED_AT], longest), looks)
+        plot_word_attention(pictures[:LOOKED_AT], word_attention(file, pictures[:LOOKED_AT], longest), looks)
     return "\n".join(
         text if text in texts else f"{text}, truly {texts[0]}" for text, texts in zip(written[:COLUMNS], right)
     )

@@ -1,8 +1,12 @@
 """A character language model: text -> truncated BPTT -> ONNX -> text.
 
-python -m pipelines.char_lm quick                      # a minute, the help texts that come with Python
-python -m pipelines.char_lm full --data FILE           # the README's figure
-python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
+Learns from: Python's help topics; any text.
+Makes: a text generator.
+Quick: 40 s.
+
+    python -m pipelines.char_lm quick                      # the help texts that come with Python
+    python -m pipelines.char_lm full --data FILE           # the README's figure
+    python -m pipelines.char_lm quick --cell gru --tfds tiny_shakespeare
 """
 
 import sys
@@ -13,11 +17,11 @@ from typing import Literal
 import keras
 
 from pipelines.parts.language_models import publish_language_model
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
-from tfseq.training import TrainingSettings, bits, evaluate, fit, one_stream_per_core
+from tfseq.training import Precision, TrainingSettings, bits, evaluate, fit, one_stream_per_core, training_precision
 
 EVALUATION_STREAMS = 16
 
@@ -35,7 +39,8 @@ class CharLM:
         embedding_dim: width of a learned embedding; none feeds one-hot vectors.
         initial_state: the state before the first character.
         dropout: rate between layers.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/; char_lm_CELL or char_lm_DATA_CELL by default.
         resume: go on with the run of this name where it was interrupted.
@@ -52,7 +57,7 @@ class CharLM:
     embedding_dim: int | None = None
     initial_state: Literal["zeros", "random", "learned"] = "zeros"
     dropout: float = 0.0
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: TrainingSettings = field(default_factory=TrainingSettings)
     name: str | None = None
     resume: bool = False
@@ -72,14 +77,15 @@ FULL = CharLM(
 
 
 def main(settings: CharLM) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     training = settings.training
     corpus = load_corpus(settings.data, settings.tfds)
     name = settings.name or artefact_name(settings, corpus.name)
     run = Path("runs", name)
+    settings = with_precision(settings, run)
     tokenizer = character_tokenizer(corpus.train)
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
-    print(f"{corpus.source}: {len(train):,} characters to learn from, {tokenizer.vocabulary_size} symbols")
+    print(f"{corpus.source}: {len(train):,} characters to learn from, {tokenizer.vocabulary_size} tokens")
 
     def streams(step):
         return contiguous_streams(train, training.batch, training.chunk, start=step, epochs=None, seed=training.seed)
@@ -132,7 +138,7 @@ def build(settings: CharLM, vocabulary_size: int) -> RecurrentLanguageModel:
         embedding_dim=settings.embedding_dim,
         initial_state=settings.initial_state,
         dropout=settings.dropout,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="char_lm",
     )
 

@@ -1,8 +1,12 @@
 """Read all, then answer in the same time frame, with one RNN: number words -> digits, or sums -> their value.
 
-python -m pipelines.delayed_answer quick                     # numbers below ten thousand, in words
-python -m pipelines.delayed_answer full                      # numbers below a million
-python -m pipelines.delayed_answer full_addition             # sums of up to three digits
+Learns from: numbers in words, sums.
+Makes: answers to what was read to its end.
+Quick: 40 s.
+
+    python -m pipelines.delayed_answer quick                     # numbers below ten thousand, in words
+    python -m pipelines.delayed_answer full                      # numbers below a million
+    python -m pipelines.delayed_answer full_addition             # sums of up to three digits
 """
 
 from dataclasses import dataclass, field
@@ -12,13 +16,13 @@ from typing import Literal
 import keras
 
 import tfseq
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from pipelines.parts.translation import encoded
 from tfseq.data import DataSet, Part, addition, bucketed_batches, character_tokenizer, number_words
 from tfseq.exporting import as_float32
 from tfseq.models import DelayedAnswer
-from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
+from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
 
 SHOWN, CHECKED = 6, 500  # test examples that the card shows, and that the file answers
 
@@ -39,7 +43,8 @@ class DelayedAnswers:
         embedding_dim: width of the embedding of a character.
         reverse: read a source from its end.
         dropout: rate on each layer's output.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/.
         resume: go on with the run of this name where it was interrupted.
@@ -56,7 +61,7 @@ class DelayedAnswers:
     embedding_dim: int = 32
     reverse: bool = False
     dropout: float = 0.0
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str = "delayed_answer"
     resume: bool = False
@@ -84,11 +89,13 @@ FULL_ADDITION = DelayedAnswers(
 
 
 def main(settings: DelayedAnswers) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
+    run = Path("runs", settings.name)
+    settings = with_precision(settings, run)
     data = load(settings)
     tokenizer = character_tokenizer("".join([*data.train.inputs, *data.train.targets]), start_and_end=True)
-    print(f"{data.source}: {len(data.train):,} examples to learn from, {tokenizer.vocabulary_size} symbols")
-    model, run = build(settings, tokenizer), Path("runs", settings.name)
+    print(f"{data.source}: {len(data.train):,} examples to learn from, {tokenizer.vocabulary_size} tokens")
+    model = build(settings, tokenizer)
     train(
         model,
         batches(data.train, tokenizer, settings.training.batch, settings.training.seed),
@@ -119,7 +126,7 @@ def main(settings: DelayedAnswers) -> None:
 
 
 def whole_answers(model, held_out) -> float:
-    """Share of answers that are right in every symbol; an answer does not depend on what is fed beside blanks."""
+    """Share of answers that are right in every token; an answer does not depend on what is fed beside blanks."""
     share = WholeAnswers()
     for inputs, answers, weights in held_out:
         share.update_state(answers, model(inputs), weights)
@@ -145,7 +152,7 @@ def load(settings: DelayedAnswers) -> DataSet:
 
 
 def batches(part: Part, tokenizer, batch: int, seed: int | None):
-    """From an epoch to batches of sources and answers as symbols."""
+    """From an epoch to batches of sources and answers as tokens."""
     return bucketed_batches(*encoded(part, tokenizer), batch, seed=seed)
 
 
@@ -161,7 +168,7 @@ def build(settings: DelayedAnswers, tokenizer) -> DelayedAnswer:
         dropout=settings.dropout,
         start=tokenizer.start,
         end=tokenizer.end,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="delayed_answer",
     )
 

@@ -1,8 +1,12 @@
 """Pictures of what goes on inside: gradients, hidden units, errors that compound, convolution.
 
-python -m pipelines.explain                    # all of them into explained/, with models that are trained on the way
-python -m pipelines.explain gradient-flow      # or gradient-flow, hidden-units, forcing or convolution alone
-python -m pipelines.explain hidden-units --model exported/char_lm_lstm/model.keras --text notes.txt
+Learns from: a model that it trains, or yours.
+Makes: pictures of what happens inside.
+Quick: 40 s.
+
+    python -m pipelines.explain                    # all of them into explained/, with models trained on the way
+    python -m pipelines.explain gradient-flow      # or hidden-units, forcing or convolution alone
+    python -m pipelines.explain hidden-units --model exported/char_lm_lstm/model.keras --text notes.txt
 """
 
 import sys
@@ -24,8 +28,15 @@ from tfseq.keras_files import load_keras_model
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime.tokenizer_kinds import Tokenizer, read_tokenizer
 from tfseq.terminal import one_line_errors
-from tfseq.training import ScheduledSampling, TrainingSettings, TruncatedBPTT, fit, one_stream_per_core
-from tfseq.training.language_model_loss import symbol_loss
+from tfseq.training import (
+    ScheduledSampling,
+    TrainingSettings,
+    TruncatedBPTT,
+    fit,
+    one_stream_per_core,
+    training_precision,
+)
+from tfseq.training.language_model_loss import token_loss
 from tfseq.training.optimizers import adamw
 
 FOLDER = Path("explained")
@@ -186,10 +197,10 @@ def _train_on_waves(regime: str, waves: teacher_forcing.Waves, steps: int, seed:
     reads = {
         "teacher forcing": None,
         "scheduled sampling": lambda tokens, logits: tf.where(given, tokens, scheduled(tokens, logits)),
-        "free running": lambda tokens, logits: teacher_forcing.what_it_reads(model, tokens, PROMPT),
+        "free running": lambda tokens, logits: teacher_forcing.free_running_inputs(model, tokens, PROMPT),
     }
     trainer = TruncatedBPTT(model, BATCH, scheduled_sampling=reads[regime])
-    trainer.compile(adamw(8e-3, steps, 20, 0.01, 1.0), symbol_loss(), jit_compile=False)
+    trainer.compile(adamw(8e-3, steps, 20, 0.01, 1.0), token_loss(), jit_compile=False)
     starts = tf.ones((BATCH,), bool)
     batches = tf.data.Dataset.from_tensor_slices(waves.tokens).batch(BATCH)
     trainer.fit(batches.map(lambda t: ({"tokens": t[:, :-1], "starts": starts}, t[:, 1:])), shuffle=False, verbose=0)
@@ -215,7 +226,7 @@ def _train_character_model(folder: Path, seed: int) -> tuple[keras.Model, Tokeni
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
     print(f"training a small LSTM on {corpus.source}, for some seconds", flush=True)
     keras.utils.set_random_seed(seed)
-    model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=128, dtype="mixed_bfloat16", name="char_lm")
+    model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=128, dtype=training_precision(), name="char_lm")
     settings = replace(SMALL_LSTM, seed=seed)
     history = fit(
         model,

@@ -1,10 +1,14 @@
 """Synchronous many to many: an answer to each frame of a clip, as it comes: which digit is this?
 
+Learns from: digits that change; IDX files, mnist.
+Makes: a classifier of frames, step by step.
+Quick: 40 s.
+
 Digits come and go, and each frame shows only a part of their pixels, so that it helps to know what was before.
 
-python -m pipelines.frame_classification quick                  # scikit-learn's digits
-python -m pipelines.frame_classification full --data DIR        # digits of IDX files (MNIST's format)
-python -m pipelines.frame_classification full --tfds mnist
+    python -m pipelines.frame_classification quick                  # scikit-learn's digits
+    python -m pipelines.frame_classification full --data DIR        # digits of IDX files (MNIST's format)
+    python -m pipelines.frame_classification full --tfds mnist
 """
 
 from dataclasses import dataclass, field
@@ -15,14 +19,14 @@ import keras
 import numpy as np
 
 from pipelines.parts.filmstrip import draw_filmstrips
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
 from tfseq import runtime
 from tfseq.data import DataSet, changing_digits, load_images, shuffled_batches
 from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentTagger
-from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
+from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
 
 SHOWN = 3  # clips on the card
 CHUNKS = (1, 4, 2)  # lengths in which clips are read, again and again
@@ -45,7 +49,8 @@ class FrameClassification:
         units: width of the hidden state.
         depth: recurrent layers.
         dropout: rate on each recurrent layer's output.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/.
         resume: go on with the run of this name where it was interrupted.
@@ -63,7 +68,7 @@ class FrameClassification:
     units: int = 64
     depth: int = 1
     dropout: float = 0.2
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str = "frame_classification"
     resume: bool = False
@@ -86,10 +91,12 @@ FULL = FrameClassification(
 
 
 def main(settings: FrameClassification) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
+    run = Path("runs", settings.name)
+    settings = with_precision(settings, run)
     data = load(settings)
     print(f"{data.source}: {len(data.train):,} clips of {settings.frames} frames to learn from")
-    model, run = build(settings, len(data.labels)), Path("runs", settings.name)
+    model = build(settings, len(data.labels))
     batch, seed = settings.training.batch, settings.training.seed
     train_classifier(
         model,
@@ -134,13 +141,15 @@ def load(settings: FrameClassification) -> DataSet:
 def build(settings: FrameClassification, classes: int) -> RecurrentTagger:
     keras.utils.set_random_seed(settings.training.seed)
     return RecurrentTagger(
-        ConvolutionalEncoder(settings.filters, settings.features, dtype=settings.precision, name="frames"),
+        ConvolutionalEncoder(
+            settings.filters, settings.features, dtype=training_precision(settings.precision), name="frames"
+        ),
         classes,
         units=settings.units,
         depth=settings.depth,
         cell=settings.cell,
         dropout=settings.dropout,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="frame_classifier",
     )
 

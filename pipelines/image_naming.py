@@ -1,8 +1,12 @@
 """One to many: an image enters at the first step, its English name comes out character by character.
 
-python -m pipelines.image_naming quick              # scikit-learn's digits: zero to nine
-python -m pipelines.image_naming full --data DIR    # IDX files, MNIST's format
-python -m pipelines.image_naming full --tfds cifar10
+Learns from: digits; IDX files, mnist, cifar10.
+Makes: a writer of images' names.
+Quick: 40 s.
+
+    python -m pipelines.image_naming quick              # scikit-learn's digits: zero to nine
+    python -m pipelines.image_naming full --data DIR    # IDX files, MNIST's format
+    python -m pipelines.image_naming full --tfds cifar10
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +21,7 @@ from keras import ops
 import tfseq
 from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from tfseq.data import DataSet, character_tokenizer, load_images, shuffled_batches
 from tfseq.data.optional_packages import import_package
@@ -26,7 +30,7 @@ from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer
-from tfseq.training import SupervisedSettings, WholeAnswers, one_stream_per_core, train
+from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
@@ -47,7 +51,8 @@ class ImageNaming:
         depth: recurrent layers.
         dropout: rate on the vector and on each layer's output.
         distortion: of the images to train on.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/; image_naming or image_naming_DATA by default.
         resume: go on with the run of this name where it was interrupted.
@@ -63,7 +68,7 @@ class ImageNaming:
     depth: int = 1
     dropout: float = 0.3
     distortion: Distortion = field(default_factory=Distortion)
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
     resume: bool = False
@@ -78,13 +83,15 @@ FULL = ImageNaming(
 
 
 def main(settings: ImageNaming) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     data = load_images(settings.data, settings.tfds)
     names = english_names(data.labels)
     tokenizer = character_tokenizer("".join(names), start_and_end=True)
     name = settings.name or artefact_name("image_naming", settings, data)
+    run = Path("runs", name)
+    settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, named {', '.join(names)}")
-    model, run = build(settings, data.train.inputs.shape[1:], tokenizer), Path("runs", name)
+    model = build(settings, data.train.inputs.shape[1:], tokenizer)
     batch, seed = settings.training.batch, settings.training.seed
     images = distorted_batches(data, settings.distortion, batch, seed)
     train(
@@ -130,9 +137,9 @@ def english_names(labels: Sequence[str]) -> list[str]:
 
 
 def spelled(batches: Callable, names: Sequence[str], tokenizer: CharacterTokenizer) -> Callable:
-    """Batches of images and labels as the namer learns from them: `({"image", "target"}, symbols, weights)`.
+    """Batches of images and labels as the namer learns from them: `({"image", "target"}, tokens, weights)`.
 
-    Symbols are those of the name and the end, (batch, time) int32, padded with 0; weights are 0 at padding.
+    Tokens are those of the name and the end, (batch, time) int32, padded with 0; weights are 0 at padding.
     """
     spellings = [[*tokenizer.encode(name), tokenizer.end] for name in names]
     time = max(map(len, spellings))
@@ -140,9 +147,9 @@ def spelled(batches: Callable, names: Sequence[str], tokenizer: CharacterTokeniz
     before = np.concatenate([np.full((len(names), 1), tokenizer.start), table[:, :-1]], axis=1).astype("int32")
 
     def spell(images: Any, labels: Any):
-        symbols = ops.take(table, labels, axis=0)
+        tokens = ops.take(table, labels, axis=0)
         inputs = {"image": images, "target": ops.take(before, labels, axis=0)}
-        return inputs, symbols, ops.cast(symbols != 0, "float32")
+        return inputs, tokens, ops.cast(tokens != 0, "float32")
 
     return lambda epoch: batches(epoch).map(spell)
 
@@ -154,7 +161,7 @@ def build(settings: ImageNaming, image_shape: Sequence[int], tokenizer: Characte
             settings.filters,
             settings.features,
             convolutions=settings.convolutions,
-            dtype=settings.precision,
+            dtype=training_precision(settings.precision),
             name="encoder",
         ),
         image_shape,
@@ -165,7 +172,7 @@ def build(settings: ImageNaming, image_shape: Sequence[int], tokenizer: Characte
         dropout=settings.dropout,
         start=tokenizer.start,
         end=tokenizer.end,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="image_namer",
     )
 

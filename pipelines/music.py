@@ -1,8 +1,12 @@
 """Music: a character model of tunes in ABC notation, which writes new ones: text, MIDI and a picture of the score.
 
-python -m pipelines.music quick                        # Ryan's Mammoth Collection, which comes with music21
-python -m pipelines.music full --data irish.abc        # what benchmarks/RESULTS.md reports
-python -m pipelines.music ryan                         # the collection again, for longer
+Learns from: Ryan's Mammoth Collection; ABC files.
+Makes: a composer: ABC, MIDI and scores.
+Quick: 40 s.
+
+    python -m pipelines.music quick                        # Ryan's Mammoth Collection, which comes with music21
+    python -m pipelines.music full --data irish.abc        # what benchmarks/RESULTS.md reports
+    python -m pipelines.music ryan                         # the collection again, for longer
 """
 
 import re
@@ -15,7 +19,7 @@ import keras
 import numpy as np
 
 import tfseq
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
 from tfseq.analysis.abc_to_midi import adds_up, write_midi
 from tfseq.analysis.music_notation import plot_score
@@ -25,8 +29,8 @@ from tfseq.data.abc_notation import in_other_keys, plain
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer
-from tfseq.training import SupervisedSettings, bits, one_stream_per_core, train
-from tfseq.training.language_model_loss import nats_per_symbol, symbol_loss
+from tfseq.training import Precision, SupervisedSettings, bits, one_stream_per_core, train, training_precision
+from tfseq.training.language_model_loss import nats_per_token, token_loss
 
 LONGEST = 1000  # characters that the file writes at most
 SEED = 0  # of the tunes that are counted
@@ -44,7 +48,8 @@ class Music:
         embedding_dim: width of a learned embedding; none feeds one-hot vectors.
         dropout: rate between layers.
         keys: keys that every tune comes in per epoch: its own, and others drawn as the collection has them.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/; music, or music_DATA.
         resume: go on with the run of this name where it was interrupted.
@@ -61,7 +66,7 @@ class Music:
     embedding_dim: int | None = None
     dropout: float = 0.0
     keys: int = 1
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
     resume: bool = False
@@ -101,10 +106,11 @@ class Tunes(NamedTuple):
 
 
 def main(settings: Music) -> None:
-    one_stream_per_core()
-    tunes = load(settings.data)
-    name = settings.name or (f"music_{tunes.name}" if settings.data else "music")
+    one_stream_per_core(settings.training.batch)
+    name = settings.name or (f"music_{settings.data.stem}" if settings.data else "music")
     run = Path("runs", name)
+    settings = with_precision(settings, run)
+    tunes = load(settings.data)
     model, history = fit(settings, tunes, run)
     exact = as_float32(model)
     nats = nats_of(exact, tunes.test, tunes.tokenizer)
@@ -145,7 +151,7 @@ def load(path: Path | None) -> Tunes:
     tokenizer = character_tokenizer("".join(learned), start_and_end=True)
     print(
         f"{data.source}: {len(learned)} tunes to learn from, {sum(map(len, learned)):,} characters, "
-        f"{tokenizer.vocabulary_size} symbols; {len(parts[0]) - len(learned)} with bars that do not add up are left out"
+        f"{tokenizer.vocabulary_size} tokens; {len(parts[0]) - len(learned)} with bars that do not add up are left out"
     )
     return Tunes(learned, parts[1], parts[2], tokenizer, data.provenance(), data.name)
 
@@ -162,7 +168,7 @@ def fit(settings: Music, tunes: Tunes, run: Path) -> tuple[RecurrentLanguageMode
         embedding_dim=settings.embedding_dim,
         dropout=settings.dropout,
         end=tokenizer.end,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="music",
     )
     history = train(
@@ -171,8 +177,8 @@ def fit(settings: Music, tunes: Tunes, run: Path) -> tuple[RecurrentLanguageMode
         batches(tunes.validation, tokenizer, 32, None)(0),
         training,
         run,
-        loss=symbol_loss(),
-        metrics=[nats_per_symbol()],
+        loss=token_loss(),
+        metrics=[nats_per_token()],
         monitor="nats",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": tunes.data["sha256"]},
@@ -188,7 +194,7 @@ def batches(tunes: Sequence[str], tokenizer: CharacterTokenizer, batch: int, see
 
 def nats_of(model: keras.Model, tunes: Sequence[str], tokenizer: CharacterTokenizer) -> float:
     """Mean cross-entropy per character, ends included, each tune read by itself."""
-    model.compile(loss=symbol_loss(), weighted_metrics=[nats_per_symbol()], jit_compile=False)
+    model.compile(loss=token_loss(), weighted_metrics=[nats_per_token()], jit_compile=False)
     held_out = batches(tunes, tokenizer, 32, None)(0)
     return float(model.evaluate(held_out, verbose=0, return_dict=True)["nats"])
 

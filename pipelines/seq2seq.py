@@ -1,8 +1,12 @@
 """A recurrent encoder-decoder: a text becomes one vector, and the vector a text.
 
-python -m pipelines.seq2seq quick                      # dates in many forms and languages -> 2025-03-03
-python -m pipelines.seq2seq full --data DIR            # English -> French, as docs/ shows beside attention
-python -m pipelines.seq2seq full --tfds ted_hrlr_translate/pt_to_en --source pt --target en
+Learns from: dates in many languages; parallel texts.
+Makes: a translator.
+Quick: 40 s.
+
+    python -m pipelines.seq2seq quick                      # dates in many forms and languages -> 2025-03-03
+    python -m pipelines.seq2seq full --data DIR            # English -> French, as docs/ shows beside attention
+    python -m pipelines.seq2seq full --tfds ted_hrlr_translate/pt_to_en --source pt --target en
 """
 
 from dataclasses import dataclass
@@ -50,7 +54,7 @@ FULL = RecurrentTranslation(
 
 
 def main(settings: RecurrentTranslation) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     build = partial(
         Seq2Seq,
         units=settings.units,

@@ -1,7 +1,11 @@
 """Many to one on series: a recurrent network hears a vowel and says which of nine speakers it was.
 
-python -m pipelines.series_classification quick                 # the utterances that come with sktime or aeon
-python -m pipelines.series_classification quick --cell lstm --data DIRECTORY
+Learns from: JapaneseVowels.
+Makes: a classifier of series of any length.
+Quick: 40 s.
+
+    python -m pipelines.series_classification quick                 # the utterances that come with sktime or aeon
+    python -m pipelines.series_classification quick --cell lstm --data DIRECTORY
 """
 
 from collections.abc import Sequence
@@ -12,13 +16,13 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from tfseq.data import DataSet, Part, bucketed_batches, japanese_vowels
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier
 from tfseq.runtime import Model
-from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
+from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class SeriesClassification:
         dropout: rate between layers and before the softmax.
         noise: standard deviation of what is added to the standardised series while training.
         lost_steps: share of the steps that are zeroed while training.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         seed: of the first weights.
         name: of the artefact, in exported/.
@@ -50,7 +55,7 @@ class SeriesClassification:
     dropout: float = 0.5
     noise: float = 0.3
     lost_steps: float = 0.1
-    precision: Literal["mixed_bfloat16", "float32"] = "float32"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=lambda: SupervisedSettings(epochs=40, batch=32))
     seed: int = 0
     name: str = "series_classification"
@@ -60,9 +65,10 @@ QUICK = FULL = SeriesClassification()  # 270 utterances: the whole takes seconds
 
 
 def main(settings: SeriesClassification) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     data = japanese_vowels(settings.data)
     run = Path("runs", settings.name)
+    settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train)} series to learn from, {len(data.test)} to test on")
     model = fit(settings, data.train, data.validation, len(data.labels), run)
     scores = {
@@ -107,7 +113,7 @@ def build(settings: SeriesClassification, series: Sequence[np.ndarray], classes:
         bidirectional=settings.bidirectional,
         pooling=settings.pooling,
         dropout=settings.dropout,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="series_classifier",
     )
 

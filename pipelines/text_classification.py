@@ -1,8 +1,12 @@
 """Many to one on text: a network reads a line and says which language it is, or whether it is praise.
 
-python -m pipelines.text_classification quick                      # lists of names in ten languages, by characters
-python -m pipelines.text_classification full --data DIRECTORY      # rt-polarity by words, in ten folds
-python -m pipelines.text_classification full --tfds imdb_reviews
+Learns from: names in ten languages; rt-polarity, imdb.
+Makes: a classifier of texts.
+Quick: 40 s.
+
+    python -m pipelines.text_classification quick                      # lists of names in ten languages, by characters
+    python -m pipelines.text_classification full --data DIRECTORY      # rt-polarity by words, in ten folds
+    python -m pipelines.text_classification full --tfds imdb_reviews
 
 quick_transformer and full_transformer are the same by a Transformer encoder in place of the recurrent network.
 """
@@ -16,15 +20,15 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from tfseq.data import DataSet, Part, bucketed_batches, load_texts, rt_polarity
 from tfseq.data.language_names import names_by_language
-from tfseq.data.vocabulary import reading_tokenizer
+from tfseq.data.tokenizers import reading_tokenizer
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier, TransformerClassifier
 from tfseq.runtime import Model, Tokenizer
-from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
+from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
 
 Classifier = RecurrentClassifier | TransformerClassifier
 
@@ -54,7 +58,8 @@ class TextClassification:
             counted in the training part; 0 leaves them random.
         lost_tokens: share of the tokens that are zeroed while training.
         dropout: rate between layers and before the softmax; and in a Transformer on the embedding.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         seed: of the first weights.
         name: of the artefact, in exported/; by default text_classification, _transformer if it is one, and the data's
@@ -80,7 +85,7 @@ class TextClassification:
     prior: float = 0.0
     lost_tokens: float = 0.0
     dropout: float = 0.2
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(
         default_factory=lambda: SupervisedSettings(epochs=8, batch=32, learning_rate=5e-3)
     )
@@ -118,11 +123,13 @@ FULL_TRANSFORMER = replace(
 
 
 def main(settings: TextClassification) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     accuracies: list[float] = []
     first = None
     for data in data_sets(settings):
         name = settings.name or artefact_name(settings, data)
+        if first is None:
+            settings = with_precision(settings, Path("runs", name))
         by_character = settings.tokens == "characters"
         tokenizer = reading_tokenizer(data.train.inputs, settings.vocabulary, characters=by_character)
         print(f"{data.source}: {len(data.train):,} texts, {tokenizer.vocabulary_size:,} {settings.tokens}")
@@ -173,7 +180,7 @@ def build(settings: TextClassification, tokens: int, classes: int) -> Classifier
 
 
 def recurrent(settings: TextClassification, tokens: int, classes: int) -> RecurrentClassifier:
-    policy = {"dtype": settings.precision}
+    policy = {"dtype": training_precision(settings.precision)}
     spread = keras.initializers.RandomNormal(stddev=settings.spread)
     front = keras.Sequential(
         [
@@ -208,7 +215,7 @@ def transformer(settings: TextClassification, tokens: int, classes: int) -> Tran
         dropout=settings.dropout,
         lost_tokens=settings.lost_tokens,
         name="text_classifier",
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
     )
     model.build((None, None))
     return model

@@ -1,8 +1,12 @@
 """A character language model of Transformer blocks: text -> random blocks -> ONNX -> text.
 
-python -m pipelines.transformer_lm quick                 # the help texts that come with Python
-python -m pipelines.transformer_lm full --data FILE      # the figure of benchmarks/RESULTS.md
-python -m pipelines.transformer_lm quick --positions learned --tfds tiny_shakespeare
+Learns from: Python's help topics; any text.
+Makes: a text generator.
+Quick: 40 s.
+
+    python -m pipelines.transformer_lm quick                 # the help texts that come with Python
+    python -m pipelines.transformer_lm full --data FILE      # the figure of benchmarks/RESULTS.md
+    python -m pipelines.transformer_lm quick --positions learned --tfds tiny_shakespeare
 """
 
 from dataclasses import dataclass, field
@@ -12,11 +16,20 @@ from typing import Literal
 import keras
 
 from pipelines.parts.language_models import publish_language_model
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from tfseq.data import character_tokenizer, load_corpus, random_blocks, sliding_blocks
 from tfseq.exporting import as_float32
 from tfseq.models import TransformerLanguageModel
-from tfseq.training import SupervisedSettings, bits, evaluate_blocks, nats_per_symbol, symbol_loss, train
+from tfseq.training import (
+    Precision,
+    SupervisedSettings,
+    bits,
+    evaluate_blocks,
+    nats_per_token,
+    token_loss,
+    train,
+    training_precision,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,8 @@ class TransformerLM:
         positions: learned for each of the first `block`, sinusoidal, or rotary, which turns queries and keys.
         window: characters that each layer looks back at, which with rotary positions lets the model write texts of any
             length; none looks back at all of the block, and writes badly beyond it.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/; transformer_lm or transformer_lm_DATA by default.
         resume: go on with the run of this name where it was interrupted.
@@ -54,7 +68,7 @@ class TransformerLM:
     dropout: float = 0.0
     positions: Literal["learned", "sinusoidal", "rotary"] = "rotary"
     window: int | None = 32
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str | None = None
     resume: bool = False
@@ -81,9 +95,10 @@ def main(settings: TransformerLM) -> None:
     corpus = load_corpus(settings.data, settings.tfds)
     name = settings.name or artefact_name(settings, corpus.name)
     run = Path("runs", name)
+    settings = with_precision(settings, run)
     tokenizer = character_tokenizer(corpus.train)
     learned, held_out = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
-    print(f"{corpus.source}: {len(learned):,} characters to learn from, {tokenizer.vocabulary_size} symbols")
+    print(f"{corpus.source}: {len(learned):,} characters to learn from, {tokenizer.vocabulary_size} tokens")
 
     model = build(settings, tokenizer.vocabulary_size)
     history = train(
@@ -92,8 +107,8 @@ def main(settings: TransformerLM) -> None:
         sliding_blocks(held_out, training.batch, block),
         training,
         run,
-        loss=symbol_loss(),
-        metrics=[nats_per_symbol()],
+        loss=token_loss(),
+        metrics=[nats_per_token()],
         monitor="nats",
         resume=settings.resume,
         identity={"model": model.get_config(), "data": corpus.sha256, "block": block, "steps": settings.steps},
@@ -138,7 +153,7 @@ def build(settings: TransformerLM, vocabulary_size: int) -> TransformerLanguageM
         positions=settings.positions,
         max_positions=settings.block,
         window=settings.window,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="transformer_lm",
     )
 

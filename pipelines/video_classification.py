@@ -1,9 +1,13 @@
 """Many to one: a CNN sees each frame, a recurrent network reads what it saw, and says what the clip shows.
 
-python -m pipelines.video_classification quick             # where do handwritten digits drift: four directions
-python -m pipelines.video_classification full              # eight directions, clips of different lengths
-python -m pipelines.video_classification quick --data DIR  # a folder of clips, LABEL/CLIP.npy or LABEL/CLIP/FRAME.png
-python -m pipelines.video_classification quick --tfds ucf101
+Learns from: digits that move; clips, ucf101.
+Makes: a classifier of clips.
+Quick: 40 s.
+
+    python -m pipelines.video_classification quick             # where do handwritten digits drift: four directions
+    python -m pipelines.video_classification full              # eight directions, clips of different lengths
+    python -m pipelines.video_classification quick --data DIR  # clips: LABEL/CLIP.npy or LABEL/CLIP/FRAME.png
+    python -m pipelines.video_classification quick --tfds ucf101
 """
 
 from collections.abc import Iterable
@@ -15,14 +19,14 @@ import keras
 import numpy as np
 
 from pipelines.parts.filmstrip import draw_filmstrips
-from pipelines.parts.presets import run_with_presets
+from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
 from tfseq.data import clips_of_tfds, load_clips, moving_digits, shuffled_batches
 from tfseq.errors import DataError
 from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentClassifier
-from tfseq.training import SupervisedSettings, one_stream_per_core, train_classifier
+from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
 
 SHOWN = 5  # clips on the card
 
@@ -45,7 +49,8 @@ class VideoClassification:
         depth: recurrent layers.
         bidirectional: read the frames from both ends.
         dropout: rate between layers and before the answer.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         training: how to train.
         name: of the artefact, in exported/.
         resume: go on with the run of this name where it was interrupted.
@@ -64,7 +69,7 @@ class VideoClassification:
     depth: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
     name: str = "video_classification"
     resume: bool = False
@@ -94,10 +99,12 @@ class Clips:
 
 
 def main(settings: VideoClassification) -> None:
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
+    run = Path("runs", settings.name)
+    settings = with_precision(settings, run)
     clips = load(settings)
     print(f"{clips.provenance['source']}: {len(clips.labels)} labels")
-    model, run = build(settings, len(clips.labels)), Path("runs", settings.name)
+    model = build(settings, len(clips.labels))
     train_classifier(
         model,
         clips.train,
@@ -176,14 +183,16 @@ def evenly_spaced(clips, frames: int) -> np.ndarray:
 def build(settings: VideoClassification, classes: int) -> RecurrentClassifier:
     keras.utils.set_random_seed(settings.training.seed)
     return RecurrentClassifier(
-        ConvolutionalEncoder(settings.filters, settings.features, dtype=settings.precision, name="frames"),
+        ConvolutionalEncoder(
+            settings.filters, settings.features, dtype=training_precision(settings.precision), name="frames"
+        ),
         classes,
         units=settings.units,
         depth=settings.depth,
         cell=settings.cell,
         bidirectional=settings.bidirectional,
         dropout=settings.dropout,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name="video_classifier",
     )
 

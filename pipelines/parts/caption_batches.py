@@ -10,23 +10,23 @@ from pipelines.parts.image_batches import Distortion
 from tfseq.data import Part, distorted, shuffled_batches
 from tfseq.runtime import SubwordTokenizer
 
-Examples = tuple[np.ndarray, np.ndarray]  # which picture, (captions,), and its symbols, (captions, 2 + time)
+Examples = tuple[np.ndarray, np.ndarray]  # which picture, (captions,), and its tokens, (captions, 2 + time)
 
 
 def encoded(targets: Sequence[Sequence[str]], tokenizer: SubwordTokenizer) -> Examples:
     """Every caption as start, words and end, padded with 0, and the picture that it belongs to."""
     rows = [(i, tokenizer.encode(caption)) for i, captions in enumerate(targets) for caption in captions]
-    symbols = np.zeros((len(rows), 2 + max(len(ids) for _, ids in rows)), "int32")
-    for row, (_, ids) in zip(symbols, rows):
+    tokens = np.zeros((len(rows), 2 + max(len(ids) for _, ids in rows)), "int32")
+    for row, (_, ids) in zip(tokens, rows):
         row[: 2 + len(ids)] = [tokenizer.start, *ids, tokenizer.end]
-    return np.array([i for i, _ in rows], "int32"), symbols
+    return np.array([i for i, _ in rows], "int32"), tokens
 
 
 def shown(part: Part, examples: Examples, batch: int, seed: int | None) -> Callable[[Any], Any]:
     """From an epoch to batches of pictures, each beside one of its captions."""
     rows = shuffled_batches(*examples, batch, seed=seed)
     pictures = ops.convert_to_tensor(part.inputs)
-    return lambda epoch: rows(epoch).map(lambda i, symbols: (ops.take(pictures, i, axis=0), symbols))
+    return lambda epoch: rows(epoch).map(lambda i, tokens: (ops.take(pictures, i, axis=0), tokens))
 
 
 def moved(batches: Callable, pictures: np.ndarray, distortion: Distortion, seed: int) -> Callable[[Any], Any]:
@@ -36,18 +36,18 @@ def moved(batches: Callable, pictures: np.ndarray, distortion: Distortion, seed:
         return distorted(batches, **vars(distortion), seed=seed)
 
     def inverted(batches: Callable) -> Callable:
-        return lambda epoch: batches(epoch).map(lambda pictures, symbols: (255 - pictures, symbols))
+        return lambda epoch: batches(epoch).map(lambda pictures, tokens: (255 - pictures, tokens))
 
     return inverted(distorted(inverted(batches), **vars(distortion), seed=seed))
 
 
 def taught(batches: Callable) -> Callable[[Any], Any]:
-    """Batches as a captioner learns from them: `({"image", "target"}, symbols, weights)`, weights 0 at padding."""
+    """Batches as a captioner learns from them: `({"image", "target"}, tokens, weights)`, weights 0 at padding."""
 
-    def teach(pictures, symbols):
-        longest = ops.max(ops.sum(ops.cast(symbols != 0, "int32"), axis=1))
-        symbols = symbols[:, :longest]
-        inputs, targets = {"image": pictures, "target": symbols[:, :-1]}, symbols[:, 1:]
+    def teach(pictures, tokens):
+        longest = ops.max(ops.sum(ops.cast(tokens != 0, "int32"), axis=1))
+        tokens = tokens[:, :longest]
+        inputs, targets = {"image": pictures, "target": tokens[:, :-1]}, tokens[:, 1:]
         return inputs, targets, ops.cast(targets != 0, "float32")
 
     return lambda epoch: batches(epoch).map(teach)

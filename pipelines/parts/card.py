@@ -71,7 +71,7 @@ From `model.onnx`, run by ONNX Runtime:
 
     def _command(self) -> str:
         spec = sys.modules["__main__"].__spec__
-        arguments = [_file_name(Path(a)) if "/" in a else a for a in sys.argv[1:]]
+        arguments = [f"PATH/TO/{Path(a).name}" if "/" in a else a for a in sys.argv[1:]]
         return " ".join(["python -m", spec.name if spec else "pipelines", *arguments])
 
 

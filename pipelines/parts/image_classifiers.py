@@ -10,6 +10,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, artefact_name, distorted_batches
+from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
 from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting import as_float32
@@ -35,11 +36,13 @@ def classify_images(
         what: the architecture, in a line.
         draw: makes further pictures of the float32 model, and says where they are.
     """
-    one_stream_per_core()
+    one_stream_per_core(settings.training.batch)
     data = load_images(settings.data, settings.tfds)
     name = settings.name or artefact_name(pipeline, settings, data)
+    run = Path("runs", name)
+    settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
-    model, run = build(settings, len(data.labels)), Path("runs", name)
+    model = build(settings, len(data.labels))
     train_classifier(
         model,
         distorted_batches(data, settings.distortion, settings.training.batch, settings.training.seed),

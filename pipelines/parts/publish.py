@@ -12,8 +12,9 @@ import tfseq
 from pipelines.parts.card import Card
 from tfseq.decoding import Strategy
 from tfseq.exporting import as_float32
-from tfseq.runtime import Tokenizer
+from tfseq.runtime import Manifest, Tokenizer
 from tfseq.runtime.manifest_table import describe_parity
+from tfseq.terminal import steps
 
 EXPORTED = Path("exported")
 
@@ -66,12 +67,17 @@ def publish(
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.json")
     said = {"tokenizer": tokenizer, "labels": labels, "name": name, "data": {**data, **scores}, "decode": decode}
-    tfseq.export(exact, folder / "saved_model", samples=samples, attention=attention, **said)
-    manifest = tfseq.export(exact, folder / "model.onnx", samples=samples, attention=attention, **said)
+
+    def export(file: str, **how: Any) -> Manifest:
+        with steps() as progress:  # shown on a terminal
+            return tfseq.export(exact, folder / file, progress=lambda step: progress(f"{step} {file}"), **said, **how)
+
+    print(f"Exporting to {folder}", flush=True)
+    export("saved_model", samples=samples, attention=attention)
+    manifest = export("model.onnx", samples=samples, attention=attention)
     print(f"Verified against Keras:\n{describe_parity(manifest.parity)}")
     if streaming:
-        steps = tfseq.export(exact, folder / "model.step.onnx", streaming=True, **said)
-        print(f"In steps:\n{describe_parity(steps.parity)}")
+        print(f"In steps:\n{describe_parity(export('model.step.onnx', streaming=True).parity)}")
 
     file = tfseq.runtime.load(folder / "model.onnx")  # no TensorFlow from here on
     shown = sample(file)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import keras
 import numpy as np
 
 import tfseq
+from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
 from tfseq.analysis.attention_maps import attention_map, plot_attention
 from tfseq.analysis.bleu import bleu
@@ -26,11 +26,11 @@ from tfseq.decoding import Strategy, generate
 from tfseq.exporting import as_float32
 from tfseq.models import Generator
 from tfseq.runtime import Tokenizer
-from tfseq.training import SupervisedSettings, train
+from tfseq.training import Precision, SupervisedSettings, train, training_precision
 from tfseq.training.label_smoothing import SmoothedCrossEntropy
 from tfseq.training.r_drop import RDropCrossEntropy, twice
 
-Examples = tuple[dict[str, list], list]  # {"source", "target"}, and what comes after each symbol of the target
+Examples = tuple[dict[str, list], list]  # {"source", "target"}, and what comes after each token of the target
 SHOWN = 6  # translations on the card
 
 
@@ -47,9 +47,10 @@ class Translation:
         dates: how many to train, to validate and to test on.
         subwords: how many there are at most, for both languages together; 0 reads and writes characters.
         longest: tokens of a text to learn from; longer pairs are left out of the training part.
-        smoothing: share of each target's probability that goes to all symbols alike.
+        smoothing: share of each target's probability that goes to all tokens alike.
         r_drop: weight of R-Drop, which reads each batch twice, dropping differently, and has the two agree; 0 for none.
-        precision: mixed_bfloat16 computes products in bfloat16 while training; what is exported is always float32.
+        precision: of products while training; auto takes mixed_bfloat16 where this machine computes it faster, else
+            float32. What is exported is always float32.
         beam: sequences that decoding follows at a time; 1 takes the likeliest token each time.
         length_penalty: of the beam search; more favours longer texts.
         training: how to train.
@@ -66,7 +67,7 @@ class Translation:
     longest: int = 100
     smoothing: float = 0.0
     r_drop: float = 0.0
-    precision: Literal["mixed_bfloat16", "float32"] = "mixed_bfloat16"
+    precision: Precision = "auto"
     beam: int = 1
     length_penalty: float = 1.0
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
@@ -88,19 +89,21 @@ def translate(
     Returns:
         model.onnx, opened by ONNX Runtime.
     """
+    run = Path("runs", settings.name)
+    settings = with_precision(settings, run)
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)
     learnt = to_learn_from(settings, data.train, tokenizer)
-    print(f"{data.source}: {len(learnt[1]):,} pairs to learn from, {tokenizer.vocabulary_size:,} symbols to write")
+    print(f"{data.source}: {len(learnt[1]):,} pairs to learn from, {tokenizer.vocabulary_size:,} tokens to write")
     keras.utils.set_random_seed(settings.training.seed)
     model = build(
         vocabulary_size=tokenizer.vocabulary_size,
         start=tokenizer.start,
         end=tokenizer.end,
-        dtype=settings.precision,
+        dtype=training_precision(settings.precision),
         name=settings.name,
     )
-    run, batch, seed = Path("runs", settings.name), settings.training.batch, settings.training.seed
+    batch, seed = settings.training.batch, settings.training.seed
     learn = bucketed_batches(*learnt, batch, seed=seed)
     validate = bucketed_batches(*encoded(data.validation, tokenizer), 2 * batch, seed=None)(0)
     loss = SmoothedCrossEntropy(settings.smoothing, reduction="mean_with_sample_weight")
@@ -173,7 +176,7 @@ def to_learn_from(settings: Translation, part: Part, tokenizer: Tokenizer) -> Ex
 
 
 def encoded(part: Part, tokenizer: Tokenizer) -> Examples:
-    """Inputs and targets of teacher forcing: the target's symbols behind `start`, and the same before `end`."""
+    """Inputs and targets of teacher forcing: the target's tokens behind `start`, and the same before `end`."""
     sources = [np.array([*tokenizer.encode(text), *tokenizer.append], "int32") for text in part.inputs]
     targets = [np.array([tokenizer.start, *tokenizer.encode(text), tokenizer.end], "int32") for text in part.targets]
     return {"source": sources, "target": [t[:-1] for t in targets]}, [t[1:] for t in targets]

@@ -67,13 +67,13 @@ def test_forcing_trains_a_model_in_each_way(tmp_path, capsys, monkeypatch):
     assert all(f"  {way} " in said for way in ("teacher forcing", "scheduled sampling", "free running"))
 
 
-def test_models_trained_freely_read_their_own_symbols(monkeypatch):
+def test_models_trained_freely_read_their_own_tokens(monkeypatch):
     """What free running feeds while training is the prompt and then what the model would say."""
     seen = []
-    original = teacher_forcing.what_it_reads
+    original = teacher_forcing.free_running_inputs
     monkeypatch.setattr(
         teacher_forcing,
-        "what_it_reads",
+        "free_running_inputs",
         lambda model, tokens, prompt: seen.append(prompt) or original(model, tokens, prompt),
     )
     monkeypatch.setattr(explain, "BATCH", 4)

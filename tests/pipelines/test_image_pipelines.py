@@ -136,8 +136,8 @@ def test_names_are_spelled_up_to_their_end():
         def map(self, spell):
             return spell(np.zeros((3, 4, 4, 1), "uint8"), np.array([1, 0, 1]))
 
-    inputs, symbols, weights = image_naming.spelled(Batches(), ["ab", "b"], tokenizer)(0)
-    np.testing.assert_array_equal(symbols, [[5, 3, 0], [4, 5, 3], [5, 3, 0]])
+    inputs, tokens, weights = image_naming.spelled(Batches(), ["ab", "b"], tokenizer)(0)
+    np.testing.assert_array_equal(tokens, [[5, 3, 0], [4, 5, 3], [5, 3, 0]])
     np.testing.assert_array_equal(weights, [[1, 1, 0], [1, 1, 1], [1, 1, 0]])
     np.testing.assert_array_equal(inputs["target"], [[2, 5, 3], [2, 4, 5], [2, 5, 3]])
 

@@ -70,7 +70,7 @@ def test_tunes_with_a_wrong_bar_are_not_learned_from(tmp_path, monkeypatch):
 
 
 def test_loss_is_counted_over_characters_and_ends(tmp_path, monkeypatch):
-    """A model of zeros gives every symbol the same probability."""
+    """A model of zeros gives every token the same probability."""
     import numpy as np
 
     tunes = ["X:1\nK:G\nabc|\n", "X:1\nK:D\nabcdefg abcdefg|\n"]

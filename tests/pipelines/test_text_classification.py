@@ -138,7 +138,7 @@ def test_the_embedding_begins_with_the_prior_in_its_first_column(encoder):
 
 def test_a_text_of_nothing_known_still_has_an_answer(run):
     from tfseq.data import Part
-    from tfseq.data.vocabulary import reading_tokenizer
+    from tfseq.data.tokenizers import reading_tokenizer
 
     tokenizer = reading_tokenizer(["a b"] * 2, 10)
     part = text_classification.encoded(Part(["  ", "a " * 9], np.array([0, 1])), tokenizer, longest=4)

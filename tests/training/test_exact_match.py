@@ -5,12 +5,12 @@ keras = pytest.importorskip("keras")
 
 from tfseq.training.exact_match import WholeAnswers
 
-SCORES = np.eye(4)[[[1, 2, 3], [1, 2, 0], [1, 2, 3]]]  # likeliest symbols, (batch, time, vocabulary)
+SCORES = np.eye(4)[[[1, 2, 3], [1, 2, 0], [1, 2, 3]]]  # most likely tokens, (batch, time, vocabulary)
 TRUTH = np.array([[1, 2, 3], [1, 2, 3], [1, 3, 3]])
 WEIGHTS = np.array([[1, 1, 1], [1, 1, 0], [1, 1, 1]])
 
 
-def test_an_answer_is_whole_if_every_symbol_that_counts_is_right():
+def test_an_answer_is_whole_if_every_token_that_counts_is_right():
     share = WholeAnswers()
     share.update_state(TRUTH, SCORES, WEIGHTS)
     assert float(share.result()) == pytest.approx(2 / 3)

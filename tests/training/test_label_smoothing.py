@@ -11,26 +11,26 @@ from tfseq.training.label_smoothing import SmoothedCrossEntropy
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
 def test_it_is_that_of_keras_on_one_hot_targets(smoothing):
     random = np.random.default_rng(0)
-    symbols, logits = random.integers(0, 7, (3, 5)), random.normal(0, 3, (3, 5, 7)).astype("float32")
+    tokens, logits = random.integers(0, 7, (3, 5)), random.normal(0, 3, (3, 5, 7)).astype("float32")
     weights = (random.random((3, 5)) < 0.6).astype("float32")
     options = {"reduction": "mean_with_sample_weight"}
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing, **options)
     ours = SmoothedCrossEntropy(smoothing, **options)
     again = SmoothedCrossEntropy.from_config(ours.get_config())
-    expected = theirs(np.eye(7, dtype="float32")[symbols], logits, sample_weight=weights)
+    expected = theirs(np.eye(7, dtype="float32")[tokens], logits, sample_weight=weights)
     for loss in (ours, again):
-        np.testing.assert_allclose(loss(symbols, logits, sample_weight=weights), expected, rtol=1e-5)
+        np.testing.assert_allclose(loss(tokens, logits, sample_weight=weights), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_its_gradient_is_that_of_automatic_differentiation(smoothing):
     tf = pytest.importorskip("tensorflow")
     random = np.random.default_rng(0)
-    symbols, logits = random.integers(0, 7, (3, 5)), tf.constant(random.normal(0, 3, (3, 5, 7)), tf.float32)
+    tokens, logits = random.integers(0, 7, (3, 5)), tf.constant(random.normal(0, 3, (3, 5, 7)), tf.float32)
     upstream = random.normal(size=(3, 5)).astype("float32")
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing, reduction=None)
     gradients = []
-    for loss, targets in ((SmoothedCrossEntropy(smoothing, reduction=None), symbols), (theirs, np.eye(7)[symbols])):
+    for loss, targets in ((SmoothedCrossEntropy(smoothing, reduction=None), tokens), (theirs, np.eye(7)[tokens])):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             total = tf.reduce_sum(loss(targets, logits) * upstream)

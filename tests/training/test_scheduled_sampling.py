@@ -16,7 +16,7 @@ def test_it_begins_with_teacher_forcing_and_its_share_of_predictions_rises_linea
     np.testing.assert_allclose(shares, [0.5 * min(step / 10, 1) for step in range(13)], atol=0.05)
 
 
-def test_a_prediction_stands_where_the_symbol_it_predicts_stood():
+def test_a_prediction_stands_where_the_token_it_predicts_stood():
     sampling = ScheduledSampling(1.0, steps=1)
     sampling(TOKENS[:, :4], LOGITS[:, :4])
     tokens = np.array([[7, 7, 7, 7]], "int32")

@@ -35,7 +35,7 @@ def test_the_state_of_chunk_one_is_carried_into_chunk_two(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_stop_at_the_edge_of_the_chunk(cell):
-    """The symbols of the two chunks differ, so a row of the embedding's gradient belongs to one chunk."""
+    """The tokens of the two chunks differ, so a row of the embedding's gradient belongs to one chunk."""
     trainer, model = trainer_of(cell)
     embedding = model.embed.embeddings.value
 

@@ -16,13 +16,12 @@ Transformers have no loop to cut up; there XLA makes one pass of what stands bet
 """
 
 import math
-import os
 from functools import partial
 
 import tensorflow as tf
 
-# Rows per stream below which the product's fixed cost outweighs a second core.
-SMALLEST_STREAM = 8
+from tfseq.layers.batch_streams import stream_count
+from tfseq.machine import available_cores
 
 by_xla = partial(tf.function, jit_compile=True, autograph=False)
 
@@ -111,7 +110,7 @@ def recurrence(cell, x, kernel, recurrent_kernel, bias, recurrent_bias, h, carry
     Returns:
         hidden states (batch, time, units) of x's type, and the last carried state.
     """
-    streams = stream_count(x.shape[0])
+    streams = stream_count(x.shape[0], available_cores())
     cut = partial(tf.split, num_or_size_splits=streams, axis=0)
 
     @tf.custom_gradient
@@ -251,14 +250,6 @@ def turned(x, cos, sin):
 def _turned(x, cos, sin):
     first, second = tf.split(tf.cast(x, tf.float32), 2, axis=-1)
     return tf.cast(tf.concat([first * cos - second * sin, second * cos + first * sin], -1), x.dtype)
-
-
-def stream_count(batch):
-    """The most streams, one per core, that cut the batch evenly; 1 where the batch is unknown while tracing."""
-    if batch is None:
-        return 1
-    cores = os.cpu_count() or 1
-    return max(n for n in range(1, cores + 1) if n == 1 or (batch % n == 0 and batch // n >= SMALLEST_STREAM))
 
 
 class _Stream:

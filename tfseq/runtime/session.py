@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
+from tfseq.machine import available_cores
 
 
 class Session:
@@ -14,7 +15,7 @@ class Session:
 
     Args:
         path: an ONNX file.
-        threads: to compute with; None leaves it to ONNX Runtime, which takes all cores.
+        threads: to compute with; None takes all cores that this process may use, as a container's quota counts them.
 
     Attributes:
         metadata: the file's `metadata_props`.
@@ -34,8 +35,7 @@ class Session:
         _require_file(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; the log would repeat it on stderr
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = thread_count(threads)
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -56,6 +56,18 @@ class Session:
             given = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feeds.items())
             raise InputError(f"The graph can't run on {given}. ONNX Runtime says: {_reason(error)}") from None
         return dict(zip(self.output_names, outputs, strict=True))
+
+
+def thread_count(threads: int | None) -> int:
+    """As ONNX Runtime takes it: 0 for one thread per physical core, which it finds out itself.
+
+    It counts the host's cores; where a quota or an affinity mask leaves this process fewer, they are named. Without
+    one: 1, 4, 8 or 16 threads on as many cores.
+    """
+    if threads is not None:
+        return threads
+    cores = available_cores()
+    return cores if cores < (os.cpu_count() or 1) else 0
 
 
 def _require_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on exactly where it was, in one file."""
+"""Checkpoints: the values of variables and a JSON record in one .npz file, written whole or not at all."""
 
 import json
 from pathlib import Path

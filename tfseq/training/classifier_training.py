@@ -1,4 +1,4 @@
-"""Fitting what ends in probabilities of classes."""
+"""`train_classifier`: training models that end in class probabilities, by cross-entropy and accuracy."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What happens each time a run was evaluated: keep the best, stop when it no longer improves, leave a checkpoint."""
+"""After each evaluation: keep the best weights, stop early, write a checkpoint from which a run resumes exactly."""
 
 import json
 import math
@@ -11,6 +11,7 @@ import keras
 
 from tfseq.errors import TrainingError
 from tfseq.training.checkpoint import load_checkpoint, save_checkpoint
+from tfseq.training.precision import precision_of
 
 
 class Progress(keras.callbacks.Callback):
@@ -77,7 +78,13 @@ class Progress(keras.callbacks.Callback):
         else:
             self.since_best += 1
         self.model.stop_training = self.exhausted
-        record = {"identity": self.identity, "history": self.history, "best": self.best, "since_best": self.since_best}
+        record = {
+            "identity": self.identity,
+            "precision": precision_of(self.kept),  # which a run keeps that is resumed on another kind of machine
+            "history": self.history,
+            "best": self.best,
+            "since_best": self.since_best,
+        }
         save_checkpoint(self.checkpoint, self._variables(), record)
 
     def _cost(self, measured: dict[str, float], step: int) -> float:

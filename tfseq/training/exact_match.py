@@ -1,4 +1,4 @@
-"""How many answers are right from their first symbol to their last."""
+"""Exact match as a metric: the share of sequences whose every token is right."""
 
 import keras
 from keras import ops
@@ -6,10 +6,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class WholeAnswers(keras.metrics.Mean):
-    """Share of examples whose likeliest symbols are right at every step that counts.
+    """Share of examples whose most likely tokens are right at every step that counts.
 
     Call arguments:
-        y_true: symbols, (batch, time) integers.
+        y_true: tokens, (batch, time) integers.
         y_pred: logits or probabilities, (batch, time, vocabulary).
         sample_weight: 0 at padding, (batch, time); None if every step counts.
     """

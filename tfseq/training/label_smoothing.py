@@ -1,4 +1,4 @@
-"""Cross-entropy with label smoothing for targets that are integers, which Keras has for one-hot targets only."""
+"""Cross-entropy with label smoothing for integer targets, which Keras has for one-hot targets only."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from tfseq.layers.cpu_training import compiled
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """-(1 - e) log P(y) - e mean_k log P(k): the correct symbol shares e with all (Szegedy et al., 2016, section 7).
+    """-(1 - e) log P(y) - e mean_k log P(k): the correct token shares e with all (Szegedy et al., 2016, section 7).
 
     Args:
         smoothing: e, from 0 to below 1; 0 is the cross-entropy itself, in nats.
@@ -28,8 +28,8 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         self.smoothing = smoothing
 
     def call(self, y_true, y_pred):
-        symbols = ops.cast(y_true, "int32")
-        return smoothed_cross_entropy(ops.cast(y_pred, "float32"), symbols, self.smoothing)  # (batch, time)
+        tokens = ops.cast(y_true, "int32")
+        return smoothed_cross_entropy(ops.cast(y_pred, "float32"), tokens, self.smoothing)  # (batch, time)
 
     def get_config(self):
         return super().get_config() | {"smoothing": self.smoothing}
@@ -40,7 +40,7 @@ def check_smoothing(smoothing):
         raise ValueError(f"smoothing is {smoothing}; expected a number from 0 to below 1.")
 
 
-def smoothed_cross_entropy(logits, symbols, smoothing):
+def smoothed_cross_entropy(logits, tokens, smoothing):
     """logsumexp(l) - (1 - e) l_y - e mean(l), over the last axis.
 
     Its gradient is written out, softmax(l) - (1 - e) [y] - e / vocabulary: vocabularies are wide, and what automatic
@@ -49,38 +49,38 @@ def smoothed_cross_entropy(logits, symbols, smoothing):
 
     @ops.custom_gradient
     def loss(logits):
-        losses, logsumexp = _losses(logits, symbols, smoothing)
+        losses, logsumexp = _losses(logits, tokens, smoothing)
 
         def gradient(*passed, upstream=None):
             upstream = passed[0] if upstream is None else upstream
-            return _gradient(logits, symbols, smoothing, logsumexp, upstream)
+            return _gradient(logits, tokens, smoothing, logsumexp, upstream)
 
         return losses, gradient
 
     return loss(logits)
 
 
-def losses_and_logsumexp(logits, symbols, smoothing):
+def losses_and_logsumexp(logits, tokens, smoothing):
     """Both of (...): the smoothed cross-entropies of logits (..., vocabulary), and log sum exp of these."""
     logsumexp = ops.logsumexp(logits, axis=-1)
-    at_symbol = ops.sum(ops.where(_is_symbol(logits, symbols), logits, 0.0), axis=-1)
-    return logsumexp - (1 - smoothing) * at_symbol - smoothing * ops.mean(logits, axis=-1), logsumexp
+    at_token = ops.sum(ops.where(_is_token(logits, tokens), logits, 0.0), axis=-1)
+    return logsumexp - (1 - smoothing) * at_token - smoothing * ops.mean(logits, axis=-1), logsumexp
 
 
-def in_logits(softmax, symbols, smoothing):
+def in_logits(softmax, tokens, smoothing):
     """The gradient of a smoothed cross-entropy in its logits, of their softmax (..., vocabulary)."""
-    correct = ops.where(_is_symbol(softmax, symbols), 1 - smoothing, 0.0)
+    correct = ops.where(_is_token(softmax, tokens), 1 - smoothing, 0.0)
     return softmax - correct - smoothing / softmax.shape[-1]
 
 
-def _is_symbol(x, symbols):
-    return ops.equal(ops.arange(x.shape[-1], dtype="int32"), ops.expand_dims(symbols, -1))
+def _is_token(x, tokens):
+    return ops.equal(ops.arange(x.shape[-1], dtype="int32"), ops.expand_dims(tokens, -1))
 
 
 _losses = compiled(losses_and_logsumexp)
 
 
 @compiled
-def _gradient(logits, symbols, smoothing, logsumexp, upstream):
+def _gradient(logits, tokens, smoothing, logsumexp, upstream):
     softmax = ops.exp(logits - ops.expand_dims(logsumexp, -1))
-    return in_logits(softmax, symbols, smoothing) * ops.expand_dims(upstream, -1)
+    return in_logits(softmax, tokens, smoothing) * ops.expand_dims(upstream, -1)

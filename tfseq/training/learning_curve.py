@@ -1,4 +1,4 @@
-"""A run's losses, drawn."""
+"""The learning curve of a run, drawn."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The optimizers of every training."""
+"""AdamW and Muon, with warm-up, cosine decay and gradient clipping."""
 
 import keras
 from keras import ops

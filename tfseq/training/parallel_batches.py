@@ -1,4 +1,4 @@
-"""A training step of several batches, each of them on a core of its own."""
+"""A training step of several batches that are computed at the same time, one per core."""
 
 import keras
 import tensorflow as tf

@@ -36,14 +36,14 @@ class RDropCrossEntropy(keras.losses.Loss):
         self.weight, self.smoothing = weight, smoothing
 
     def call(self, y_true, y_pred):
-        logits, symbols = ops.cast(y_pred, "float32"), ops.cast(y_true, "int32")
-        return twofold_cross_entropy(logits, symbols, self.smoothing, self.weight)  # (2 batch, time)
+        logits, tokens = ops.cast(y_pred, "float32"), ops.cast(y_true, "int32")
+        return twofold_cross_entropy(logits, tokens, self.smoothing, self.weight)  # (2 batch, time)
 
     def get_config(self):
         return super().get_config() | {"weight": self.weight, "smoothing": self.smoothing}
 
 
-def twofold_cross_entropy(logits, symbols, smoothing, weight):
+def twofold_cross_entropy(logits, tokens, smoothing, weight):
     """Smoothed cross-entropies + weight / 4 * (KL(P || Q) + KL(Q || P)), P and Q of the first and second half.
 
     The divergence of the softmaxes P and Q of a and b is sum (p - q) (log p - log q). As p - q sums to zero, d = a - b
@@ -52,7 +52,7 @@ def twofold_cross_entropy(logits, symbols, smoothing, weight):
 
     Args:
         logits: (2 batch, time, vocabulary) float32.
-        symbols: (2 batch, time) int32.
+        tokens: (2 batch, time) int32.
 
     Returns:
         (2 batch, time)
@@ -60,11 +60,11 @@ def twofold_cross_entropy(logits, symbols, smoothing, weight):
 
     @ops.custom_gradient
     def loss(logits):
-        losses, *sums = _losses(logits, symbols, smoothing, weight)
+        losses, *sums = _losses(logits, tokens, smoothing, weight)
 
         def gradient(*passed, upstream=None):
             upstream = passed[0] if upstream is None else upstream
-            return _gradient(logits, symbols, smoothing, weight, *sums, upstream)
+            return _gradient(logits, tokens, smoothing, weight, *sums, upstream)
 
         return losses, gradient
 
@@ -72,8 +72,8 @@ def twofold_cross_entropy(logits, symbols, smoothing, weight):
 
 
 @compiled
-def _losses(logits, symbols, smoothing, weight):
-    losses, logsumexp = losses_and_logsumexp(logits, symbols, smoothing)
+def _losses(logits, tokens, smoothing, weight):
+    losses, logsumexp = losses_and_logsumexp(logits, tokens, smoothing)
     p, q = ops.split(ops.exp(logits - ops.expand_dims(logsumexp, -1)), 2, axis=0)
     d = _apart(logits)
     under_p, under_q = ops.sum(p * d, axis=-1), ops.sum(q * d, axis=-1)  # (batch, time)
@@ -82,9 +82,9 @@ def _losses(logits, symbols, smoothing, weight):
 
 
 @compiled
-def _gradient(logits, symbols, smoothing, weight, logsumexp, under_p, under_q, upstream):
+def _gradient(logits, tokens, smoothing, weight, logsumexp, under_p, under_q, upstream):
     softmax = ops.exp(logits - ops.expand_dims(logsumexp, -1))
-    of_losses = in_logits(softmax, symbols, smoothing) * ops.expand_dims(upstream, -1)
+    of_losses = in_logits(softmax, tokens, smoothing) * ops.expand_dims(upstream, -1)
     (p, q), d = ops.split(softmax, 2, axis=0), _apart(logits)
     of_a = p * (d - ops.expand_dims(under_p, -1) + 1) - q
     of_b = q * (ops.expand_dims(under_q, -1) - d + 1) - p

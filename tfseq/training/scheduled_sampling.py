@@ -1,4 +1,4 @@
-"""Feeding a model its own predictions while it learns, with a rising probability."""
+"""Scheduled sampling: feeding a model its own predictions while it learns, with a rising probability."""
 
 import keras
 from keras import ops
@@ -6,10 +6,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class ScheduledSampling(keras.layers.Layer):
-    """Replaces true symbols by predicted ones with a probability that rises linearly (Bengio et al., 2015).
+    """Replaces true tokens by predicted ones with a probability that rises linearly (Bengio et al., 2015).
 
     Early predictions are noise and would teach nothing, so it begins with pure teacher forcing. The predictions come
-    from one parallel pass over the true symbols instead of step by step (Duckworth et al., 2019), which keeps training
+    from one parallel pass over the true tokens instead of step by step (Duckworth et al., 2019), which keeps training
     as fast as two ordinary passes.
 
     Args:
@@ -18,11 +18,11 @@ class ScheduledSampling(keras.layers.Layer):
         seed: of the draws.
 
     Call arguments:
-        tokens: the true symbols, (batch, time) int32.
+        tokens: the true tokens, (batch, time) int32.
         logits: the model's scores after reading each of them, (batch, time, vocabulary).
 
     Returns:
-        symbols to feed, (batch, time) int32. The first of each row stays true: what predicts it lies before the chunk.
+        tokens to feed, (batch, time) int32. The first of each row stays true: what predicts it lies before the chunk.
     """
 
     def __init__(self, probability, steps, seed=0, **kwargs):

@@ -1,4 +1,4 @@
-"""Fitting any model to examples: inputs and what is to be answered to each."""
+"""`train`: fitting any model to examples, inputs and targets, epoch by epoch."""
 
 import sys
 from collections.abc import Callable, Sequence

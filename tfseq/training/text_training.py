@@ -1,4 +1,4 @@
-"""Fitting a recurrent model to a long text."""
+"""`fit`: fitting a recurrent language model to one long text by truncated BPTT."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import keras
 
 from tfseq.errors import TrainingError
 from tfseq.training.early_stopping import Progress
-from tfseq.training.language_model_loss import bits, nats_per_symbol, symbol_loss
+from tfseq.training.language_model_loss import bits, nats_per_token, token_loss
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.optimizers import adamw
 from tfseq.training.scheduled_sampling import ScheduledSampling
@@ -22,7 +22,7 @@ class TrainingSettings:
 
     Attributes:
         batch: contiguous streams that are read side by side.
-        chunk: symbols per stream and step; gradients go back no further.
+        chunk: tokens per stream and step; gradients go back no further.
         steps: training steps in all.
         evaluate_every: steps between two evaluations, each with a checkpoint.
         learning_rate: at the end of the warm-up; it decays to a hundredth of that.
@@ -91,8 +91,8 @@ def fit(
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
         adamw(settings.learning_rate, settings.steps, settings.warmup, settings.weight_decay, settings.clip_norm),
-        symbol_loss(),
-        weighted_metrics=[nats_per_symbol()],
+        token_loss(),
+        weighted_metrics=[nats_per_token()],
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     trainer.optimizer.build(trainer.trainable_variables)

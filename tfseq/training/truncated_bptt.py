@@ -15,7 +15,7 @@ class TruncatedBPTT(keras.Model):
         model: a model with `initial_state` and `read`, such as RecurrentLanguageModel.
         batch: number of training streams.
         evaluation_batch: number of evaluation streams; `batch` if not given.
-        scheduled_sampling: feeds the model its own predictions while training; None feeds the true symbols (teacher
+        scheduled_sampling: feeds the model its own predictions while training; None feeds the true tokens (teacher
             forcing).
 
     Call arguments:

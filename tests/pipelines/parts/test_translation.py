@@ -77,7 +77,7 @@ def test_the_benchmark_prints_bleu_by_length_and_draws_it(exported, tmp_path, mo
     arguments = [str(exported / "model.onnx"), "--data", str(exported.parents[1]), "--plot", str(plot)]
     monkeypatch.setattr(sys, "argv", ["translation", *arguments])
     benchmark.main()
-    header, _, row = capsys.readouterr().out.strip().splitlines()
+    _, _, header, _, row = capsys.readouterr().out.strip().splitlines()
     score = runtime.load(exported / "model.onnx").manifest.provenance["data"]["test_bleu"]
     assert header.startswith("| file | BLEU | cased | 5-5 words (2) |")
     assert row.startswith(f"| sentences | {score:.1f} | {score:.1f} | {score:.1f} |")
