@@ -1,9 +1,11 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
-# make quick      runs every pipeline on data that comes with packages, half a minute each
+# make quick      runs every pipeline on data that comes with packages: a quarter of a minute to two minutes each;
+#                 SKIP=char_lm leaves some out, JOBS=2 runs two at a time
 # make zoo        makes everything in exported/ again: those, the character model with each cell, tunes that add up,
 #                 captioners that read every scene
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
+# make contents   the first docstring line of every module, one under the other; FOLDERS="tfseq/data" for some
 #
 # Each installs what it needs into .venv, once. Needs Python 3.11, 3.12 or 3.13.
 
@@ -23,23 +25,29 @@ QUICK = char_lm blood_pressure image_classification image_naming text_classifica
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
     transformer transformer_lm text_classification:quick_transformer vision_transformer \
     captioning,--architecture,cnn_rnn captioning captioning,--architecture,cnn_transformer captioning:quick_vit
+SKIP =
+JOBS = 1
+# Of a name as above; with several jobs, each prints what it has to say when it is done.
+define RUN_QUICK
+case $$1 in *:*) run=$$1 ;; *) run=$$(echo "$$1" | sed 's/^[^,]*/&:quick/') ;; esac
+python=$$2; set -- $$(echo "$$run" | tr :, '  ')
+began=$$(date +%s)
+if [ "$(JOBS)" = 1 ]; then echo "== pipelines.$$*"; $$python -m pipelines."$$@"; status=$$?
+else said=$$($$python -m pipelines."$$@" 2>&1); status=$$?; printf '== pipelines.%s\n%s\n' "$$*" "$$said"; fi
+echo "== pipelines.$$*: $$(($$(date +%s) - began)) s"
+[ $$status = 0 ] || exit 255
+endef
+export RUN_QUICK
 CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute each
 CELLS = rnn irnn gru # beside the default, lstm
 
-.PHONY: demo quick zoo test test-slow test-js lint clean
+.PHONY: demo quick zoo test test-slow test-js lint contents clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
 
 quick: $(VENV)/data.stamp
-	@for run in $(QUICK); do \
-	    case $$run in *:*) ;; *) run=$$(echo "$$run" | sed 's/^[^,]*/&:quick/') ;; esac; \
-	    set -- $$(echo "$$run" | tr :, '  '); \
-	    echo "== pipelines.$$*"; \
-	    began=$$(date +%s); \
-	    $(BIN)/python -m pipelines."$$@" || exit 1; \
-	    echo "== pipelines.$$*: $$(($$(date +%s) - began)) s"; \
-	done
+	@printf '%s\n' $(filter-out $(SKIP),$(QUICK)) | xargs -P $(JOBS) -I '{}' sh -c "$$RUN_QUICK" sh '{}' $(BIN)/python
 
 zoo: quick
 	@for cell in $(CELLS); do $(BIN)/python -m pipelines.char_lm quick --cell $$cell || exit 1; done
@@ -64,6 +72,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+FOLDERS ?= tfseq pipelines benchmarks
+contents:
+	@find $(FOLDERS) -name '*.py' | sort | xargs awk 'FNR == 1 { gsub(/"""/, ""); printf "%-64s %s\n", FILENAME, $$0 }'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
