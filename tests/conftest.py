@@ -1,4 +1,4 @@
-"""Small artefacts whose answers are known by hand, made with onnx.helper and not with our exporter."""
+"""Fixtures: small ONNX artefacts whose outputs are known by hand, written with onnx.helper, not by our exporter."""
 
 import os
 
@@ -22,7 +22,7 @@ ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
 def counter(tmp_path) -> Path:
     """A file that generates: token j is (last token of the prompt + 1 + j + 10 * temperature + top_k + seed) mod 11.
 
-    Its alphabet is a to j, its default temperature 0: it continues "ab" with "cdefghij", then the unknown symbol. The
+    Its alphabet is a to j, its default temperature 0: it continues "ab" with "cdefghij", then the unknown token. The
     score of a row is -max_length.
     """
     return write_counter(tmp_path / "counter.onnx", "max_length")
@@ -214,6 +214,31 @@ def step_manifest(name, inputs, outputs, states, tokenizer, decoding) -> Manifes
         decoding=decoding,
         states=states,
     )
+
+
+@pytest.fixture
+def accumulator(tmp_path) -> Path:
+    """A file that reads chunks: x (batch, time) float32 to its running sums, the last of which is a state."""
+    nodes = [
+        helper.make_node("CumSum", ["x", "axis"], ["sums_of_chunk"]),
+        helper.make_node("Add", ["sums_of_chunk", "sum"], ["sums"]),
+        helper.make_node("ReduceSum", ["x", "axes"], ["sum_of_chunk"], keepdims=1),
+        helper.make_node("Add", ["sum_of_chunk", "sum"], ["sum_next"]),
+    ]
+    constants = [
+        helper.make_tensor("axis", TensorProto.INT64, [], [1]),
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+    ]
+    manifest = Manifest(
+        name="accumulator",
+        task="predict",
+        inputs=(TensorSpec("x", "float32", ("batch", "time")), TensorSpec("sum", "float32", ("batch", 1))),
+        outputs=(TensorSpec("sums", "float32", ("batch", "time")), TensorSpec("sum_next", "float32", ("batch", 1))),
+        operators={"Add": 2, "CumSum": 1, "ReduceSum": 1},
+        opset=18,
+        states=(StateSpec("sum", "sum_next", 0),),
+    )
+    return write_artefact(tmp_path / "accumulator.onnx", nodes, constants, manifest)
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+"""The command line: what each subcommand calls and prints, and errors as one line with exit code 2."""
+
 import errno
 import io
 import json
@@ -27,7 +29,7 @@ def test_generate_passes_its_settings_on(counter, capsys):
     assert capsys.readouterr().out == "ah\n"  # b, moved on by 1 + 2 + 3
 
 
-def test_generate_prints_what_a_source_becomes(copier, capsys):
+def test_generate_prints_the_answer_to_a_source(copier, capsys):
     main(["generate", str(copier), "abc", "--length-penalty", "2"])
     assert capsys.readouterr().out == "abc\n"
 
@@ -81,7 +83,7 @@ def test_unknown_characters_are_one_line_on_stderr(counter, capsys):
     main(["generate", str(counter), "a?", "--max-length", "1"])
     out, err = capsys.readouterr()
     assert out == "a?a\n"
-    assert err == "tfseq: warning: The model never saw '?' and reads each as its unknown symbol.\n"
+    assert err == "tfseq: warning: The model never saw '?' and reads each as its unknown token.\n"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,17 @@ def test_help_names_every_command(capsys):
     assert exit_.value.code == 0
     out = capsys.readouterr().out
     assert all(command in out for command in ("export", "verify", "inspect", "generate"))
+
+
+@pytest.mark.parametrize("command", ["export", "verify", "quantize", "inspect", "generate", "predict"])
+def test_help_wraps_only_at_the_width_of_the_terminal(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # wider than any description
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    out = capsys.readouterr().out
+    lines = [line.strip() for line in out.splitlines()]
+    assert [line for line in lines if line[:1].islower()] == [lines[0], "positional arguments", "options"]
+    assert "None" not in out
 
 
 class RecordingExporter:
@@ -289,8 +302,8 @@ def test_a_saved_model_is_exported_verified_and_generates_what_keras_generates(s
     model = keras.saving.load_model(saved_generator)
     tokens = tokenizer.encode("he")
     for _ in range(6):
-        likeliest = np.argmax(model(tokens[None])[0, -1])
-        tokens = np.append(tokens, likeliest).astype(np.int32)
+        most_likely = np.argmax(model(tokens[None])[0, -1])
+        tokens = np.append(tokens, most_likely).astype(np.int32)
     assert capsys.readouterr().out == tokenizer.decode(tokens) + "\n"
 
 
@@ -459,6 +472,16 @@ def test_arrays_that_do_not_fit_are_said(shifter, tmp_path, capsys, arrays, mess
     assert_fails(["predict", str(shifter), "--input", str(path)], message, capsys)
 
 
+def test_predict_says_what_to_do_with_a_file_that_keeps_states(accumulator, summer, tmp_path, capsys):
+    np.save(tmp_path / "in.npy", np.ones((1, 3), np.float32))
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 3)), sum=[[4.0]])
+    for arguments in (["--input", str(tmp_path / "in.npy")], ["ab"]):
+        assert_fails(["predict", str(accumulator), *arguments], "export the model with --streaming off", capsys)
+        assert_fails(["predict", str(summer), *arguments], f"run tfseq generate {summer}", capsys)
+    main(["predict", str(accumulator), "--input", str(tmp_path / "in.npz")])
+    assert "[[5. 6. 7.]]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["out.txt", "out.npy", "missing/out.npz"])
 def test_outputs_that_cannot_be_written_are_said(shifter, tmp_path, capsys, name):
     np.savez(tmp_path / "in.npz", x=np.ones((1, 3)), by=[2])
@@ -549,7 +572,7 @@ def exported_dense(tmp_path, capsys):
     return tmp_path / "wide.onnx"
 
 
-def test_quantize_writes_a_smaller_file_and_says_what_it_cost(exported_dense, tmp_path, capsys):
+def test_quantize_writes_a_quantized_file_and_prints_its_accuracy_drop(exported_dense, tmp_path, capsys):
     small = tmp_path / "small.onnx"
     main(["quantize", str(exported_dense), str(small)])
     out, err = capsys.readouterr()
@@ -559,7 +582,7 @@ def test_quantize_writes_a_smaller_file_and_says_what_it_cost(exported_dense, tm
     assert re.search(r"speed: .* times as fast \(.* rounds\) at batch 1\n", out)
     assert re.search(r"change: .* lost .* \(at most 0\.1\)\n", out)
     verify = ["verify", str(small), "--against", str(tmp_path / "wide.keras")]
-    assert_fails(verify, "a smaller version (int8), which does", capsys)
+    assert_fails(verify, "it is quantized (int8), so it has to differ: verify the original", capsys)
 
 
 def test_quantize_judges_on_data(exported_dense, tmp_path, capsys):
@@ -567,7 +590,7 @@ def test_quantize_judges_on_data(exported_dense, tmp_path, capsys):
     np.savez(tmp_path / "data.npz", x=x, targets=np.arange(50) % 40)
     command = ["quantize", str(exported_dense), str(tmp_path / "small.onnx"), "--data", str(tmp_path / "data.npz")]
     main([*command, "--to", "float16"])
-    assert "on 50 given cases" in capsys.readouterr().out
+    assert "on 50 samples" in capsys.readouterr().out
     before = (tmp_path / "small.onnx").read_bytes()
     assert_fails([*command, "--metric", "change", "--tolerance", "1e-9"], "at most 1e-09 is allowed", capsys)
     assert (tmp_path / "small.onnx").read_bytes() == before

@@ -1,4 +1,4 @@
-"""The artefacts kept in git run as their cards say, with ONNX Runtime alone."""
+"""The exported models kept in git: outputs as on their cards, with ONNX Runtime alone; parity reports; sizes."""
 
 import re
 import subprocess

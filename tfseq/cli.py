@@ -5,9 +5,11 @@
 
 import io
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from importlib import import_module
+from inspect import cleandoc
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -24,42 +26,60 @@ KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
 OnnxFile = Annotated[Path, arg(metavar="MODEL.onnx")]
 OutputFile = Annotated[Path, arg(metavar="OUTPUT")]
 Custom = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="MODULE:CLASS")]]
+# Optional values: a hint of "" leaves out "(default: None)", where the description says what the default is.
+OptionalText = Annotated[str | None, arg(metavar="[TEXT]", help_behavior_hint="")]
+OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
+OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+OptionalMetric = Annotated[
+    Literal["change", "similarity", "accuracy", "cross_entropy", "squared_error"] | None,
+    arg(metavar="{change,similarity,accuracy,cross_entropy,squared_error}", help_behavior_hint=""),
+]
 
 
-@app.command
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Registers a subcommand; joins the lines of its arguments' descriptions, whose breaks tyro would print."""
+    function.__doc__ = re.sub(r"\n {8}(?=\S)", " ", cleandoc(function.__doc__ or ""))
+    return app.command(function)
+
+
+@command
 def export(
     model: Positional[KerasFile],
     output: Positional[OutputFile],
-    tokenizer: Path | None = None,
+    tokenizer: OptionalPath = None,
     decode: Literal["auto", "greedy", "sample", "beam", "none"] = "auto",
     width: int = 4,
     attention: bool = False,
-    name: str | None = None,
-    opset: int | None = None,
+    name: OptionalName = None,
+    opset: OptionalInt = None,
     streaming: Literal["auto", "on", "off"] = "auto",
-    labels: Path | None = None,
+    labels: OptionalPath = None,
     custom: Custom = (),
     unsafe: bool = False,
 ) -> None:
-    """Turn a Keras model into one verified file.
+    """Export a Keras model as one verified ONNX file.
 
     Args:
         model: A model saved by Keras.
         output: The ONNX file to write; any name that does not end in .onnx becomes a SavedModel folder.
-        tokenizer: A tokenizer.json to put into the file; by default the one beside the model, if there is one.
-        decode: Put the generation loop into the file, by this strategy, or the forward pass alone (none). auto is the
-            loop wherever the model can generate: beam for what has a source, sample for what continues a prompt.
-        width: Of the beam.
-        attention: Have the loop also give out where each step looked in the source.
-        name: What the file calls itself; by default the output's name.
-        opset: Version of the ONNX operators, 13 to 24; the lowest from 18 on that suits the model if not given.
-        streaming: Write a graph of one step, its states as inputs and outputs; with --decode greedy or sample one that
-            also chooses the next token, for generate --stream. auto is the graph of a step for a stateful model.
-        labels: A text file with the name of each class that the model tells apart, one on a line, for predict to print.
-        custom: A class that the model is made of, in a module of this folder or of Python's path; repeat it for more.
-            Importing the module runs it.
-        unsafe: Also load Python code that the file holds, of Lambda layers. It can do anything: only for files you
-            trust.
+        tokenizer: A tokenizer.json to embed in the file; by default the one beside the model, if there is one.
+        decode: Decoding strategy of the generation loop in the graph; none exports the forward pass alone. auto is beam
+            for an encoder-decoder, sample for a language model, and none for a model that does not generate.
+        width: Beam width.
+        attention: Also output the attention weights of each decode step over the source.
+        name: Name of the model in the manifest; by default the output's name.
+        opset: ONNX opset, 13 to 24, with a decoding loop 18 to 24; by default the lowest from 18 on that has one
+            operator for each of the model's patterns.
+        streaming: Export a graph with its states (such as the KV cache) as inputs and outputs. With --decode greedy or
+            sample it is one decode step, for generate --stream; otherwise it reads a sequence in chunks. auto does so
+            for a model with a stateful layer.
+        labels: A text file of class names, one per line in the order of the outputs, for predict to print.
+        custom: A custom class of the model, in a module of this folder or on Python's path; repeat it for more.
+            Importing the module runs its code.
+        unsafe: Also load Python code stored in the Keras file (Lambda layers). It can do anything, so only use it for
+            files that you trust.
     """
     exporting = _import_exporting()
     from tfseq.runtime.array_files import read_lines
@@ -68,7 +88,7 @@ def export(
 
     if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
-    symbols = None if tokenizer is None else read_tokenizer(tokenizer)
+    embedded = None if tokenizer is None else read_tokenizer(tokenizer)
     names = () if labels is None else read_lines(labels)
     with steps() as progress:
         progress(f"loading {model}")
@@ -78,7 +98,7 @@ def export(
             output,
             decode=_decoding_strategy("none" if (decode, streaming) == ("auto", "on") else decode, width, keras_model),
             attention=attention,
-            tokenizer=symbols,
+            tokenizer=embedded,
             name=name,
             opset=opset,
             streaming={"auto": None, "on": True, "off": False}[streaming],
@@ -91,15 +111,15 @@ def export(
     print(describe_parity(manifest.parity))
 
 
-@app.command
+@command
 def verify(model: Positional[OnnxFile], against: KerasFile, custom: Custom = (), unsafe: bool = False) -> None:
-    """Compare an exported file with the Keras model it came from; exit code 2 if they differ.
+    """Check the parity of an exported file with its Keras model; exit code 2 if they differ.
 
     Args:
         model: The exported file, or SavedModel folder.
         against: The model saved by Keras.
-        custom: A class that the model is made of, as for export.
-        unsafe: Also load Python code that the Keras file holds, as for export.
+        custom: A custom class of the model, as for export.
+        unsafe: Also load Python code stored in the Keras file, as for export.
     """
     exporting = _import_exporting()
     from tfseq.runtime.manifest_table import describe_parity
@@ -122,35 +142,35 @@ def _what_to_do(model: Path) -> str:
     except ArtefactError:
         quantization = None
     if quantization:
-        return f"it is a smaller version ({quantization.get('to')}), which does: verify the original."
+        return f"it is quantized ({quantization.get('to')}), so it has to differ: verify the original."
     return "export it again."
 
 
-@app.command
+@command
 def quantize(
     model: Positional[OnnxFile],
     output: Positional[OutputFile],
     to: Literal["int8", "float16"] = "int8",
-    data: Path | None = None,
-    metric: Literal["change", "similarity", "accuracy", "cross_entropy", "squared_error"] | None = None,
-    tolerance: float | None = None,
+    data: OptionalPath = None,
+    metric: OptionalMetric = None,
+    tolerance: OptionalFloat = None,
     contrib: bool = False,
 ) -> None:
-    """Write a smaller version of an exported file, and say what it costs and gains; refuse one that does worse.
+    """Quantize the weights of an exported file and report size, speed and accuracy drop; refuse too large a drop.
 
     Args:
         model: The exported file.
-        output: The smaller file to write.
-        to: 8-bit integers, or 16-bit floats that are computed with in 32 bits.
-        data: What to judge it on: a .npz file of inputs by name, with `targets` if they are known; a text for a file
-            that reads text; or a .tsv file of sources and references for one that turns the former into the latter.
-            By default random inputs.
-        metric: What may not get worse; by default the similarity to the references, the cross-entropy, accuracy or
-            squared error, as the targets allow, or else the change of the outputs.
-        tolerance: By how much: nats of cross-entropy, a share of 1 of the others. By default 0.02 nats, 0.02 of
-            similarity, 0.01 of accuracy, 0.05 of the squared error, 0.1 of the outputs for int8; a tenth of that to
-            half of it for float16.
-        contrib: Let LSTMs compute in int8, by an operator that only ONNX Runtime has.
+        output: The quantized file to write.
+        to: int8, or float16 weights with float32 arithmetic.
+        data: Samples for the accuracy check: a .npz file of inputs by name, with `targets` if they are known; a text
+            for a model that reads text; a .tsv file of sources and references for an encoder-decoder. By default random
+            inputs.
+        metric: Metric of the accuracy check; by default the first of similarity to the references, cross-entropy,
+            accuracy and squared error that the targets allow, or else the change of the outputs.
+        tolerance: Largest drop allowed, in nats for cross-entropy, as a fraction for the others. By default, for
+            int8, 0.02 nats, similarity 0.02, accuracy 0.01, squared error 0.05, change of the outputs 0.1; for float16
+            from a tenth to half of these.
+        contrib: With int8, also let LSTM layers compute in int8, by an operator that only ONNX Runtime has.
     """
     from tfseq.runtime import load
     from tfseq.runtime.array_files import read_samples
@@ -166,9 +186,9 @@ def quantize(
     print(describe_quantization(manifest.quantization))
 
 
-@app.command
+@command
 def inspect(model: Positional[OnnxFile]) -> None:
-    """Show what an exported file is: task, signature, operators, size, parity and provenance.
+    """Show an exported file's manifest: task, signature, operators, size, parity and provenance.
 
     Args:
         model: The exported file, or SavedModel folder.
@@ -184,38 +204,36 @@ def inspect(model: Positional[OnnxFile]) -> None:
         print(describe(load(model).manifest, model.stat().st_size))
 
 
-@app.command
+@command
 def generate(
     model: Positional[OnnxFile],
-    prompt: Positional[Annotated[str | None, arg(metavar="[TEXT]")]] = None,
-    max_length: int | None = None,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
-    min_length: int | None = None,
-    repetition_penalty: float | None = None,
-    length_penalty: float | None = None,
+    prompt: Positional[OptionalText] = None,
+    max_length: OptionalInt = None,
+    temperature: OptionalFloat = None,
+    top_k: OptionalInt = None,
+    top_p: OptionalFloat = None,
+    seed: OptionalInt = None,
+    min_length: OptionalInt = None,
+    repetition_penalty: OptionalFloat = None,
+    length_penalty: OptionalFloat = None,
     stream: bool = False,
-    threads: int | None = None,
+    threads: OptionalInt = None,
 ) -> None:
-    """Continue a text, and print it with its continuation; or print what a source becomes, such as its translation.
-
-    None takes the file's default; a file has only the settings that its strategy has.
+    """Generate text from a prompt or a source. Settings left out take the file's defaults (see inspect).
 
     Args:
         model: The exported file.
-        prompt: The beginning of the text, or the source; without it every line of the standard input is one.
-        max_length: Number of tokens to write, at most.
-        temperature: 0 takes the likeliest token, 1 samples from the model's distribution, more is wilder.
-        top_k: Sample among the likeliest tokens only; 0 among all.
-        top_p: Sample among the likeliest tokens that together have this probability; 1 among all.
+        prompt: The prompt to continue, or the source to translate; without it, each line of the standard input is one.
+        max_length: Maximum number of new tokens; by default 200, or less if the model has fewer positions.
+        temperature: 0 takes the most likely token, 1 samples from the model's distribution, above 1 flattens it.
+        top_k: Sample from the k most likely tokens; 0 for all.
+        top_p: Sample from the most likely tokens that together have this probability; 1 for all.
         seed: The same seed gives the same text.
-        min_length: Tokens before the text may end.
-        repetition_penalty: Above 1 avoids tokens that came before.
-        length_penalty: Of a beam: 0 likes short texts, 1 or more longer ones.
-        stream: Print the text as it is written; for files exported with streaming.
-        threads: Threads to compute with; by default as many as suit the file.
+        min_length: Minimum number of new tokens before the text may end.
+        repetition_penalty: Above 1 makes tokens that came before less likely.
+        length_penalty: For beam search, 0 favours short texts, 1 or more longer ones.
+        stream: Print each token as it is generated; for files exported with --streaming on.
+        threads: Number of threads; by default one for a generator below 2 MB, all cores otherwise.
     """
     from tfseq.runtime import load
 
@@ -247,20 +265,20 @@ def _lines() -> Iterator[str]:
     return (line.removesuffix("\n") for line in sys.stdin)
 
 
-@app.command
+@command
 def predict(
     model: Positional[OnnxFile],
-    text: Positional[Annotated[str | None, arg(metavar="[TEXT]")]] = None,
-    input: Annotated[Path | None, arg(metavar="X.npy|X.npz")] = None,
-    output: Annotated[Path | None, arg(metavar="Y.npz")] = None,
+    text: Positional[OptionalText] = None,
+    input: Annotated[Path | None, arg(metavar="X.npy|X.npz", help_behavior_hint="")] = None,
+    output: Annotated[Path | None, arg(metavar="Y.npz", help_behavior_hint="")] = None,
 ) -> None:
-    """Run an exported file on arrays or a text, and print or write what comes out: the class, if the file names them.
+    """Run an exported file on arrays or a text, and print its outputs, or the class where the file has labels.
 
     Args:
         model: The exported file.
-        text: What to classify; without it and an input every line of the standard input.
-        input: A .npy file for a model of one input, or a .npz file of arrays by the names of the inputs.
-        output: A .npz file to write the outputs to, by name; or a .npy file for a model of one output.
+        text: A text to classify; without it and without --input, each line of the standard input is one.
+        input: A .npy file for a model with one input, or a .npz file of arrays by input name.
+        output: A .npz file to write the outputs to, by name; or a .npy file for a model with one output.
     """
     from tfseq.runtime import load
     from tfseq.runtime.array_files import read_arrays, write_arrays
@@ -270,12 +288,17 @@ def predict(
     if input is None:
         if output is not None:
             raise InputError("The output is for arrays; give them with --input.")
+        _require_states(model, file.manifest, ())
         for line in _lines() if text is None else [text]:
             print(file.classify(line) if line else "")  # so that lines out are lines in
         return
     if text is not None:
         raise InputError("Got a text and an --input; expected one of them.")
-    outputs = file.run(read_arrays(input, file.manifest.inputs))
+    if input.suffix == ".npy":
+        _require_states(model, file.manifest, ())  # which don't fit in a file of one array
+    arrays = read_arrays(input, file.manifest.inputs)
+    _require_states(model, file.manifest, arrays)
+    outputs = file.run(arrays)
     if output is not None:
         write_arrays(output, outputs)
         print(f"Wrote {output}.")
@@ -285,6 +308,18 @@ def predict(
             _print_labels(named(file.manifest.labels, array))
         elif output is None:
             print(array)
+
+
+def _require_states(model: Path, manifest: Any, given: Container[str]) -> None:
+    """Says what to do with a step file whose states are not given."""
+    if all(state.input in given for state in manifest.states):
+        return
+    if manifest.task == "stream_generate":
+        raise InputError(f"{model} generates text step by step; run tfseq generate {model}.")
+    raise InputError(
+        f"{model} reads a sequence chunk by chunk, with states in between, which only Python keeps: "
+        f'tfseq.runtime.load("{model}").stream(). To predict on whole sequences, export the model with --streaming off.'
+    )
 
 
 def _print_labels(rows: Any) -> None:

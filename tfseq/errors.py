@@ -1,4 +1,4 @@
-"""What a person can do wrong, named. Each message says what arrived, what was expected and what to do."""
+"""Exception classes of tfseq. Each message says what arrived, what was expected and what to do."""
 
 
 class TfseqError(Exception):
@@ -22,7 +22,7 @@ class ParityError(ExportError):
 
 
 class QuantizationError(ExportError):
-    """A smaller version of a file that does its task worse than is allowed; no such file is left behind."""
+    """A quantized file whose accuracy drop exceeds the tolerance; no such file is left behind."""
 
 
 class ArtefactError(TfseqError):

@@ -1,4 +1,4 @@
-"""Models that a person saved with Keras, opened for the command line."""
+"""Loading .keras and .h5 files for the command line: custom classes, unsafe code refused, one-line errors."""
 
 import os
 import re
@@ -13,12 +13,12 @@ from tfseq.errors import ExportError
 
 
 def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = False) -> Any:
-    """The model in a file that Keras wrote.
+    """The model in a file saved by Keras.
 
     Args:
         path: .keras, or .h5 and .hdf5 of older versions.
-        custom: classes that the model is made of, as MODULE:CLASS each, in the current folder or on Python's path.
-        unsafe: also load Python code that the file holds, of Lambda layers, which can do anything.
+        custom: custom classes of the model, as MODULE:CLASS each, in the current folder or on Python's path.
+        unsafe: also load Python code stored in the file (Lambda layers), which can do anything.
 
     Raises:
         ExportError: there is no such file, it is damaged or holds code, or a class is unknown or can't be imported.

@@ -1,4 +1,4 @@
-"""Tunes as music21 reads them, and their pictures."""
+"""Tunes parsed by music21: which add up, their MIDI, and their sheet music."""
 
 import pytest
 

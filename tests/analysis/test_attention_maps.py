@@ -1,4 +1,4 @@
-"""Attention of a file, by words; what is shown beside its rows and columns."""
+"""Attention maps of exported files: subwords merged into words, labels of rows and columns, and the plot."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ class File(SimpleNamespace):
         return Generation(self.tokenizer.decode(self.tokens), self.tokens, None, self.attention)
 
 
-def test_pieces_of_words_count_as_words():
+def test_subwords_are_merged_into_words():
     tokenizer = subword_tokenizer(TEXTS, 262, append_end=True)  # three merges: words are mostly single bytes
     read = [*tokenizer.encode(TEXTS[0]), tokenizer.end]
     written = tokenizer.encode(TEXTS[1])
@@ -55,7 +55,7 @@ def test_characters_stand_for_themselves_and_what_a_graph_adds_is_the_end():
 
 def test_a_file_without_attention_is_refused():
     tokenizer = character_tokenizer("ab", start_and_end=True)
-    with pytest.raises(InputError, match="does not say where it looked; export the model with attention=True"):
+    with pytest.raises(InputError, match="has no attention output; export the model with attention=True"):
         attention_map(File(tokenizer=tokenizer, tokens=tokenizer.encode("a"), attention=None), "ab")
 
 

@@ -1,4 +1,4 @@
-"""Attention rollout by hand, and against paths counted one by one."""
+"""Attention rollout by hand, and as the sum over all paths from the class token to a patch."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""BLEU beside the formula of Papineni et al. (2002), and grouped by length."""
+"""BLEU against the formula of Papineni et al. (2002), and grouped by source length."""
 
 import math
 

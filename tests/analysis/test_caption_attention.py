@@ -1,4 +1,4 @@
-"""Where a captioner looked: words of pieces, the grid over the picture, and its picture."""
+"""Attention of captions over images: words of several tokens, the grid over the image, and its plot."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfseq.analysis.caption_attention import Looks, plot_where_it_looked, softly_enlarged, where_it_looked
+from tfseq.analysis.caption_attention import WordAttention, plot_word_attention, upsampled, word_attention
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.errors import InputError
 from tfseq.runtime import Generation
@@ -37,10 +37,10 @@ def random_weights(tokens, places=4):
     ],
     ids=["words", "subwords", "characters"],
 )
-def test_a_word_has_the_mean_of_its_pieces(tokenizer):
+def test_a_word_has_the_mean_of_its_tokens(tokenizer):
     ids = tokenizer.encode(TEXT)
     weights = random_weights(len(ids))
-    first, second = where_it_looked(File(tokenizer=tokenizer, attention=weights), np.zeros((2, 4, 4, 3), "uint8"))
+    first, second = word_attention(File(tokenizer=tokenizer, attention=weights), np.zeros((2, 4, 4, 3), "uint8"))
     assert first.words == second.words == ("a", "red", "circle")
     of_circle = len(ids) - len(tokenizer.encode("a red"))
     assert first.weights.shape == (3, 2, 2)
@@ -48,21 +48,21 @@ def test_a_word_has_the_mean_of_its_pieces(tokenizer):
     np.testing.assert_allclose(first.weights.sum((1, 2)), 1)
 
 
-def test_files_that_do_not_say_where_and_places_that_are_no_square_are_refused():
+def test_files_without_attention_and_positions_that_are_no_square_grid_are_refused():
     tokenizer, picture = word_tokenizer([TEXT], 20), np.zeros((1, 4, 4, 3), "uint8")
-    with pytest.raises(InputError, match="does not say where it looked"):
-        where_it_looked(File(tokenizer=tokenizer, attention=None), picture)
-    with pytest.raises(InputError, match="looks at 5 places; expected a grid"):
-        where_it_looked(File(tokenizer=tokenizer, attention=random_weights(3, 5)), picture)
+    with pytest.raises(InputError, match="has no attention output"):
+        word_attention(File(tokenizer=tokenizer, attention=None), picture)
+    with pytest.raises(InputError, match="attends to 5 image positions; expected a square grid"):
+        word_attention(File(tokenizer=tokenizer, attention=random_weights(3, 5)), picture)
 
 
-def test_between_the_middles_of_places_weights_are_blended():
-    rows = softly_enlarged(np.array([[0.0], [1.0]]), 8, 3)
+def test_between_the_centers_of_the_grids_cells_weights_are_interpolated():
+    rows = upsampled(np.array([[0.0], [1.0]]), 8, 3)
     expected = [0, 0, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1]  # the middles are the edges of pixels 2 and 6
     np.testing.assert_allclose(rows, np.repeat(np.array(expected)[:, None], 3, axis=1))
     weights = np.random.default_rng(0).random((4, 4))
-    np.testing.assert_allclose(softly_enlarged(weights, 4, 4), weights)
-    np.testing.assert_allclose(softly_enlarged(weights, 5, 7), softly_enlarged(weights.T, 7, 5).T)
+    np.testing.assert_allclose(upsampled(weights, 4, 4), weights)
+    np.testing.assert_allclose(upsampled(weights, 5, 7), upsampled(weights.T, 7, 5).T)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -70,9 +70,9 @@ def test_the_picture_has_a_column_per_word_and_one_for_the_image(tmp_path, chann
     pytest.importorskip("matplotlib")
     pictures, widths = np.full((2, 6, 6, channels), 200, "uint8"), []
     for words in (2, 4):
-        looks = [Looks(tuple("abcd"[:words]), np.full((words, 3, 3), 1 / 9))] * 2
-        plot_where_it_looked(pictures, looks, tmp_path / "new" / "looks.png", "title")
-        content = (tmp_path / "new" / "looks.png").read_bytes()
+        attention = [WordAttention(tuple("abcd"[:words]), np.full((words, 3, 3), 1 / 9))] * 2
+        plot_word_attention(pictures, attention, tmp_path / "new" / "attention.png", "title")
+        content = (tmp_path / "new" / "attention.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         widths.append(int.from_bytes(content[16:20]))
     assert widths[1] - widths[0] == 2 * 105  # pixels: 1.05 inches per column

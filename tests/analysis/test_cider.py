@@ -1,4 +1,4 @@
-"""CIDEr by hand, and beside the public evaluation code's steps written out again without sharing any of ours."""
+"""CIDEr-D by hand, and against an independent implementation of the public evaluation code's steps."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The explanation by examples: its numbers hold, and its picture is written."""
+"""The worked examples of convolution: their values hold, and the plot is written."""
 
 import numpy as np
 import pytest

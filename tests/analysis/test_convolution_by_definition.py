@@ -1,4 +1,4 @@
-"""Sums by the definition: against hand numbers, NumPy, and TensorFlow with its automatic gradients."""
+"""Convolution by definition: against values by hand, NumPy, and TensorFlow's automatic gradients."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Boxes on images: where they are, what they cover, and that a picture is written."""
+"""Glimpse boxes: their coordinates, the share of the image they cover, and the plot."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Against Jacobians written out by hand in NumPy, and against powers that are known."""
+"""Gradient flow against Jacobians written out by hand in NumPy, and against known powers of singular values."""
 
 import keras
 import numpy as np

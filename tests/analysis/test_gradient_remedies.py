@@ -1,3 +1,5 @@
+"""Gradient clipping and truncated BPTT: lengths of steps, how far gradients reach, diverged runs."""
+
 import keras
 import numpy as np
 import pytest
@@ -7,12 +9,12 @@ tf = pytest.importorskip("tensorflow")
 from tfseq.analysis.gradient_remedies import Descent, Explanation, descend, explain, plot
 from tfseq.models import RecurrentLanguageModel
 
-SYMBOLS = 5
+VOCABULARY_SIZE = 5
 
 
 def make_model():
     keras.utils.set_random_seed(0)
-    model = RecurrentLanguageModel(SYMBOLS, units=4, cell="rnn")
+    model = RecurrentLanguageModel(VOCABULARY_SIZE, units=4, cell="rnn")
     model.build((None, None))
     return model
 
@@ -20,7 +22,7 @@ def make_model():
 def batches():
     random = np.random.default_rng(0)
     while True:
-        tokens = random.integers(0, SYMBOLS, (2, 7)).astype("int32")
+        tokens = random.integers(0, VOCABULARY_SIZE, (2, 7)).astype("int32")
         yield tokens[:, :-1], tokens[:, 1:]
 
 

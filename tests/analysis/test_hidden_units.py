@@ -1,3 +1,5 @@
+"""Hidden units: recorded states, the search for a unit, its scores by hand, and the coloured text."""
+
 from html.parser import HTMLParser
 
 import keras
@@ -51,7 +53,7 @@ def test_recorded_states_are_those_of_reading_the_text_at_once(cell):
 
 
 def test_parts_that_are_read_side_by_side_make_the_same_states():
-    """Each part begins 100 symbols early; a state this small has forgotten by then where it began."""
+    """Each part begins 100 tokens early; a state this small has forgotten by then where it began."""
     model = a_model("gru")
     tokens = np.random.default_rng(1).integers(0, 5, 1203)
     together, apart = (hidden_states(model, tokens, streams)["layer 1 h"] for streams in (1, 4))
@@ -62,7 +64,7 @@ def test_parts_that_are_read_side_by_side_make_the_same_states():
 def test_what_is_no_recurrent_language_model_is_refused():
     with pytest.raises(InputError, match="no recurrent language model"):
         hidden_states(keras.Sequential([keras.layers.Dense(2)]), [1, 2])
-    with pytest.raises(InputError, match="at least one symbol"):
+    with pytest.raises(InputError, match="at least one token"):
         hidden_states(a_model(), [])
 
 

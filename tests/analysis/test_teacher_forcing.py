@@ -1,3 +1,5 @@
+"""Free running by hand, errors by distance from the prompt, and the comparison of training methods."""
+
 import keras
 import numpy as np
 import pytest
@@ -8,10 +10,10 @@ from tfseq.analysis.teacher_forcing import (
     Waves,
     errors_by_length,
     explain,
+    free_running_inputs,
     noisy_waves,
     plot,
     run_freely,
-    what_it_reads,
 )
 from tfseq.errors import InputError
 from tfseq.models import Generator, RecurrentLanguageModel
@@ -20,7 +22,7 @@ LEVELS = 7
 
 
 class Adds(Generator):
-    """Predicts the symbol that it reads, plus `by`: what it does is known without running it."""
+    """Predicts the token that it reads, plus `by`: what it does is known without running it."""
 
     def __init__(self, by):
         super().__init__()
@@ -40,7 +42,7 @@ def test_running_freely_reads_the_prompt_and_then_its_own():
     tokens = np.array([[3, 1, 5, 5, 5, 5]])
     np.testing.assert_array_equal(run_freely(Adds(1), tokens, prompt=2), [[4, 2, 3, 4, 5, 6]])
     np.testing.assert_array_equal(run_freely(Adds(1), tokens, prompt=6), [[4, 2, 6, 6, 6, 6]])
-    np.testing.assert_array_equal(what_it_reads(Adds(1), tokens, prompt=2), [[3, 1, 2, 3, 4, 5]])
+    np.testing.assert_array_equal(free_running_inputs(Adds(1), tokens, prompt=2), [[3, 1, 2, 3, 4, 5]])
 
 
 def test_running_freely_is_a_loop_over_the_models_steps():
@@ -52,7 +54,7 @@ def test_running_freely_is_a_loop_over_the_models_steps():
     for _ in range(8):  # read anew from the beginning each time
         chosen = np.argmax(model(read), axis=-1)[:, -1:]
         read = np.concatenate([read, tokens[:, read.shape[1] :][:, :1] if read.shape[1] < 4 else chosen], axis=1)
-    np.testing.assert_array_equal(what_it_reads(model, tokens, prompt=4), read)
+    np.testing.assert_array_equal(free_running_inputs(model, tokens, prompt=4), read)
     np.testing.assert_array_equal(run_freely(model, tokens, 4), np.argmax(model(read), axis=-1))
 
 
@@ -73,8 +75,8 @@ def test_waves_are_sines_rounded_to_levels():
     assert np.std(noisy.value(noisy.tokens) - noisy.clean) == pytest.approx(0.1, rel=0.05)
 
 
-def test_errors_are_measured_from_the_first_symbol_after_the_prompt():
-    """Symbols that stay as they are, for a model that adds 1: off by one level reading them, by k running freely."""
+def test_errors_are_measured_from_the_first_token_after_the_prompt():
+    """Tokens that stay as they are, for a model that adds 1: off by one level reading them, by k running freely."""
     tokens = np.full((2, 6), 1, "int32")
     waves = Waves(tokens, np.full((2, 6), -0.8), LEVELS)
     level = 2 * 1.2 / (LEVELS - 1)
@@ -95,7 +97,7 @@ def test_the_explanation_says_the_errors_and_is_drawn(tmp_path):
     data = explain({"copying": Adds(0), "adding": Adds(1)}, waves, prompt=4)
     assert data.no_idea == pytest.approx(np.sqrt((waves.clean**2).mean()))
     lines = str(data).splitlines()
-    assert lines[2].split()[:4] == ["copying", "reads", "true", "symbols"]
+    assert lines[2].split()[:4] == ["copying", "reads", "true", "tokens"]
     assert float(lines[3].split()[-1]) == pytest.approx(data.errors["copying"].free[-1], abs=0.005)
     plot(data, tmp_path / "forcing.png")
     assert (tmp_path / "forcing.png").read_bytes().startswith(b"\x89PNG")

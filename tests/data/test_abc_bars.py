@@ -1,4 +1,4 @@
-"""How long bars are, counted by hand and by music21, and which do not add up."""
+"""Bars of tunes: lengths counted by hand and by music21, and which bars do not add up."""
 
 from fractions import Fraction
 

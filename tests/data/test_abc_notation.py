@@ -1,4 +1,4 @@
-"""ABC notation in plain form, and moved to other keys: what music21 hears is the judge."""
+"""Normalized and transposed ABC notation: compared with the pitches that music21 parses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Streams are contiguous, can be entered anywhere, and evaluation predicts every token exactly once."""
+"""Truncated BPTT streams: contiguous, resumable at any step; evaluation predicts every token exactly once."""
 
 import numpy as np
 import pytest

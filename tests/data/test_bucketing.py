@@ -1,4 +1,4 @@
-"""Batches of similar lengths: every example once per epoch, and padding that changes no answer."""
+"""Batches bucketed by length: every example once per epoch, and padding that changes no output."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Image captioning data: OpenMoji, folders in Flickr8k's format, tensorflow-datasets."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reading and splitting a text needs no TensorFlow; what can't be read is refused in one sentence."""
+"""Text corpora: read and split without TensorFlow; what can't be read is refused in one sentence."""
 
 import hashlib
 import json

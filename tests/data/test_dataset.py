@@ -1,4 +1,4 @@
-"""Splits are those of scikit-learn, folds are the same everywhere, and what is missing is named."""
+"""Stratified splits and folds: those of scikit-learn, the same everywhere; a missing package is named."""
 
 import json
 import sys

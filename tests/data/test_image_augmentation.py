@@ -1,4 +1,4 @@
-"""Distorted images: what moves where, and that the same seed gives the same images."""
+"""Image augmentation: where pixels move, and that the same seed gives the same images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Digits of scikit-learn, files in MNIST's format, and data sets of tensorflow-datasets."""
+"""Image classification data: digits of scikit-learn, IDX files, and data sets of tensorflow-datasets."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""Lines with labels: no line is in two parts, encodings are the files' own."""
+"""Text classification data: no line is in two parts, and files are read in their own encoding."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lists of names in many languages: nothing is in two parts, and nothing belongs to two languages."""
+"""Language identification data: no name is in two parts, and none belongs to two languages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Notes among distractors: what is asked for was stated, once, and nothing else gives it away."""
+"""Associative recall: each question has exactly one note before it, and nothing else gives the answer away."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ from tfseq.errors import DataError
 TASK = Recall(keys=3, values=5, distractors=4)  # answers 0-4, distractors 5-8, notes 9-23, questions 24-26
 
 
-def answered_by_reading(symbols):
+def answered_by_reading(tokens):
     """What somebody says who reads from left to right and writes the notes down."""
     book, answers = {}, []
-    for symbol in symbols.tolist():
-        if 9 <= symbol <= 23:
-            key, value = divmod(symbol - 9, 5)
+    for token in tokens.tolist():
+        if 9 <= token <= 23:
+            key, value = divmod(token - 9, 5)
             assert key not in book, "two notes of one key"
             book[key] = value
-        elif symbol >= 24:
-            answers.append(book[symbol - 24])
+        elif token >= 24:
+            answers.append(book[token - 24])
         else:
-            assert 5 <= symbol <= 8, "an answer was given away"
+            assert 5 <= token <= 8, "an answer was given away"
     return answers
 
 
@@ -32,7 +32,7 @@ def test_every_answer_was_stated_in_one_note():
     assert [answered_by_reading(row) for row in inputs] == targets.tolist()
 
 
-def test_the_last_symbols_ask_for_every_key_in_any_order():
+def test_the_last_tokens_ask_for_every_key_in_any_order():
     inputs, _ = TASK.sequences(300, 20)
     assert (inputs[:, :-3] < 24).all()
     orders = {tuple(row) for row in inputs[:, -3:].tolist()}
@@ -70,5 +70,5 @@ def test_numbers_that_make_no_task(wrong):
 
 
 def test_a_sequence_too_short_for_its_notes():
-    with pytest.raises(DataError, match="length is 5 and count 1; expected at least 1 sequence of at least 6 symbols"):
+    with pytest.raises(DataError, match="length is 5 and count 1; expected at least 1 sequence of at least 6 tokens"):
         TASK.sequences(1, 5)

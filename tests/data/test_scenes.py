@@ -1,4 +1,4 @@
-"""What a scene says is measured on its pixels: colours, areas and where their middles lie."""
+"""Captions of synthetic scenes, checked on the pixels: colours, areas and centers of the shapes."""
 
 import numpy as np
 import pytest

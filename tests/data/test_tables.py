@@ -1,4 +1,4 @@
-"""Rows of numbers with two classes: scikit-learn's people, and CSV files."""
+"""Tabular data for binary classification: scikit-learn's diabetes data, and CSV files."""
 
 import numpy as np
 import pytest

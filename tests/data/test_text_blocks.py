@@ -1,4 +1,4 @@
-"""Blocks to train on come from everywhere; those to evaluate on predict every token exactly once."""
+"""Blocks of a text: those to train on come from everywhere, those to evaluate on predict every token exactly once."""
 
 import numpy as np
 import pytest

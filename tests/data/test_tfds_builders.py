@@ -1,4 +1,4 @@
-"""Builders of local files, from the files to the examples that tensorflow-datasets reads back."""
+"""tensorflow-datasets builders of local files: the examples that are read back."""
 
 import numpy as np
 import pytest

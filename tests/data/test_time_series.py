@@ -1,4 +1,4 @@
-"""Sunspots in the order of time; vowels of different lengths, as they were split by who recorded them."""
+"""Time series: a chronological split of the sunspots, and the official split of the spoken vowels."""
 
 import numpy as np
 import pytest

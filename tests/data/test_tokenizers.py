@@ -1,16 +1,16 @@
-"""A vocabulary is the sorted characters of the training text behind the unknown symbol."""
+"""Tokenizers built from texts: their vocabularies, special tokens, and round trips."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
-from tfseq.data.vocabulary import reading_tokenizer
+from tfseq.data.tokenizers import reading_tokenizer
 from tfseq.errors import DataError
 from tfseq.runtime.tokenizer_kinds import load_tokenizer
 
 
-def test_symbols_are_sorted_behind_the_unknown_one():
+def test_characters_are_sorted_after_the_unknown_token():
     assert character_tokenizer("hello, Ö\n").symbols == ["<unk>", "\n", " ", ",", "e", "h", "l", "o", "Ö"]
 
 

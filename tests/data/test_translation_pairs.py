@@ -1,4 +1,4 @@
-"""Pairs: right answers, checked by other means than those that wrote them; nothing is in two parts."""
+"""Sequence-to-sequence pairs: targets checked independently of what wrote them; nothing is in two parts."""
 
 import datetime
 import gzip

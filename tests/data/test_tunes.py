@@ -1,4 +1,4 @@
-"""Tunes in ABC notation, one text each."""
+"""Tunes in ABC notation: splitting files, header fields, duplicates, and parts."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Moving digits move as they are labelled; clips of files are read as they are."""
+"""Video clips: synthetic digits move as labelled, and clips of files are read unchanged."""
 
 import numpy as np
 import pytest

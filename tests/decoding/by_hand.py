@@ -1,6 +1,6 @@
-"""Decoding as the papers say it, in NumPy: one row at a time, lists of symbols, every sequence read from its beginning.
+"""Reference decoding in NumPy: greedy, sampling and beam search, row by row, without a state or KV cache.
 
-Nothing here is shared with `tfseq.decoding`. A model is a function of the symbols read so far that returns logits.
+Nothing here is shared with `tfseq.decoding`. A model is a function of the tokens so far that returns logits.
 """
 
 import itertools
@@ -14,7 +14,7 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 
 @dataclass(frozen=True)
 class Rules:
-    """What may come next."""
+    """Rules on the logits, see `tfseq.decoding.Strategy`."""
 
     end: int | None = None
     min_length: int = 0
@@ -23,10 +23,10 @@ class Rules:
 
     def apply(self, logits, read, index):
         logits = np.array(logits, "float64")
-        for symbol in set(read):
-            logits[symbol] *= 1 / self.repetition_penalty if logits[symbol] > 0 else self.repetition_penalty
-        for symbol in self.forbidden:
-            logits[symbol] = -np.inf
+        for token in set(read):
+            logits[token] *= 1 / self.repetition_penalty if logits[token] > 0 else self.repetition_penalty
+        for token in self.forbidden:
+            logits[token] = -np.inf
         if self.end is not None and index < self.min_length:
             logits[self.end] = -np.inf
         return logits
@@ -38,17 +38,17 @@ def log_softmax(logits):
 
 
 def one_path(choose, logits_of: Logits, begun: Sequence[int], max_length: int, rules: Rules):
-    """Symbols without the end, and their score. `choose` takes logits and the new symbol's position."""
+    """Tokens without the end, and their score. `choose` takes logits and the new token's position."""
     new: list[int] = []
     score = 0.0
     while len(new) < max_length:
         read = [*begun, *new]
         logits = rules.apply(logits_of(read), read, len(new))
-        symbol = choose(logits, len(read))
-        score += log_softmax(logits)[symbol]
-        if symbol == rules.end:
+        token = choose(logits, len(read))
+        score += log_softmax(logits)[token]
+        if token == rules.end:
             break
-        new.append(symbol)
+        new.append(token)
     return new, score
 
 
@@ -60,17 +60,17 @@ def sample(logits_of, begun, max_length, rules, row, temperature=1.0, top_k=0, t
     """`row` is the row's index in its batch."""
 
     def choose(logits, position):
-        kept = likeliest(logits, temperature, top_k, top_p)
+        kept = top_k_top_p(logits, temperature, top_k, top_p)
         noise = gumbel(seed, row, position, len(logits))
         return int(np.argmax(np.where(kept, logits, -np.inf) + temperature * noise))
 
     return one_path(choose, logits_of, begun, max_length, rules)
 
 
-def likeliest(logits, temperature=1.0, top_k=0, top_p=1.0):
-    """Which symbols stay, as booleans: the k largest; of these the fewest largest whose probability reaches top_p."""
+def top_k_top_p(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Which tokens stay, as booleans: the k largest; of these the fewest largest whose probability reaches top_p."""
     logits = np.asarray(logits, "float64")
-    kept = sorted(range(len(logits)), key=lambda symbol: -logits[symbol])[: top_k or None]
+    kept = sorted(range(len(logits)), key=lambda token: -logits[token])[: top_k or None]
     if top_p < 1:
         weights = np.array([np.exp((logits[s] - logits[kept[0]]) / max(temperature, 1e-30)) for s in kept])
         reached = np.cumsum(weights / weights.sum())
@@ -78,10 +78,10 @@ def likeliest(logits, temperature=1.0, top_k=0, top_p=1.0):
     return np.isin(np.arange(len(logits)), kept)
 
 
-def gumbel(seed, row, position, symbols):
+def gumbel(seed, row, position, vocabulary_size):
     """The random numbers of `tfseq.decoding.random`, in unbounded integers."""
     stream = lowbias32(lowbias32(seed & 0xFFFFFFFF ^ 0x9E3779B9) ^ row)
-    bits = np.array([lowbias32(lowbias32(stream ^ position) ^ lowbias32(symbol)) for symbol in range(symbols)])
+    bits = np.array([lowbias32(lowbias32(stream ^ position) ^ lowbias32(token)) for token in range(vocabulary_size)])
     return -np.log(-np.log(((bits >> 9) + 0.5) * 2.0**-23))
 
 
@@ -99,7 +99,7 @@ def penalty(n, length_penalty):
 
 
 def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.0):
-    """Symbols without the end, their score, and the number of steps it took."""
+    """Tokens without the end, their score, and the number of steps it took."""
     alive = [(0.0, [])]
     best, ended = (-np.inf, []), 0
     for n in range(1, max_length + 1):
@@ -107,7 +107,7 @@ def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.
         for score, new in alive:
             read = [*begun, *new]
             log_p = log_softmax(rules.apply(logits_of(read), read, len(new)))
-            candidates += [(score + p, [*new, symbol]) for symbol, p in enumerate(log_p) if p > -np.inf]
+            candidates += [(score + p, [*new, token]) for token, p in enumerate(log_p) if p > -np.inf]
         candidates.sort(key=lambda candidate: -candidate[0])
         candidates = candidates[: width if rules.end is None else 2 * width]
         alive = []
@@ -129,16 +129,16 @@ def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.
 
 def best_of_all(logits_of, begun, max_length, rules, length_penalty):
     """The best of every sequence there is: those that end, and those of max_length that don't."""
-    symbols = range(len(logits_of(begun)))
+    tokens = range(len(logits_of(begun)))
     best = (-np.inf, [])
     for n in range(1, max_length + 1):
-        for new in itertools.product(symbols, repeat=n):
+        for new in itertools.product(tokens, repeat=n):
             if rules.end in new[:-1] or (n < max_length and new[-1] != rules.end):
                 continue
             score = 0.0
-            for i, symbol in enumerate(new):
+            for i, token in enumerate(new):
                 read = [*begun, *new[:i]]
-                score += log_softmax(rules.apply(logits_of(read), read, i))[symbol]
+                score += log_softmax(rules.apply(logits_of(read), read, i))[token]
             if score / penalty(n, length_penalty) > best[0]:
                 best = (score / penalty(n, length_penalty), list(new))
     score, new = best

@@ -1,3 +1,5 @@
+"""Beam search against reference decoding, brute force over all sequences, and pairs computed by hand."""
+
 import math
 
 import keras
@@ -115,7 +117,7 @@ def test_attention_is_that_of_the_beam_that_won(width):
 
 
 def test_a_wider_search_finds_what_a_greedy_one_misses():
-    """0.6 * 0.5 < 0.4 * 0.9: the less likely first symbol begins the likeliest pair."""
+    """0.6 * 0.5 < 0.4 * 0.9: the less likely first token begins the most likely pair."""
 
     class Fork(TableTranslator):
         def step(self, tokens, state, memory=()):
@@ -129,7 +131,7 @@ def test_a_wider_search_finds_what_a_greedy_one_misses():
     np.testing.assert_allclose([narrow.scores[0], wide.scores[0]], np.log([0.3, 0.36]), atol=1e-5)
 
 
-def test_between_equals_the_lower_symbol_wins():
+def test_between_equals_the_lower_token_id_wins():
     model = TableTranslator(6)
     model.table = np.zeros_like(model.table)
     for width in (1, 2, 5):

@@ -1,3 +1,5 @@
+"""`generate` and `decode_step` against reference decoding; batches, lengths, arguments, and JAX."""
+
 import os
 import subprocess
 import sys
@@ -46,7 +48,7 @@ def test_samples_are_those_of_feeding_the_whole_sequence_again(cell, settings, e
 
 
 @pytest.mark.parametrize("end", [None, 3])
-def test_greedy_takes_the_likeliest_of_feeding_the_whole_sequence_again(end):
+def test_greedy_takes_the_most_likely_of_feeding_the_whole_sequence_again(end):
     model = language_model("lstm", end=end)
     prompt, lengths = prompts()
     logits_of, rules = logits_of_language_model(model), by_hand.Rules(end)
@@ -114,7 +116,7 @@ def test_a_row_depends_neither_on_padding_nor_on_other_rows(strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[:3])
-def test_fewer_new_symbols_are_a_prefix(strategy):
+def test_fewer_new_tokens_are_a_prefix(strategy):
     model = language_model()
     prompt, lengths = prompts()
     tokens = np.asarray(generate(model, prompt, lengths, decode=strategy, max_length=9).tokens)
@@ -124,7 +126,7 @@ def test_fewer_new_symbols_are_a_prefix(strategy):
         assert np.asarray(fewer.lengths).tolist() == [n] * 4
 
 
-def test_no_symbols_at_all_have_probability_one():
+def test_no_tokens_at_all_have_probability_one():
     generated = generate(TableTranslator(5), source=[[1]], max_length=0, return_attention=True)
     assert [np.asarray(x).shape for x in generated] == [(1, 0), (1,), (1,), (1, 0, 1)]
     assert float(generated.scores[0]) == 0.0
@@ -158,17 +160,17 @@ def test_single_steps_do_what_the_loop_does(strategy):
     chosen, log_probs, read = [], [], prompt
     for position in range(6 + 7 - 1):
         tokens = keras.ops.convert_to_tensor(read[:, position])
-        symbols, log_prob, rules_state, state = decode_step(
+        tokens, log_prob, rules_state, state = decode_step(
             model, strategy, tokens, np.int32(position), np.int32(position - 5), rules_state, state, (), settings
         )
         if position >= 5:
-            chosen.append(np.asarray(symbols))
+            chosen.append(np.asarray(tokens))
             log_probs.append(np.asarray(log_prob))
             read = np.concatenate([read, chosen[-1][:, None]], axis=1)
     for row, length in enumerate(np.asarray(whole.lengths)):
-        symbols = [int(step[row]) for step in chosen]
-        assert [*symbols, 3].index(3) == length
-        assert symbols[:length] == np.asarray(whole.tokens)[row, :length].tolist()
+        tokens = [int(step[row]) for step in chosen]
+        assert [*tokens, 3].index(3) == length
+        assert tokens[:length] == np.asarray(whole.tokens)[row, :length].tolist()
         score = sum(step[row] for step in log_probs[: length + 1])
         assert score == pytest.approx(float(whole.scores[row]), abs=1e-5)
 
@@ -210,7 +212,7 @@ def test_settings_given_by_name_replace_the_strategys():
     [
         ({"prompt": None}, "no prompt"),
         ({"prompt": [[1.5]]}, "integers"),
-        ({"prompt": [[]]}, "one symbol at least"),
+        ({"prompt": [[]]}, "one token at least"),
         ({"prompt": [[1, 2], [3]]}, "ragged"),
         ({"prompt": [[11]]}, "expected 0 to 10"),
         ({"prompt": [[-1]]}, "expected 0 to 10"),
@@ -222,8 +224,8 @@ def test_settings_given_by_name_replace_the_strategys():
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"decode": "beam"}, "decode is 'beam'; expected tfseq.Greedy"),
         ({"decode": Greedy(), "temperature": 0.5}, "Greedy has no setting 'temperature'; it has min_length"),
-        ({"min_length": 2}, "no symbol ends"),
-        ({"forbidden": [11]}, "forbidden holds 11; expected symbols from 0 to 10"),
+        ({"min_length": 2}, "no token ends"),
+        ({"forbidden": [11]}, "forbidden holds 11; expected token ids from 0 to 10"),
         ({"forbidden": range(11)}, "leaves none of 11"),
         ({"source": [[1]]}, "is a language model and reads no source"),
         ({"return_attention": True}, "has no attention to return"),
@@ -297,7 +299,7 @@ def jax_cases(model):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares JAX with TensorFlow")
-def test_jax_generates_the_same_symbols(tmp_path):
+def test_jax_generates_the_same_tokens(tmp_path):
     pytest.importorskip("jax")
     model = language_model("gru", embedding_dim=4)
     model.save(tmp_path / "model.keras")
@@ -307,5 +309,5 @@ def test_jax_generates_the_same_symbols(tmp_path):
     for expected in jax_cases(model):
         for name, array in expected.items():
             np.testing.assert_allclose(result[name], array, atol=1e-4, err_msg=name)
-    bits = [[by_hand.lowbias32(key ^ by_hand.lowbias32(symbol)) for symbol in range(9)] for key in range(9)]
+    bits = [[by_hand.lowbias32(key ^ by_hand.lowbias32(token)) for token in range(9)] for key in range(9)]
     np.testing.assert_array_equal(result["bits"], bits)

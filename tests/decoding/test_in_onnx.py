@@ -1,4 +1,4 @@
-"""The loop as an ONNX graph: the same symbols as plain lists, and no step after the last row has ended."""
+"""The generation loop as an ONNX graph: the tokens of reference decoding, and no step after the last row has ended."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every family of models, decoded with all strategies, against plain lists that read the whole sequence with `call`."""
+"""Every family of models with every decoding strategy, against reference decoding by `call` on the whole sequence."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def assert_decoded_as_by_hand(model, inputs, rows, max_length):
     assert_same(decoded(model, Sample(top_p=0.9, seed=5, **SHARED), max_length=max_length, **inputs), sampled)
     searched = [by_hand.beam(*row, max_length, RULES, 3, 0.7) for row in rows]
     assert_same(decoded(model, Beam(3, 0.7, **SHARED), max_length=max_length, **inputs), searched)
-    assert len({len(symbols) for symbols, *_ in greedy + sampled + searched}) > 1
+    assert len({len(new) for new, *_ in greedy + sampled + searched}) > 1
 
 
 def test_a_transformer_language_model():
@@ -71,24 +71,24 @@ def test_an_encoder_decoder(model):
     assert_decoded_as_by_hand(model, {"source": source}, [(logits_of(row), [1]) for row in source], 6)
 
 
-def test_sequences_have_as_many_symbols_as_there_are_learned_positions():
-    """The last symbol is written and not read."""
+def test_sequences_have_as_many_tokens_as_there_are_learned_positions():
+    """The last token is written and not read."""
     model = with_random_weights(
         TransformerLanguageModel(VOCABULARY, units=4, heads=2, depth=1, positions="learned", max_positions=6)
     )
     assert generate(model, [[1, 2, 3]], max_length=4).tokens.shape == (1, 4)
-    with pytest.raises(InputError, match=r"max_length is 5 after 3 symbols; .* at most .*room for 4"):
+    with pytest.raises(InputError, match=r"max_length is 5 after 3 tokens; .* at most .*room for 4"):
         generate(model, [[1, 2, 3]], max_length=5)
-    with pytest.raises(InputError, match=r"prompt has 7 symbols; .* reads 6 at most"):
+    with pytest.raises(InputError, match=r"prompt has 7 tokens; .* reads 6 at most"):
         generate(model, [[1] * 7], max_length=1)
     assert TransformerLanguageModel(VOCABULARY, units=4, heads=2, positions="sinusoidal").max_positions is None
 
 
-def test_a_translator_reads_as_many_symbols_as_there_are_learned_positions():
+def test_a_translator_reads_as_many_tokens_as_there_are_learned_positions():
     translator = Transformer(VOCABULARY, units=4, heads=2, hidden=8, depth=1, positions="learned", max_positions=3)
     model = with_random_weights(translator)
     assert generate(model, source=[[3, 4, 0]], max_length=3).tokens.shape[1] <= 3
-    with pytest.raises(InputError, match=r"source has 4 symbols; .* reads 3 at most"):
+    with pytest.raises(InputError, match=r"source has 4 tokens; .* reads 3 at most"):
         generate(model, source=[[3, 4, 5, 6]], max_length=1)
-    with pytest.raises(InputError, match=r"max_length is 4 after 1 symbols; .*room for 3"):
+    with pytest.raises(InputError, match=r"max_length is 4 after 1 tokens; .*room for 3"):
         generate(model, source=[[3]], max_length=4)

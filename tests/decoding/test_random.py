@@ -1,3 +1,5 @@
+"""Counter-based random numbers: bits, their distributions, and the independence of neighbouring keys."""
+
 import numpy as np
 import pytest
 
@@ -15,15 +17,15 @@ def hashed(x):
     return x ^ x >> 16
 
 
-def bits_of(seed, row, position, symbol):
+def bits_of(seed, row, position, token):
     stream = hashed(hashed(seed & MASK ^ 0x9E3779B9) ^ row)
-    return hashed(hashed(stream ^ position) ^ hashed(symbol))
+    return hashed(hashed(stream ^ position) ^ hashed(token))
 
 
-def drawn(seed=0, rows=1, positions=1, symbols=1):
-    """Bits as (positions, rows, symbols), all at once."""
+def drawn(seed=0, rows=1, positions=1, vocabulary=1):
+    """Bits as (positions, rows, vocabulary), all at once."""
     keys = np.asarray(draw_keys(np.int32(seed), np.arange(rows, dtype="int32"), np.arange(positions, dtype="int32")))
-    return np.asarray(draw_bits(keys.reshape(-1, 1), symbols)).reshape(positions, rows, symbols)
+    return np.asarray(draw_bits(keys.reshape(-1, 1), vocabulary)).reshape(positions, rows, vocabulary)
 
 
 def chi_square(counts):
@@ -68,8 +70,8 @@ def test_gumbel_is_finite_at_both_ends():
 
 @pytest.mark.parametrize("shape", [(1, 1, 100_000), (1, 100_000, 1), (100_000, 1, 1), (50, 40, 50)])
 def test_uniform_is_uniform_along_every_part_of_the_key(shape):
-    positions, rows, symbols = shape
-    values = np.asarray(uniform(drawn(3, rows, positions, symbols).ravel()))
+    positions, rows, vocabulary = shape
+    values = np.asarray(uniform(drawn(3, rows, positions, vocabulary).ravel()))
     counts, _ = np.histogram(values, bins=256, range=(0, 1))
     assert abs(chi_square(counts)) < 4
 

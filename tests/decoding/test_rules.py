@@ -1,3 +1,5 @@
+"""Rules on logits: minimum length, repetition penalty, forbidden tokens."""
+
 import keras
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def test_no_rules_leave_logits_alone():
 
 
 def test_repetition_divides_positive_and_multiplies_negative_logits_of_what_came():
-    """Keskar et al., 2019: 3 / 1.5 = 2 and -2 * 1.5 = -3, of the symbols read so far, and once however often."""
+    """Keskar et al., 2019: 3 / 1.5 = 2 and -2 * 1.5 = -3, of the tokens read so far, and once however often."""
     strategy = Greedy(repetition_penalty=1.5)
     logits, state = ruled(strategy, [3.0, -2.0, 3.0, -2.0], tokens=[0], end=None)
     assert logits == [2.0, -2.0, 3.0, -2.0]
@@ -37,12 +39,12 @@ def test_repetition_divides_positive_and_multiplies_negative_logits_of_what_came
     assert ruled(Greedy(repetition_penalty=0.5), [3.0, -2.0], tokens=[1], end=None)[0] == [3.0, -1.0]
 
 
-def test_no_symbol_ends_a_sequence_before_its_least_length():
+def test_no_token_ends_a_sequence_before_its_least_length():
     strategy = Greedy(min_length=2)
     assert [ruled(strategy, [1.0, 2.0, 3.0], index=i)[0][2] for i in (-1, 0, 1, 2, 3)] == [-np.inf] * 3 + [3.0] * 2
 
 
-def test_forbidden_symbols_have_no_chance():
+def test_forbidden_tokens_have_no_chance():
     assert ruled(Greedy(forbidden=(0, 3)), [1.0, 2.0, 3.0, 4.0])[0] == [-np.inf, 2.0, 3.0, -np.inf]
     assert ruled(Greedy(forbidden=(0,)), [1.0, 2.0], end=None)[0] == [-np.inf, 2.0]
 
@@ -56,7 +58,7 @@ def test_sequences_are_as_long_as_min_length(strategy, least):
 
 
 @pytest.mark.parametrize("strategy", EACH)
-def test_forbidden_symbols_do_not_come(strategy):
+def test_forbidden_tokens_do_not_come(strategy):
     rules = strategy(forbidden=(0, 3, 4), min_length=3)
     tokens, lengths, scores, _ = decoded(TableTranslator(7), rules, source=sources(9), max_length=12)
     new = np.asarray(tokens)[np.arange(tokens.shape[1]) < np.asarray(lengths)[:, None]]
@@ -103,9 +105,9 @@ def test_run_time_settings_are_those_that_can_matter(strategy, end, names):
         ({"min_length": True}, "min_length is True"),
         ({"repetition_penalty": 0}, "repetition_penalty is 0; expected a number above 0"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty is nan"),
-        ({"forbidden": (1, -1)}, "a forbidden symbol is -1; expected an integer of at least 0"),
-        ({"forbidden": "ab"}, "a forbidden symbol is 'a'"),
-        ({"forbidden": 1.5}, "a forbidden symbol is 1.5"),
+        ({"forbidden": (1, -1)}, "a forbidden token is -1; expected an integer of at least 0"),
+        ({"forbidden": "ab"}, "a forbidden token is 'a'"),
+        ({"forbidden": 1.5}, "a forbidden token is 1.5"),
     ],
 )
 def test_rules_that_cannot_be_are_refused(strategy, wrong, message):
@@ -113,6 +115,6 @@ def test_rules_that_cannot_be_are_refused(strategy, wrong, message):
         strategy(**wrong)
 
 
-def test_forbidden_symbols_are_a_set():
+def test_forbidden_tokens_are_a_set():
     assert Greedy(forbidden=[3, 1, np.int64(3)]) == Greedy(forbidden=(1, 3))
     assert Greedy(forbidden=3).forbidden == (3,)

@@ -1,3 +1,5 @@
+"""Sampling: frequencies by chi-square tests, top-k and top-p against reference decoding."""
+
 import itertools
 
 import keras
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from tests.decoding import by_hand
 from tests.decoding.toys import TableTranslator, decoded
 from tfseq.decoding import Sample
-from tfseq.decoding.sample import keep_likeliest
+from tfseq.decoding.sample import filter_top_k_top_p
 from tfseq.errors import InputError
 
 LOGITS = np.array([1.0, 0.0, -1.0, 2.0, 0.5])
@@ -20,14 +22,14 @@ def choices(logits, rows, **settings):
     """What `rows` rows choose at position 0, all from the same logits."""
     strategy = Sample(**settings)
     tensors = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in Sample.OWN_DTYPES.items()}
-    choose = strategy.chooser(tensors, rows, len(logits), np.zeros(1, "int32"))
+    choose = strategy.sampler(tensors, rows, len(logits), np.zeros(1, "int32"))
     logits = keras.ops.convert_to_tensor(np.tile(np.asarray(logits, "float32"), (rows, 1)))
     return np.asarray(choose(0, logits)[0])
 
 
 def kept(logits, temperature=1.0, top_k=0, top_p=1.0):
     logits = np.atleast_2d(np.asarray(logits, "float32"))
-    cut = np.asarray(keep_likeliest(logits, np.float32(temperature), np.int32(top_k), np.float32(top_p)))
+    cut = np.asarray(filter_top_k_top_p(logits, np.float32(temperature), np.int32(top_k), np.float32(top_p)))
     assert np.array_equal(cut[np.isfinite(cut)], logits[np.isfinite(cut)])
     return np.isfinite(cut)
 
@@ -40,7 +42,7 @@ def chi_square(counts, probabilities):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_symbols_come_as_often_as_softmax_says(temperature):
+def test_tokens_come_as_often_as_softmax_says(temperature):
     expected = np.exp(LOGITS / temperature) / np.exp(LOGITS / temperature).sum()
     counts = np.bincount(choices(LOGITS, 20_000, temperature=temperature, seed=1), minlength=5)
     assert chi_square(counts, expected) < 18.5  # 4 degrees of freedom, p = 0.001
@@ -62,7 +64,7 @@ def test_cuts_keep_the_proportions_of_what_they_keep(settings, survivors, limit)
 
 
 def test_whole_sequences_come_as_often_as_the_model_says():
-    """All of up to three symbols, END among them, from rows with the same source."""
+    """All of up to three tokens, END among them, from rows with the same source."""
     model = TableTranslator(3, seed=4, scale=1.0)
     rows = 20_000
     source = np.ones((rows, 1), "int32")
@@ -73,7 +75,7 @@ def test_whole_sequences_come_as_often_as_the_model_says():
         for new in itertools.product([0, 1], repeat=n):  # 2 ends
             whole = [*new, 2] if n < 3 else list(new)
             steps = [by_hand.log_softmax(model.logits_of([1])([1, *whole[:i]])) for i in range(len(whole))]
-            log_p[new] = sum(step[symbol] for step, symbol in zip(steps, whole))
+            log_p[new] = sum(step[token] for step, token in zip(steps, whole))
     counts = [drawn.count(new) for new in log_p]
     assert sum(counts) == rows
     assert chi_square(counts, np.exp(list(log_p.values()))) < 36.1  # 14 degrees of freedom, p = 0.001
@@ -107,17 +109,17 @@ def test_what_equals_the_last_that_stays_stays_too():
     top_k=st.integers(0, 12),
     top_p=st.floats(0.01, 1.0),
 )
-def test_the_nucleus_is_the_fewest_symbols_that_reach_top_p(seed, temperature, top_k, top_p):
+def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p(seed, temperature, top_k, top_p):
     logits = np.random.default_rng(seed).normal(size=(6, 10), scale=2)
-    expected = [by_hand.likeliest(np.float32(row), temperature, top_k, np.float32(top_p)) for row in logits]
+    expected = [by_hand.top_k_top_p(np.float32(row), temperature, top_k, np.float32(top_p)) for row in logits]
     assert np.array_equal(kept(logits, temperature, top_k, top_p), expected)
 
 
-def test_one_symbol_stays_however_small_top_p_is():
+def test_one_token_stays_however_small_top_p_is():
     assert kept(LOGITS, top_p=1e-30).tolist() == [[False, False, False, True, False]]
 
 
-def test_symbols_that_the_rules_bar_do_not_count():
+def test_tokens_that_the_rules_bar_do_not_count():
     barred = np.where(np.arange(5) == 3, -np.inf, LOGITS)
     expected = np.exp(barred) / np.exp(barred).sum()
     assert kept(barred, top_p=0.76).tolist() == [[True, False, False, False, True]]  # 0.474 + 0.288

@@ -1,4 +1,4 @@
-"""Models for decoding that are small enough to know by heart."""
+"""Toy models for the tests of decoding, whose logits are also computed without a state."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ STATES = 211
 class TableTranslator(Generator):
     """An encoder-decoder whose logits are a row of a random table, which one depends on all that it read.
 
-    Its attention weights are numbers that tell which source and which state they came from.
+    Its attention weights are values that tell which source and which state they came from.
     """
 
     sources = (keras.InputSpec(shape=(None, None), dtype="int32", name="source"),)
@@ -53,7 +53,7 @@ class TableTranslator(Generator):
         return lambda read: self.table[self.state_by_hand(source, read)]
 
     def state_by_hand(self, source, read):
-        key, state = sum(int(symbol) * (i + 1) for i, symbol in enumerate(source)), 0
+        key, state = sum(int(token) * (i + 1) for i, token in enumerate(source)), 0
         for token in read:
             state = (state * 31 + int(token) * 7 + key + 1) % STATES
         return state
@@ -62,8 +62,8 @@ class TableTranslator(Generator):
 def sources(rows, time=5, seed=0):
     """(rows, time) int32, padded with 0."""
     random = np.random.default_rng(seed)
-    symbols = random.integers(1, 9, (rows, time))
-    return (symbols * (np.arange(time) < random.integers(1, time + 1, (rows, 1)))).astype("int32")
+    tokens = random.integers(1, 9, (rows, time))
+    return (tokens * (np.arange(time) < random.integers(1, time + 1, (rows, 1)))).astype("int32")
 
 
 def language_model(cell="lstm", vocabulary=11, seed=0, end=None, **kwargs):
@@ -97,11 +97,11 @@ def decoded(model, strategy, *, max_length, return_attention=False, **inputs):
 
 
 def assert_same(generated, expected):
-    """`expected`: symbols and score of each row."""
+    """`expected`: new tokens and score of each row."""
     tokens, lengths, scores, _ = map(np.asarray, generated)
-    longest = max(len(symbols) for symbols, *_ in expected)
+    longest = max(len(new) for new, *_ in expected)
     assert tokens.shape == (len(expected), longest)
-    assert lengths.tolist() == [len(symbols) for symbols, *_ in expected]
-    for row, (symbols, *_) in enumerate(expected):
-        assert tokens[row].tolist() == symbols + [0] * (longest - len(symbols))
+    assert lengths.tolist() == [len(new) for new, *_ in expected]
+    for row, (new, *_) in enumerate(expected):
+        assert tokens[row].tolist() == new + [0] * (longest - len(new))
     np.testing.assert_allclose(scores, [score for _, score, *_ in expected], atol=1e-5, rtol=1e-5)

@@ -1,3 +1,5 @@
+"""`export`: what it writes, what it refuses, and what stays on disk when it fails."""
+
 import importlib
 import json
 import os
@@ -302,7 +304,7 @@ def test_samples_join_the_comparison(tmp_path):
             {"decode": tfseq.Sample(), "model": keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])},
             "Generator",
         ),
-        ({"tokenizer": CharacterTokenizer(["<unk>", "a"])}, "2 symbols and the model 11"),
+        ({"tokenizer": CharacterTokenizer(["<unk>", "a"])}, "2 tokens and the model 11"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(arguments, message, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Stacks of layers that nobody thought of in advance: ONNX gives what Keras gives."""
+"""Random stacks of layers: ONNX gives what Keras gives."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from keras import layers, ops
 from tfseq.exporting import export
 from tfseq.runtime import load
 
-SYMBOLS = 7
+VOCABULARY_SIZE = 7
 
 units = st.integers(1, 5)
 smooth = st.sampled_from(["tanh", "sigmoid", "relu", "hard_sigmoid", "linear"])
@@ -81,8 +81,8 @@ def models(draw):
     random = np.random.default_rng(draw(st.integers(0, 99)))
     if draw(st.booleans()):
         source = keras.Input((time,), dtype="int32", name="x")
-        x = layers.Embedding(SYMBOLS, draw(units), mask_zero=masked)(source)
-        values = random.integers(0, SYMBOLS, (3, 6))
+        x = layers.Embedding(VOCABULARY_SIZE, draw(units), mask_zero=masked)(source)
+        values = random.integers(0, VOCABULARY_SIZE, (3, 6))
     else:
         source = keras.Input((time, 3), name="x")
         x = layers.Masking()(source) if masked else source

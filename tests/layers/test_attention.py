@@ -1,4 +1,4 @@
-"""Attention and alignments, by hand and by NumPy."""
+"""Dot-product attention and the alignment scores, by hand and against NumPy."""
 
 import numpy as np
 import pytest

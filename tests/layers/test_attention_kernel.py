@@ -1,4 +1,4 @@
-"""The decoder with attention for training on CPUs against TensorFlow's differentiation of its loop."""
+"""The CPU training kernel of decoders with attention, against TensorFlow's gradients of the plain loop."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Networks of `keras.applications` as encoders, on random weights: nothing is downloaded."""
+"""`Backbone`: networks of `keras.applications` as encoders, with random weights, so that nothing is downloaded."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batch normalization for training on CPUs against Keras' own."""
+"""Batch normalization by the CPU training kernel, against Keras' own."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The three decoders of captions by their equations, in NumPy."""
+"""The three caption decoders, against their equations in NumPy."""
 
 import numpy as np
 import pytest

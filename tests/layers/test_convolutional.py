@@ -1,4 +1,4 @@
-"""The convolutional encoder: its equation in NumPy, clips frame by frame, what it refuses."""
+"""`ConvolutionalEncoder`: its equation in NumPy, clips frame by frame, and what is refused."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Glimpses: crops by hand and by loops in NumPy."""
+"""Glimpse sensor and network: crops by hand and by loops in NumPy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Beams that share a cache attend as if each had its own: compared with NumPy, which really reorders."""
+"""KV caches that beams share, against caches that NumPy really reorders."""
 
 import numpy as np
 import pytest

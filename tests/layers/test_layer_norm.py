@@ -1,4 +1,4 @@
-"""Layer normalization for training on CPUs against Keras' own."""
+"""Layer normalization by the CPU training kernel, against Keras' own."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""`while_loop`, `scan` and `take_rows`, compiled and not, against plain Python."""
+
 import keras
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Positions: the paper's table, rotations as complex numbers, and the embeddings that they are added to."""
+"""Positional encodings: sinusoidal, learned, and rotary ones as complex numbers."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_tied_embeddings_make_the_logits():
         (lambda: PositionedEmbedding(5, 3), "units is 3; expected an even number"),
         (
             lambda: PositionedEmbedding(5, 4, "learned", max_positions=2)(np.ones((1, 3), "int32")),
-            "sequence has 3 symbols; expected at most max_positions, 2",
+            "sequence has 3 tokens; expected at most max_positions, 2",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Our recurrent layers compute what Keras' do: compared with Keras' own layers and automatic differentiation."""
+"""Recurrent layers with CPU training kernels, against Keras' own layers and automatic differentiation."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Blocks of Transformers against PyTorch's, with its weights."""
+"""Transformer blocks against PyTorch's, with its weights."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Patches cut by hand, and what attention over them must and must not know."""
+"""Patch embedding and Vision Transformer encoder: patches by hand, positions, attention weights."""
 
 import numpy as np
 import pytest

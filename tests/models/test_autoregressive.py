@@ -1,4 +1,4 @@
-"""AR(tau), the latent model and what feeds them their own predictions, against NumPy and statsmodels."""
+"""AR(tau), the latent autoregressive model and forecasts, against NumPy and statsmodels."""
 
 import os
 import subprocess

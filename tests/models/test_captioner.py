@@ -1,4 +1,4 @@
-"""Four captioners of one class: steps and parallel call agree, grids, files that write captions and show where."""
+"""The four captioning systems: `call` against `step`, grids, exported files with captions and attention."""
 
 import json
 import os
@@ -58,7 +58,7 @@ SYSTEMS = {
     "cnn + transformer, post": (cnn, transformer, {"norm": "post", "depth": 1}),
     "vit + transformer": (vit, transformer, {}),
 }
-LOOKING = [name for name in SYSTEMS if "attention" in name or "transformer" in name]
+ATTENTIVE = [name for name in SYSTEMS if "attention" in name or "transformer" in name]
 FOUR = ("cnn + gru", "cnn + gru + attention", "cnn + transformer", "vit + transformer")
 
 
@@ -125,7 +125,7 @@ def test_what_is_where_matters(name):
     assert np.abs(mirrored - np.asarray(model(INPUTS))).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", LOOKING)
+@pytest.mark.parametrize("name", ATTENTIVE)
 def test_weights_sum_to_one_over_the_grid(name):
     model = made(name)
     assert model.has_attention
@@ -196,7 +196,7 @@ STRATEGIES = [tfseq.Greedy(), tfseq.Beam(3), tfseq.Sample(temperature=0.8, seed=
 
 
 @pytest.mark.parametrize(("name", "strategy"), list(zip(FOUR, STRATEGIES)))
-def test_a_file_writes_what_keras_writes_and_says_where_it_looked(name, strategy, tmp_path):
+def test_a_file_writes_what_keras_writes_and_returns_attention_weights(name, strategy, tmp_path):
     model = made(name)
     attention = model.has_attention
     path = tmp_path / "captioner.onnx"
@@ -253,7 +253,7 @@ ON_JAX = """
 import sys
 sys.path.insert(0, sys.argv[2])
 import keras, numpy as np, test_captioner as common
-from tfseq.layers.cache import capacity
+from tfseq.layers.key_value_cache import capacity
 assert keras.backend.backend() == "jax"
 for i, name in enumerate(common.SYSTEMS):
     model = keras.models.load_model(f"{sys.argv[1]}/{i}.keras")

@@ -1,4 +1,4 @@
-"""One to one: the dense classifier and the convolutional one, by NumPy, by logistic regression, on JAX, exported."""
+"""Dense and convolutional classifiers, against NumPy and logistic regression, on JAX, and exported."""
 
 import os
 import subprocess

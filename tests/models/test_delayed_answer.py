@@ -1,4 +1,4 @@
-"""One RNN reads, then answers: `call` and `step` agree, padding changes nothing, what is fed back is not read."""
+"""`DelayedAnswer`: `call` against `step`, the equations in NumPy, padding, and that no token is fed back."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def test_call_and_step_agree_at_every_position(cell, depth, reverse):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_one_network_reads_the_source_then_blanks(reverse):
-    """h_t = tanh(W_hh h_{t-1} + W_xh x_t + b) over the source's symbols, then over symbol 0; y = W_hy h_t."""
+    """h_t = tanh(W_hh h_{t-1} + W_xh x_t + b) over the source's tokens, then over token 0; y = W_hy h_t."""
     model = model_of(cell="rnn", reverse=reverse)
     logits = np.asarray(model(inputs()))
     table = np.asarray(model.embedding.embeddings)
@@ -86,7 +86,7 @@ def test_reading_backwards_is_reading_the_source_turned_around():
     assert np.abs(np.asarray(backward(inputs())) - np.asarray(forward(inputs())))[[0, 1]].max() > 1e-3
 
 
-def test_the_symbol_that_was_just_written_is_not_read():
+def test_the_token_that_was_just_written_is_not_read():
     model = model_of()
     np.testing.assert_array_equal(logits_of_steps(model, tokens=9 - 1 - TARGET), logits_of_steps(model))
 
@@ -114,7 +114,7 @@ def test_repeating_what_was_read_is_learned(cell):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_an_exported_file_answers_texts_of_different_lengths(reverse, tmp_path):
-    """Against `call`, whose likeliest symbols are the answer, as no symbol depends on the one before."""
+    """Against `call`, whose most likely tokens are the answer, as no token depends on the one before."""
     pytest.importorskip("tensorflow")
     import tfseq
     from tfseq.data import character_tokenizer
@@ -128,9 +128,9 @@ def test_an_exported_file_answers_texts_of_different_lengths(reverse, tmp_path):
     answers = tfseq.runtime.load(tmp_path / "model.onnx").generate(texts, max_length=4)
     for text, answer in zip(texts, answers):
         logits = model({"source": tokenizer.encode(text)[None], "target": np.zeros((1, 4), "int32")})
-        symbols = np.asarray(logits)[0].argmax(-1).tolist()
-        symbols = symbols[: symbols.index(tokenizer.end)] if tokenizer.end in symbols else symbols
-        assert answer == tokenizer.decode(symbols)
+        tokens = np.asarray(logits)[0].argmax(-1).tolist()
+        tokens = tokens[: tokens.index(tokenizer.end)] if tokenizer.end in tokens else tokens
+        assert answer == tokenizer.decode(tokens)
 
 
 def test_a_saved_model_gives_the_same_logits(tmp_path):

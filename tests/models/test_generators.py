@@ -1,4 +1,4 @@
-"""What every generator keeps to: `call` and `step` agree, padding changes nothing, beams share memories."""
+"""The contract of every generator: `call` against `step`, padding, KV caches, beams that share a memory."""
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ MODELS = {
     "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
 }
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
-LOOKING_BACK = [name for name in ENCODER_DECODERS if "seq2seq" not in name]
+ATTENTIVE = [name for name in ENCODER_DECODERS if "seq2seq" not in name]
 
 
 def made(name, **options):
@@ -118,7 +118,7 @@ def test_a_position_knows_nothing_of_what_follows(name):
     assert np.abs(after[:, 3:] - before[:, 3:]).max() > 1e-3
 
 
-def test_two_layers_that_look_back_at_two_positions_know_nothing_of_what_is_three_before():
+def test_two_layers_with_windows_of_two_depend_on_nothing_three_positions_before():
     model = made("transformer language model, rotary, of a window")
     changed = TOKENS.copy()
     changed[:, 0] = 7
@@ -144,7 +144,7 @@ def test_the_source_matters(name):
     assert np.abs(np.asarray(other) - np.asarray(model(inputs(model)))).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", LOOKING_BACK)
+@pytest.mark.parametrize("name", ATTENTIVE)
 def test_attention_sums_to_one_over_what_is_real(name):
     model = made(name)
     memory = memory_of(model)
@@ -162,7 +162,7 @@ def test_attention_sums_to_one_over_what_is_real(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_beams_that_share_a_memory_go_their_own_ways(name):
-    """Every beam is fed its own symbols and is compared with a batch of its own."""
+    """Every beam is fed its own tokens and is compared with a batch of its own."""
     model, width = made(name), 3
     rng = np.random.default_rng(2)
     tokens = rng.integers(1, VOCABULARY, (3 * width, 5)).astype("int32")
@@ -231,21 +231,21 @@ def test_equal_weights_give_the_equations_of_the_paper():
     encoder, decoder = ([np.asarray(w) for w in part.weights] for part in (model.encoder, model.decoder))
     hidden, hidden_bias, logits, logits_bias = (np.asarray(w) for w in model.head.weights)
     expected = np.zeros((*TOKENS.shape, VOCABULARY))
-    for row, (symbols, targets) in enumerate(zip(SOURCE, TOKENS)):
+    for row, (tokens, targets) in enumerate(zip(SOURCE, TOKENS)):
         c = np.zeros(8)
-        for symbol in symbols[symbols != 0]:
-            c = np.tanh(source[symbol] @ encoder[0] + c @ encoder[1] + encoder[2])
+        for token in tokens[tokens != 0]:
+            c = np.tanh(source[token] @ encoder[0] + c @ encoder[1] + encoder[2])
         s = c
-        for t, symbol in enumerate(targets):
-            s = np.tanh(np.concatenate([y_of[symbol], c]) @ decoder[0] + s @ decoder[1] + decoder[2])
-            z = np.tanh(np.concatenate([s, c, y_of[symbol]]) @ hidden + hidden_bias)
+        for t, token in enumerate(targets):
+            s = np.tanh(np.concatenate([y_of[token], c]) @ decoder[0] + s @ decoder[1] + decoder[2])
+            z = np.tanh(np.concatenate([s, c, y_of[token]]) @ hidden + hidden_bias)
             expected[row, t] = z @ logits + logits_bias
     np.testing.assert_allclose(model(inputs(model)), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["attention gru network", "transformer pre"])
 def test_reversing_is_learned(name):
-    """120 steps of training on sequences to reverse, which a decoder can only do by looking at the source."""
+    """120 steps of training on sequences to reverse, which a decoder can only do by attending to the source."""
     keras.utils.set_random_seed(0)
     options = {"source_vocabulary_size": None, "units": 32}
     model = MODELS[name](**options | ({"hidden": 64, "depth": 1} if "transformer" in name else {"embedding_dim": 16}))
@@ -264,7 +264,7 @@ ON_JAX = """
 import sys
 sys.path.insert(0, sys.argv[2])
 import keras, numpy as np, test_generators as common
-from tfseq.layers.cache import capacity
+from tfseq.layers.key_value_cache import capacity
 assert keras.backend.backend() == "jax"
 for i, name in enumerate(common.MODELS):
     model = keras.models.load_model(f"{sys.argv[1]}/{i}.keras")

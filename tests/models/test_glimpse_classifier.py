@@ -1,4 +1,4 @@
-"""Glimpses, the loss that teaches where to look, and what is exported."""
+"""The recurrent attention model: glimpses, its REINFORCE loss, and exported files."""
 
 import os
 import subprocess
@@ -172,8 +172,8 @@ def test_files_name_the_classes_and_say_where_they_looked(tmp_path):
         assert described == ["probabilities float32 (batch, 3)", "locations float32 (batch, 2, 2)"]
     file, expected = tfseq.runtime.load(tmp_path / "model.onnx"), model(IMAGES)
     np.testing.assert_allclose(file.predict(IMAGES)["locations"], expected["locations"], atol=1e-5)
-    likeliest = np.asarray(expected["probabilities"]).argmax(-1)
-    assert [answer.name for answer in file.classify(IMAGES)] == [names[i] for i in likeliest]
+    most_likely = np.asarray(expected["probabilities"]).argmax(-1)
+    assert [answer.name for answer in file.classify(IMAGES)] == [names[i] for i in most_likely]
     assert not {"Loop", "Scan", "GridSample"} & manifest.operators.keys()
 
 

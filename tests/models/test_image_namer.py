@@ -1,4 +1,4 @@
-"""One to many: the image at step one, zeros later; what is written is never read."""
+"""`ImageNamer`: the image at the first step, zeros later, and that no token is fed back."""
 
 import json
 import os

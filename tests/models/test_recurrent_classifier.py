@@ -1,4 +1,4 @@
-"""Many to one: what is classified is the state where a sequence ends, and padding is no part of it."""
+"""`RecurrentClassifier`: poolings, both directions, padding, training, and exported files."""
 
 import itertools
 import os
@@ -12,15 +12,15 @@ keras = pytest.importorskip("keras")
 
 from tfseq.models import RecurrentClassifier
 
-SYMBOLS, CLASSES, UNITS = 11, 3, 5
+VOCABULARY, CLASSES, UNITS = 11, 3, 5
 DRAW = np.random.default_rng(0)
-TOKENS = DRAW.integers(1, SYMBOLS, (4, 7)).astype("int32")
+TOKENS = DRAW.integers(1, VOCABULARY, (4, 7)).astype("int32")
 LENGTHS = np.array([7, 3, 1, 5])
 TOKENS[np.arange(7) >= LENGTHS[:, None]] = 0
 
 
 def embedding(**kwargs):
-    return keras.layers.Embedding(SYMBOLS, 4, mask_zero=True, **kwargs)
+    return keras.layers.Embedding(VOCABULARY, 4, mask_zero=True, **kwargs)
 
 
 def series_front():
@@ -154,7 +154,7 @@ def test_raw_numbers_reach_the_front_as_they_are():
 
 
 def test_it_learns_what_came_first_of_sequences_of_different_lengths():
-    """The answer is the first symbol of up to 8, so the state has to keep it to the end."""
+    """The answer is the first token of up to 8, so the state has to keep it to the end."""
     draw = np.random.default_rng(2)
     tokens = draw.integers(1, 4, (256, 8)).astype("int32")
     first = tokens[:, 0] - 1

@@ -1,3 +1,5 @@
+"""The recurrent language model: the lecture's equations in NumPy, `call` against `step`, training, saving."""
+
 import itertools
 
 import numpy as np
@@ -60,9 +62,9 @@ def test_the_lstm_follows_the_lectures_equations():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_trained_on_hello_it_continues_h_with_ello(cell):
-    """The lecture's own example: four symbols, one-hot input, next-symbol loss, its own output fed back."""
-    symbols = "helo"
-    text = np.array([[symbols.index(c) for c in "hello"]], "int32")
+    """The lecture's own example: four characters, one-hot input, next-token loss, its own output fed back."""
+    alphabet = "helo"
+    text = np.array([[alphabet.index(c) for c in "hello"]], "int32")
     keras.utils.set_random_seed(0)
     model = RecurrentLanguageModel(4, units=12, cell=cell)
     model.compile(keras.optimizers.Adam(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -72,7 +74,7 @@ def test_trained_on_hello_it_continues_h_with_ello(cell):
     for _ in range(4):
         logits, state = model.step(token, state)
         token = np.argmax(logits, axis=-1).astype("int32")
-        generated += symbols[token[0]]
+        generated += alphabet[token[0]]
     assert generated == "ello"
 
 

@@ -1,4 +1,4 @@
-"""One answer per step, from the steps until there; the exported step graph says what the whole graph says."""
+"""`RecurrentTagger`: causality, masks, training, and step graphs against the whole graph."""
 
 import os
 import subprocess
@@ -106,15 +106,15 @@ def test_reading_in_both_directions_can_not_stream(tmp_path):
 
 
 def test_remembering_is_learned():
-    """The answer at each step is the symbol before: nothing but the state knows it."""
+    """The answer at each step is the token before: only the state holds it."""
     keras.utils.set_random_seed(0)
     draw = np.random.default_rng(0)
-    symbols = draw.integers(0, 3, (256, 6)).astype("int32")
-    before = np.pad(symbols, [(0, 0), (1, 0)])[:, :-1]
+    tokens = draw.integers(0, 3, (256, 6)).astype("int32")
+    before = np.pad(tokens, [(0, 0), (1, 0)])[:, :-1]
     model = RecurrentTagger(layers.Embedding(3, 4), classes=3, units=16, cell="gru")
     model.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy", jit_compile=False)
-    model.fit(symbols, before, batch_size=64, epochs=12, verbose=0)
-    assert (np.argmax(model(symbols), -1) == before).mean() > 0.95
+    model.fit(tokens, before, batch_size=64, epochs=12, verbose=0)
+    assert (np.argmax(model(tokens), -1) == before).mean() > 0.95
 
 
 @pytest.mark.parametrize("make", [tagger, of_clips])

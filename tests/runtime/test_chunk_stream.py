@@ -1,8 +1,10 @@
+"""`Stream`: states are kept from chunk to chunk, and files that have states say so where they are missing."""
+
 import numpy as np
 import pytest
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime import Manifest, TensorSpec
+from tfseq.runtime import Manifest, TensorSpec, load
 from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.manifest import StateSpec
 
@@ -53,6 +55,28 @@ def test_a_chunk_that_fails_leaves_the_states(stream):
     with pytest.raises(InputError, match="There is no input 'sum'"):
         stream.predict([[1]], sum=[[0]])
     assert stream.predict([[1]]).tolist() == [[102]]
+
+
+def test_a_file_that_keeps_states_says_that_it_is_read_by_a_stream(accumulator):
+    model = load(accumulator)
+    advice = r"accumulator\.onnx reads a sequence chunk by chunk, .*\(missing: sum\); call stream\(\)"
+    for call in (model.predict, model.classify):
+        with pytest.raises(InputError, match=advice):
+            call([[1.0, 2.0]])
+    with pytest.raises(InputError, match=advice):
+        model.run({"x": [[1.0, 2.0]]})
+    stream = model.stream()
+    assert [stream.predict(chunk).tolist() for chunk in ([[1.0, 2.0]], [[3.0]])] == [[[1, 3]], [[6]]]
+
+
+def test_who_keeps_the_states_gives_them_to_predict(accumulator):
+    outputs = load(accumulator).predict([[1.0, 2.0]], sum=[[5.0]])
+    assert {name: array.tolist() for name, array in outputs.items()} == {"sums": [[6, 8]], "sum_next": [[8]]}
+
+
+def test_a_file_of_one_decode_step_says_that_it_streams_text(summer):
+    with pytest.raises(InputError, match=r"summer\.onnx generates step by step, .*missing: history.*call stream_text"):
+        load(summer).predict([1], 0, 0, 0)
 
 
 def test_states_survive_json():

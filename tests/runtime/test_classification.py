@@ -1,3 +1,5 @@
+"""`Model.classify`: texts and arrays to labels with probabilities."""
+
 import dataclasses
 
 import numpy as np
@@ -79,7 +81,7 @@ def test_each_step_is_named_where_each_is_classified(finder):
     assert [step.name for step in steps] == ["with a", "without a", "with a"]
 
 
-def test_the_likeliest_of_several_classes_is_taken():
+def test_the_most_likely_of_several_classes_is_taken():
     assert named(["x", "y", "z"], np.array([[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]])) == [("z", 0.5), ("x", 0.6)]
 
 
@@ -102,6 +104,11 @@ def test_unknown_characters_are_named(finder):
 def test_what_cannot_be_classified_is_said(finder, change, given, message):
     with pytest.raises(InputError, match=message):
         finder(dataclasses.replace(SOFTMAX, **change)).classify(given)
+
+
+def test_a_file_that_generates_does_not_classify(counter):
+    with pytest.raises(InputError, match="counter generates and does not classify; call generate"):
+        load(counter).classify("ab")
 
 
 @pytest.mark.parametrize("labels", ["ab", [1, 2], {"a": 1}])

@@ -1,4 +1,4 @@
-"""The edge: what runs an exported file does without TensorFlow and the tools that made the file."""
+"""The runtime in an environment without TensorFlow, Keras and the tools that export."""
 
 import subprocess
 import sys

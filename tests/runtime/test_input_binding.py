@@ -1,3 +1,5 @@
+"""Binding arrays to a signature: pairing, casts, shapes, and what is refused."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""`Manifest` as JSON and ONNX metadata: round trips, later versions, damage."""
+
 import json
 
 import pytest

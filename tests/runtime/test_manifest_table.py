@@ -1,5 +1,8 @@
+"""The table of a manifest: its sections, and what `print` and notebooks show."""
+
 import dataclasses
 import json
+from types import SimpleNamespace
 
 from tfseq.runtime import Manifest, load
 from tfseq.runtime.manifest import StateSpec
@@ -29,6 +32,13 @@ def test_an_artefact_is_described_as_an_aligned_table(shifter):
     ]
 
 
+def test_a_manifest_is_printed_as_its_table(shifter):
+    manifest, shown = load(shifter).manifest, []
+    manifest._repr_pretty_(SimpleNamespace(text=shown.append), False)  # as IPython does
+    assert [str(manifest)] == shown == [describe(manifest)]
+    assert repr(manifest).startswith("Manifest(name='shifter', task='predict', inputs=(TensorSpec(name='x'")
+
+
 def test_a_generator_shows_its_tokenizer_and_its_defaults(counter):
     lines = describe(load(counter).manifest).splitlines()
     assert "task        generate: a prompt in, its continuation out" in lines
@@ -52,7 +62,7 @@ def test_a_failed_check_is_not_to_be_overlooked():
     ]
 
 
-def test_a_smaller_version_shows_what_that_cost_and_gained(shifter):
+def test_a_quantized_file_shows_sizes_speed_and_accuracy_drop(shifter):
     record = {
         "to": "int8",
         "contrib": False,

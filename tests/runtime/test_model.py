@@ -1,3 +1,5 @@
+"""`Model` and `load`: generation settings, predictions, damaged files, threads."""
+
 import warnings
 
 import numpy as np
@@ -43,7 +45,7 @@ def test_length_zero_adds_nothing(counter):
 
 def test_unknown_characters_are_named_in_one_warning(counter):
     with pytest.warns(UnknownCharacterWarning, match=r"'z', '!'") as caught:
-        assert load(counter).generate(["az!z", "!"], max_length=2) == ["ab", "ab"]  # the unknown symbol is token 0
+        assert load(counter).generate(["az!z", "!"], max_length=2) == ["ab", "ab"]  # the unknown token is 0
     assert len(caught) == 1
 
 

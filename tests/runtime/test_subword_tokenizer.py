@@ -1,4 +1,4 @@
-"""Tokenizers of the library `tokenizers`: what goes in comes out, and what text spells is text."""
+"""`SubwordTokenizer`: round trips, special tokens, unknown words, damaged files."""
 
 import json
 

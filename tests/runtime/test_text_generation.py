@@ -1,4 +1,4 @@
-"""`Model.generate` on prompts and on sources, with files whose answers are known by hand."""
+"""`Model.generate` on prompts and sources, with files whose outputs are known by hand."""
 
 import json
 import warnings
@@ -36,7 +36,7 @@ def test_a_source_becomes_a_text(copier):
     assert load(copier).generate(["a", "abcd"], max_length=2) == ["a", "ab"]
 
 
-def test_details_say_how_likely_a_text_is_and_where_each_token_looked(copier):
+def test_details_are_scores_tokens_and_attention_weights(copier):
     long, short = load(copier).generate(["abc", "b"], details=True)
     assert (long.text, long.tokens.tolist(), long.length, long.score) == ("abc", [1, 2, 3], 3, 1.5)
     assert_array_equal(long.attention, np.eye(3))

@@ -1,4 +1,4 @@
-"""`Model.stream_text`: pieces come as they are written, states stay, and no character is shown before it is whole."""
+"""`Model.stream_text`: pieces as they are generated, states, continuing, and characters of several tokens."""
 
 import json
 

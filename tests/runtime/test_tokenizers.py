@@ -1,3 +1,5 @@
+"""Tokenizers by kind: character, code point and pair tokenizers, their files, and what is refused."""
+
 import json
 
 import numpy as np

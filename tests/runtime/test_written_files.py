@@ -1,4 +1,4 @@
-"""Files that `tfseq.export` wrote: a text in pieces is the text at once, whatever the tokenizer."""
+"""Exported files with every tokenizer: streamed text equals generated text."""
 
 import keras
 import numpy as np

@@ -1,6 +1,6 @@
-"""Looking inside: what a model or an operation does, as data that a function returns and a picture that a person reads.
+"""Analysis of models and their outputs: gradient flow, hidden units, attention maps, BLEU and CIDEr, sheet music.
 
-Each module is loaded when it is first used.
+Functions return data and plot it. Each module is loaded when it is first used.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Tunes in ABC notation as music21 reads them: whether they can be played, and as MIDI."""
+"""Parsing tunes in ABC notation with music21: whether their bars add up, and writing them as MIDI."""
 
 from fractions import Fraction
 from pathlib import Path

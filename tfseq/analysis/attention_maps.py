@@ -1,4 +1,4 @@
-"""Where a model looked in a source while it wrote: the attention that an exported file gives out, and its picture."""
+"""Attention maps of an exported encoder-decoder: attention weights over the source, per word, and their heat map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _END = "<end>"
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """Attention of one text to one source.
+    """Attention weights of one generated text over its source.
 
     Attributes:
-        read: what stands for each column: words, characters or other tokens of the source.
-        written: what stands for each row.
+        read: the label of each column: a word, character or other token of the source.
+        written: the label of each row, of the generated text.
         weights: (written, read); every row sums to 1.
     """
 
@@ -31,37 +31,37 @@ class AttentionMap:
 
 
 def attention_map(file: Model, text: str, max_length: int | None = None) -> AttentionMap:
-    """What a file writes of a text, and where it looked for each word.
+    """Generates from a text, and returns the attention weights between words.
 
-    Tokens that are pieces of words count as words: a word of the source has what all its pieces have, and a word that
-    was written the mean of its pieces.
+    Subwords are merged into words: the columns of a source word's subwords are summed, the rows of a generated word's
+    are averaged.
 
     Args:
         file: of an encoder-decoder of text, exported with attention=True.
         text: the source.
-        max_length: tokens to write, at most.
+        max_length: maximum number of new tokens.
 
     Raises:
-        InputError: the file says nothing of attention, or reads no text.
+        InputError: the file has no attention output, or reads no text.
     """
     result = file.generate(text, max_length, details=True)
     if result.attention is None:
-        raise InputError(f"{file.path.name} does not say where it looked; export the model with attention=True.")
+        raise InputError(f"{file.path.name} has no attention output; export the model with attention=True.")
     tokenizer = file.tokenizer
     assert tokenizer is not None  # it has read the text
     reader = writer = tokenizer
     if isinstance(tokenizer, TokenizerPair):
         reader, writer = tokenizer.source, tokenizer.target
-    columns = _symbols(reader, [*reader.encode(text), *tokenizer.append])
-    columns += [(_END, [i]) for i in range(_count(columns), result.attention.shape[1])]  # what the graph reads besides
-    rows = _symbols(writer, result.tokens)
+    columns = _labels(reader, [*reader.encode(text), *tokenizer.append])
+    columns += [(_END, [i]) for i in range(_count(columns), result.attention.shape[1])]  # tokens that the graph adds
+    rows = _labels(writer, result.tokens)
     weights = np.stack([result.attention[:, places].sum(1) for _, places in columns], axis=1)
     weights = np.array([weights[places].mean(0) for _, places in rows]).reshape(len(rows), len(columns))
     return AttentionMap(tuple(word for word, _ in columns), tuple(word for word, _ in rows), weights)
 
 
 def plot_attention(attention: AttentionMap, path: Path, title: str = "") -> None:
-    """Writes a PNG: a row for each word that was written, a column for each that was read; dark where it looked."""
+    """Writes a heat map as PNG: a row for each generated word, a column for each source word; dark is attention."""
     from matplotlib.figure import Figure
 
     rows, columns = attention.weights.shape
@@ -85,7 +85,7 @@ def plot_attention(attention: AttentionMap, path: Path, title: str = "") -> None
 
 
 def words_of(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
-    """The words and marks that tokens spell, and the places of the tokens that each is made of."""
+    """The words and punctuation marks of a token sequence, each with the positions of its tokens."""
     context = [int(token) for token in tokenizer.encode("a")]  # at the start of a text a piece may lose its space
     said = len(tokenizer.decode(context))
     pieces = [tokenizer.decode([*context, id_])[said:] for id_ in ids]
@@ -100,8 +100,8 @@ def words_of(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tupl
     return [(_visible(tokenizer.decode([ids[place] for place in places]).strip()), places) for places in words]
 
 
-def _symbols(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
-    """What to write beside each row or column: characters where they are tokens, and else words."""
+def _labels(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> list[tuple[str, list[int]]]:
+    """The label of each row or column, with the positions of its tokens: words of subwords, other tokens one by one."""
     if isinstance(tokenizer, SubwordTokenizer):
         return words_of(tokenizer, ids)
     return [(_visible(tokenizer.decode([id_])), [place]) for place, id_ in enumerate(ids)]

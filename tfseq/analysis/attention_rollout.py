@@ -1,4 +1,4 @@
-"""Attention rollout: how much each patch of an image counts for what a vision Transformer says of it."""
+"""Attention rollout of a vision Transformer: the share of each image patch in the class token, and its plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ COLUMNS = 6
 
 
 def rollout(weights: Sequence[np.ndarray]) -> np.ndarray:
-    """Where the class token looks through all blocks (Abnar and Zuidema, 2020).
+    """Attention of the class token to the patches through all blocks (Abnar and Zuidema, 2020).
 
-    What a position is made of goes through a block half by attention, averaged over the heads, and half past it:
+    A block passes on half by attention, averaged over the heads, and half by its residual connection:
     A_b = (mean over heads of the weights + I) / 2, and through all blocks A_n ... A_2 A_1.
 
     Args:
@@ -31,12 +31,12 @@ def rollout(weights: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def plot_rollout(images: np.ndarray, shares: np.ndarray, titles: Sequence[str], path: Path) -> None:
-    """Writes a PNG: each image, and below it the same in the light of the shares of its patches.
+    """Writes a PNG: each image, and below it the same overlaid with the shares of its patches.
 
     Args:
         images: (images, height, width, channels) uint8; 1 channel or 3.
         shares: (images, patches), as `rollout` gives them; as many rows of patches as columns.
-        titles: what stands above each.
+        titles: of each image.
         path: where the picture goes.
     """
     from matplotlib.figure import Figure

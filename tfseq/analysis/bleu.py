@@ -1,4 +1,4 @@
-"""How good translations are: sacrebleu's BLEU, of all texts and by their length."""
+"""BLEU of translations by sacrebleu: of a corpus, and by the length of the sources, with a plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class OfLength:
     """BLEU of the texts whose sources have a similar length.
 
     Attributes:
-        shortest, longest: source, in words, of those there are.
-        texts: how many.
+        shortest, longest: lengths of the shortest and the longest source, in words.
+        texts: number of texts.
         bleu: from 0 to 100.
     """
 
@@ -33,8 +33,8 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]], lowe
 
     Args:
         written: translations, or captions.
-        references: a right one of each, or a list of several; not all need have as many.
-        lowercase: whether case counts for nothing.
+        references: one of each, or a list of several; their number may differ.
+        lowercase: whether to ignore case.
 
     Raises:
         DataError: sacrebleu is not installed.

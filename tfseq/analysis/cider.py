@@ -1,4 +1,4 @@
-"""How good captions are: CIDEr, which counts the words that tell one picture from another for more than the others."""
+"""CIDEr-D of captions: cosine similarity of TF-IDF weighted n-grams to the references."""
 
 import math
 import re
@@ -41,7 +41,7 @@ def cider_of_each(written: Sequence[str], references: Sequence[Sequence[str]]) -
 
     Args:
         written: a caption of each picture.
-        references: one right caption of each, or more.
+        references: one or more captions of each.
 
     Raises:
         InputError: there is no text, not as many of both, or a picture without a reference.
@@ -83,7 +83,7 @@ def _vector(counts: Counter, rarity: Mapping, unseen: float) -> _Vector:
 
 
 def _counts(text: str) -> Counter:
-    """How often each n-gram is there."""
+    """Counts of all n-grams of a text."""
     words = _WORD.findall(text.lower())
     return Counter(tuple(words[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1))
 

@@ -1,7 +1,6 @@
-"""Convolution explained by examples, as numbers and as a picture.
+"""Convolution by worked examples, as data and as a plot: definitions, channels, equivariance, gradients.
 
-The definitions, continuous and discrete; kernels over channels; what moves in moves out; and gradients, which are a
-convolution again and equal the framework's.
+The definitions are continuous and discrete; gradients are a convolution again, and are compared with TensorFlow's.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Where a recurrent attention model looked, as boxes on the image."""
+"""Glimpses of a recurrent attention model as boxes on the image: coordinates, coverage, and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,11 +53,11 @@ def plot_glimpses(
 
     Args:
         images: (batch, height, width) or (batch, height, width, channels), 1 channel or 3, from 0 to 255.
-        locations: where the model looked, (batch, glimpses, 2), as it gives them out.
-        answers: what stands above each image.
+        locations: of the glimpses, (batch, glimpses, 2), as the model returns them.
+        answers: the title of each image.
         size: of a glimpse, pixels.
-        path: where the picture goes.
-        title: of the whole.
+        path: of the PNG file.
+        title: of the figure.
 
     Raises:
         InputError: there is no image, or not as many of one as of the other.

@@ -1,4 +1,4 @@
-"""Gradient flow: how much of a change in an early state is left in a late one, and which way it goes wrong.
+"""Gradient flow through recurrent layers: norms of Jacobian products over time, and where they vanish or explode.
 
 The chain rule goes back from step T to step t through a product of Jacobians,
 
@@ -45,7 +45,7 @@ def step_jacobians(layer: Any, inputs: Any, initial_state: Sequence[Any] | None 
     sizes = keras.tree.flatten(cell.state_size)
     batch, time, _ = inputs.shape
     dtype, total = cell.compute_dtype, sum(sizes)
-    # Copy k of a row asks for entry k of the new state, so one pass back gives all of a Jacobian's rows.
+    # Copy k of a row asks for entry k of the new state, so one backward pass gives all of a Jacobian's rows.
     questions = tf.split(tf.tile(tf.eye(total, dtype=dtype), (batch, 1)), sizes, axis=1)  # (batch * total, units) each
 
     @tf.function
@@ -145,10 +145,10 @@ def _checked(layer, inputs):
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """The way back through one recurrent layer.
+    """Norms of the gradient on its way back through one recurrent layer.
 
     Attributes:
-        name: what is drawn, for people.
+        name: label in plots.
         norms: "h", and "c" for LSTM: the norm of dh_T/dh_t and dh_T/dc_t, (sequences, time + 1), by T - t.
         singular_values: the largest of the recurrent weights, (gates,).
     """
@@ -167,7 +167,7 @@ def flow(layer: Any, inputs: Any, initial_state: Sequence[Any] | None = None, na
 
     Args:
         layer, inputs, initial_state: as `step_jacobians` takes them.
-        name: for people; the layer's if None.
+        name: label in plots; the layer's name if None.
     """
     jacobians = step_jacobians(layer, inputs, initial_state)
     units = layer.cell.recurrent_kernel.shape[0]
@@ -192,7 +192,7 @@ def flow_in_model(model: keras.Model, inputs: Any) -> list[Flow]:
         raise InputError(f"The model {model.name} has no recurrent layer; expected a SimpleRNN, GRU or LSTM in it.")
     originals = [layer.call for layer in layers]
     for layer, original in zip(layers, originals):
-        layer.call = _remembering(layer, original, calls)
+        layer.call = _recording(layer, original, calls)
     try:
         model(inputs)
     finally:
@@ -207,12 +207,12 @@ def flow_in_model(model: keras.Model, inputs: Any) -> list[Flow]:
     return flows
 
 
-def _remembering(layer, call, calls):
-    def remember(sequences, initial_state=None, mask=None, training=False):
+def _recording(layer, call, calls):
+    def record(sequences, initial_state=None, mask=None, training=False):
         calls[id(layer)] = sequences, initial_state, mask
         return call(sequences, initial_state=initial_state, mask=mask, training=training)
 
-    return remember
+    return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +221,7 @@ class Explanation:
 
     Attributes:
         flows: by cell, then by the largest singular value of its recurrent weights.
-        remembering: GRU and LSTM whose gates were set to keep their state, with the middle singular value, by cell.
+        remembering: by cell, GRU and LSTM with biases that make the gates keep the state, at the middle singular value.
     """
 
     flows: dict[str, dict[float, Flow]]

@@ -1,4 +1,4 @@
-"""What is done about gradients that explode, or go back too far: clipping their norm, and truncating their way back."""
+"""Gradient clipping and truncated BPTT, each compared with training without it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Descent:
     """Plain gradient descent, step by step.
 
     Attributes:
-        loss: before each step, (steps,) nats per symbol.
+        loss: before each step, (steps,) nats per token.
         norm: of the gradient before it was clipped, (steps,).
         clip_norm: largest norm that was let through; None: any.
     """
@@ -37,7 +37,7 @@ def descend(
 
     Args:
         model: from tokens (batch, time) to logits (batch, time, vocabulary); it is changed.
-        batches: tokens and the symbols after each, (batch, time) int32 each.
+        batches: input tokens and next tokens, (batch, time) int32 each.
         clip_norm: gradients whose global norm is larger are scaled to it (Pascanu et al., 2013); None scales none.
         learning_rate: times the gradient is a step.
         steps: to take.

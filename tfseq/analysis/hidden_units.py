@@ -1,8 +1,8 @@
-"""Hidden units: what one dimension of the state has learned to follow (Karpathy et al., 2015).
+"""Interpretable hidden units of a character-level language model: search, scores, coloured text.
 
-A model that reads text character by character keeps what it needs in its state. Here the state is recorded along a
-text; the unit that best follows something that we can name is chosen on one part of the text and scored on another; and
-the text is shown in that unit's colours.
+After Karpathy et al. (2015): the hidden state is recorded along a text; the unit that best follows a property of the
+text that has a name is chosen on one part of the text and scored on another; and the text is shown coloured by the
+unit's activation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +18,16 @@ from tfseq.analysis.palette import BLUE, ORANGE
 from tfseq.errors import InputError
 from tfseq.runtime.atomic_write import atomic_write
 
-STREAMS, WARM_UP = 256, 100  # parts that are read side by side; symbols that each reads before its own part
+STREAMS, WARM_UP = 256, 100  # parts of the text in a batch; tokens that each reads before its own part
 
 
 def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int = STREAMS) -> dict[str, np.ndarray]:
-    """What is in a recurrent language model's state after each symbol of a text.
+    """The hidden state of a recurrent language model after each token of a text.
 
     Args:
         model: a `tfseq.models.Generator` without sources, whose state is vectors, such as RecurrentLanguageModel.
         tokens: the text, (time,).
-        streams: parts of the text that are read side by side; each begins 100 symbols early, to know where it is.
+        streams: parts of the text that are read as one batch; each begins 100 tokens early, to warm its state up.
 
     Returns:
         "layer 1 h", "layer 1 c" (LSTM) and so on: (time, units) float32 each.
@@ -37,7 +37,7 @@ def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int =
     """
     tokens = np.asarray(tokens, "int32")
     if tokens.ndim != 1 or not len(tokens):
-        raise InputError(f"Tokens are of shape {tokens.shape}; expected (time,), at least one symbol.")
+        raise InputError(f"Tokens are of shape {tokens.shape}; expected (time,), at least one token.")
     if not hasattr(model, "initial_state") or getattr(model, "sources", None):
         raise InputError(f"{type(model).__name__} is no recurrent language model; its state can't be followed.")
     part = -(-len(tokens) // streams)

@@ -1,6 +1,6 @@
-"""A tune as a picture: staff, clef, signatures, notes with stems and beams, rests, ties, bars, repeats and endings.
+"""Engraving a tune as sheet music: staff, clef, signatures, notes, beams, rests, ties, bars, repeats and endings.
 
-music21 reads and beams the tune; its own pictures need an engraving program, and this one matplotlib alone.
+music21 parses and beams the tune; its own pictures need an engraving program, this one matplotlib alone.
 Lengths are in staff spaces, the distance of two lines; height 0 is the lowest line, the E above middle C.
 """
 

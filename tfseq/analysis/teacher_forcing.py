@@ -1,11 +1,11 @@
-"""Teacher forcing and free running: what becomes of errors when a model reads its own outputs.
+"""Exposure bias: errors by distance from the prompt after teacher forcing, scheduled sampling and free running.
 
-A model that learns from true symbols alone (teacher forcing) never sees what its own mistakes lead to, and when it runs
-freely, they compound (exposure bias). Scheduled sampling feeds it its own predictions more and more (Bengio et al.,
-2015); free running from the first step on feeds it little else, which early in training is noise.
+A model that is trained on true tokens alone (teacher forcing) never sees what its own mistakes lead to, and when it
+runs freely, they compound (exposure bias). Scheduled sampling feeds it its own predictions more and more (Bengio et
+al., 2015); free running from the first step on feeds it little else, which early in training is noise.
 
 The task is one in which an error can be measured at any distance: waves of unknown frequency and phase, noisy and
-rounded to a few levels. After some symbols have been given, all that follow are determined but for the noise.
+rounded to a few levels. After a prompt of some tokens, all that follow are determined but for the noise.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ from tfseq.runtime.atomic_write import atomic_write
 
 @dataclass(frozen=True, eq=False)
 class Waves:
-    """Noisy waves and their symbols.
+    """Noisy waves and their tokens.
 
     Attributes:
         tokens: (waves, time) int32, from 0 to levels - 1.
         clean: the waves without noise, (waves, time), from -1 to 1.
-        levels: number of symbols, evenly from -1.2 to 1.2.
+        levels: vocabulary size: a token for each level, evenly from -1.2 to 1.2.
     """
 
     tokens: np.ndarray
@@ -37,7 +37,7 @@ class Waves:
     levels: int
 
     def value(self, tokens: Any) -> np.ndarray:
-        """The height that a symbol stands for."""
+        """The heights of the tokens' levels."""
         return np.asarray(tokens) / (self.levels - 1) * 2 * TOP - TOP
 
 
@@ -49,9 +49,9 @@ def noisy_waves(count: int, time: int, noise: float = 0.05, levels: int = 16, se
 
     Args:
         count: of waves.
-        time: symbols of each.
+        time: length of each, in tokens.
         noise: its standard deviation.
-        levels: number of symbols.
+        levels: vocabulary size.
         seed: of frequencies, phases and noise.
     """
     random = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def noisy_waves(count: int, time: int, noise: float = 0.05, levels: int = 16, se
 
 
 def run_freely(model: Any, tokens: Any, prompt: int) -> Any:
-    """What a language model predicts when it reads a prompt and from then on its own likeliest symbols.
+    """What a language model predicts when it reads a prompt and then its own most likely tokens (greedy decoding).
 
     Args:
         model: a `tfseq.models.Generator` without sources.
@@ -72,7 +72,7 @@ def run_freely(model: Any, tokens: Any, prompt: int) -> Any:
         prompt: at least 1.
 
     Returns:
-        the prediction of the symbol after each position, (batch, time) int32.
+        the prediction of the token after each position, (batch, time) int32.
     """
     tokens = ops.convert_to_tensor(tokens, "int32")
     batch, time = ops.shape(tokens)
@@ -90,10 +90,10 @@ def run_freely(model: Any, tokens: Any, prompt: int) -> Any:
     return ops.transpose(predicted)
 
 
-def what_it_reads(model: Any, tokens: Any, prompt: int) -> Any:
-    """The symbols that a model reads when it runs freely: the prompt, then its own, (batch, time) int32.
+def free_running_inputs(model: Any, tokens: Any, prompt: int) -> Any:
+    """The tokens that a model reads when it runs freely: the prompt, then its own, (batch, time) int32.
 
-    To train a model by free running, read these and learn the true symbols after each position.
+    To train a model by free running, take these as its inputs, and the true next tokens as targets.
     """
     own = run_freely(model, tokens, prompt)
     return ops.concatenate([tokens[:, :prompt], own[:, prompt - 1 : -1]], axis=1)
@@ -104,9 +104,9 @@ class Errors:
     """How wrong a model is, by position.
 
     Attributes:
-        forced: when it always reads the true symbols, (steps,): root mean square of the predicted height's distance
+        forced: when it always reads the true tokens, (steps,): root mean square of the predicted height's distance
             from the clean wave, one step after the prompt, two steps after it, and so on.
-        free: when it reads its own symbols after the prompt, (steps,).
+        free: when it reads its own tokens after the prompt, (steps,).
         example: the heights that it predicts of the first wave, running freely, (steps,).
     """
 
@@ -116,19 +116,19 @@ class Errors:
 
 
 def errors_by_length(model: Any, waves: Waves, prompt: int) -> Errors:
-    """Measures a model reading true symbols, and reading its own.
+    """Measures a model reading true tokens, and reading its own.
 
     Args:
-        model: a `tfseq.models.Generator` that was trained on symbols of waves.
-        waves: to predict, others than it was trained on.
-        prompt: symbols of each that are given.
+        model: a `tfseq.models.Generator` that was trained on tokens of waves.
+        waves: held-out waves to predict.
+        prompt: tokens of each that are given.
 
     Raises:
         InputError: the waves end with the prompt.
     """
     time = waves.tokens.shape[1]
     if not 1 <= prompt < time:
-        raise InputError(f"prompt is {prompt} of {time} symbols; expected at least 1, and fewer than there are.")
+        raise InputError(f"prompt is {prompt} of {time} tokens; expected at least 1, and fewer than there are.")
     read, clean = waves.tokens[:, :-1], waves.clean[:, prompt:]
     forced = waves.value(ops.convert_to_numpy(ops.argmax(model(read), axis=-1)))[:, prompt - 1 :]
     free = waves.value(ops.convert_to_numpy(run_freely(model, read, prompt)))[:, prompt - 1 :]
@@ -146,8 +146,8 @@ class Explanation:
     Attributes:
         errors: by the way in which the model was trained.
         example: the first wave, clean, (time,).
-        prompt: how many of its symbols were given.
-        no_idea: the error of who always says 0.
+        prompt: how many of its tokens were given.
+        no_idea: the error of the baseline that always predicts 0.
     """
 
     errors: Mapping[str, Errors]
@@ -159,12 +159,12 @@ class Explanation:
         steps = len(next(iter(self.errors.values())).free)
         at = sorted({1, 5, 10, 20, steps} & set(range(1, steps + 1)))
         lines = [
-            f"error of the predicted height, so many steps after {self.prompt} given symbols "
-            f"(always saying 0: {self.no_idea:.2f}):",
+            f"error of the predicted height, so many steps after a prompt of {self.prompt} tokens "
+            f"(always predicting 0: {self.no_idea:.2f}):",
             f"  {'trained by':20} {'then it':22}" + "".join(f"{k:>7}" for k in at),
         ]
         for trained, errors in self.errors.items():
-            for then, values in (("reads true symbols", errors.forced), ("runs freely", errors.free)):
+            for then, values in (("reads true tokens", errors.forced), ("runs freely", errors.free)):
                 lines.append(f"  {trained:20} {then:22}" + "".join(f"{values[k - 1]:7.2f}" for k in at))
         return "\n".join(lines)
 
@@ -189,15 +189,15 @@ def plot(data: Explanation, path: Path) -> None:
     for (trained, errors), color, width in zip(data.errors.items(), (BLUE, GREEN, RED), (3, 1.5, 1.5)):
         steps = np.arange(1, len(errors.free) + 1)
         axes.plot(steps, errors.free, color=color, lw=width, label=f"trained by {trained}: runs freely")
-        axes.plot(steps, errors.forced, "--", color=color, lw=width, label=f"trained by {trained}: reads true symbols")
+        axes.plot(steps, errors.forced, "--", color=color, lw=width, label=f"trained by {trained}: reads true tokens")
         wave.plot(np.arange(data.prompt, len(data.example)), errors.example, color=color, lw=1.2)
     axes.axhline(data.no_idea, color="0.5", lw=0.8)
-    axes.text(steps[len(steps) // 2], data.no_idea, "always saying 0", va="bottom", ha="center", color="0.4")
-    axes.set(xlabel="steps after the given symbols", ylabel="error of the predicted height", ylim=(0, None))
+    axes.text(steps[len(steps) // 2], data.no_idea, "always predicting 0", va="bottom", ha="center", color="0.4")
+    axes.set(xlabel="steps after the prompt", ylabel="error of the predicted height", ylim=(0, None))
     axes.set_title("Errors compound when a model reads its own outputs")
     wave.plot(data.example, color=BLACK, lw=2.5, alpha=0.35)
     wave.axvspan(0, data.prompt - 1, color="0.9", lw=0)
-    wave.text(0.3, 1.25, "given", color="0.4")
+    wave.text(0.3, 1.25, "prompt", color="0.4")
     wave.set(xlabel="step", ylabel="height", ylim=(-1.3, 1.6))
     wave.set_title("One wave (grey) and what each model, running freely, makes of it", fontsize=10)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)

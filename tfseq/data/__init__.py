@@ -1,4 +1,4 @@
-"""Sources -> examples -> tf.data. Only batches, streams and TFDS builders load TensorFlow, when used."""
+"""Data sets, tokenizers and tf.data pipelines. Only batches, streams and TFDS builders load TensorFlow, when used."""
 
 from importlib import import_module
 from typing import Any
@@ -11,10 +11,10 @@ from tfseq.data.labelled_texts import languages, load_texts, rt_polarity
 from tfseq.data.scenes import scenes
 from tfseq.data.tables import blood_pressure, load_table
 from tfseq.data.time_series import japanese_vowels, sunspots
+from tfseq.data.tokenizers import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.data.translation_pairs import addition, dates, number_words, parallel_texts, text_pairs, translations_of_tfds
 from tfseq.data.tunes import load_tunes
 from tfseq.data.video_clips import changing_digits, clips_of_tfds, load_clips, moving_digits
-from tfseq.data.vocabulary import character_tokenizer, subword_tokenizer, word_tokenizer
 
 _ON_TENSORFLOW = {
     "CaptionsFile": "tfds_builders",

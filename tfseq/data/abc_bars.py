@@ -1,4 +1,4 @@
-"""The bars of a plain tune, and which of them do not add up."""
+"""Bars of a tune in ABC notation: their lengths against the metre, and which do not add up."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""ABC notation in its plainest form: key, metre, notes and bars, each written in one way only."""
+"""Normalizing tunes in ABC notation (one spelling for each element), and transposing them."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,9 @@
-"""Long texts as streams for truncated backpropagation through time: chunks whose hidden state carries over.
+"""Contiguous streams of a text for truncated BPTT: chunks whose hidden state carries over, and their evaluation.
 
 A text of tokens is cut into `batch` contiguous streams, one per row, and each stream into chunks of `chunk` tokens.
 Chunk k + 1 of a row starts exactly where chunk k ended, so the state a model ends one chunk with is the state it starts
-the next with. Nothing is shuffled. One walk over the streams is a pass; a global step s is step s mod `steps_per_epoch`
-of pass s div `steps_per_epoch`, and a run can start at any global step at no cost.
+the next with. Nothing is shuffled. One pass over the streams is an epoch; global step s is step s mod `steps_per_epoch`
+of epoch s div `steps_per_epoch`, and a run can start at any global step at no cost.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from tfseq.errors import DataError
 
 
 def steps_per_epoch(length: int, batch: int, chunk: int, shifted: bool = False) -> int:
-    """The number of chunks in one pass over a text.
+    """Number of steps (chunks) in one epoch over a text.
 
     Args:
-        length: number of tokens of the text.
+        length: of the text, in tokens.
         batch: number of streams.
         chunk: number of tokens a step reads from each stream.
-        shifted: whether passes start at different tokens (`seed` of `contiguous_streams`), which needs chunk - 1 tokens
+        shifted: whether epochs start at different tokens (`seed` of `contiguous_streams`), which needs chunk - 1 tokens
             to spare.
 
     Raises:
@@ -39,21 +39,21 @@ def steps_per_epoch(length: int, batch: int, chunk: int, shifted: bool = False) 
 def contiguous_streams(
     tokens: np.ndarray, batch: int, chunk: int, *, start: int = 0, epochs: int | None = 1, seed: int | None = None
 ) -> tf.data.Dataset:
-    """Chunks to train on, in order, with what each token is followed by.
+    """Chunks to train on, in order, with the next tokens as targets.
 
     Args:
         tokens: the text, (length,) integers.
         batch: number of streams.
         chunk: number of tokens a step reads from each stream.
         start: the global step of the first element. To go on with an interrupted run, give the number of steps it made.
-        epochs: number of passes, counted from global step 0; None never ends.
-        seed: every pass starts at the first token if this is None. Otherwise each starts up to what is left over at the
-            end of the text later, by a number drawn from the seed and the pass, so that gradients are not always cut at
-            the same tokens and the end of the text is learned from too.
+        epochs: number of epochs, counted from global step 0; None never ends.
+        seed: None starts every epoch at the first token. Otherwise each is shifted by an offset drawn from the seed and
+            the epoch, at most as long as what is left over at the end of the text, so that gradients are not always cut
+            at the same tokens and the end of the text is learned from too.
 
     Returns:
         a dataset of ({"tokens": (batch, chunk) int32, "starts": (batch,) bool}, targets (batch, chunk) int32). `starts`
-        is true at the first chunk of a pass: there no row continues the chunk before, so states start afresh.
+        is true at the first chunk of an epoch: there no row continues the chunk before, so states are reset.
 
     Raises:
         DataError: the text is shorter than one chunk per stream; an argument is out of range.
@@ -80,7 +80,7 @@ def contiguous_streams(
 
 
 def evaluation_stream(tokens: np.ndarray, batch: int, chunk: int) -> tf.data.Dataset:
-    """One pass that predicts every token but the first exactly once: for a loss over a whole text.
+    """One epoch that predicts every token but the first exactly once: for the loss over a whole text.
 
     The streams are as equal in length as can be and each begins with the last token of the one before. More streams are
     faster, but each begins without a past: one stream alone measures the loss of the text read from end to end.
@@ -120,7 +120,7 @@ def evaluation_stream(tokens: np.ndarray, batch: int, chunk: int) -> tf.data.Dat
 
 
 def _draw(seed, epoch, limit):
-    """A number below `limit` that depends on the seed and the pass alone, on every device."""
+    """An integer below `limit` that depends on the seed and the epoch alone, on every device."""
     return tf.random.stateless_uniform((), [tf.cast(seed, tf.int64), epoch], maxval=limit, dtype=tf.int64, alg="philox")
 
 

@@ -1,7 +1,7 @@
-"""Batches for `tfseq.training.train`: shuffled anew each epoch, and, where lengths differ, of similar lengths.
+"""Shuffled batches, and padded batches bucketed by length, for `tfseq.training.train`.
 
-Both functions return a function from an epoch to a tf.data.Dataset, so that a run can go on at any epoch with the
-batches it would have had.
+Both functions return a function from an epoch to a tf.data.Dataset, so that a resumed run has the same batches at every
+epoch as one that was not interrupted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ Batches = Callable[[Any], tf.data.Dataset]  # epoch -> batches
 
 
 def shuffled_batches(inputs: Any, targets: Any, batch: int, *, seed: int | None = 0) -> Batches:
-    """Batches of examples of one size.
+    """Shuffled batches of examples of one shape.
 
     Args:
         inputs: an array (examples, ...), or several by name.

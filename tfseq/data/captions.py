@@ -1,4 +1,4 @@
-"""Pictures with captions: OpenMoji's, a folder in Flickr8k's format, or a data set of tensorflow-datasets."""
+"""Image captioning data: OpenMoji's pictures, a folder in Flickr8k's format, or a data set of tensorflow-datasets."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""A corpus: one long text for training and one for validation, from Python itself, a file or tensorflow-datasets."""
+"""Text corpora, split for training and validation: Python's help texts, a file, or tensorflow-datasets."""
 
 import platform
 from dataclasses import dataclass

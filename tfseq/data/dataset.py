@@ -1,4 +1,4 @@
-"""Examples to learn from, to tune on and to test on, and where they came from."""
+"""Data sets of train, validation and test parts with their provenance; stratified splits and folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Part:
 
     Attributes:
         inputs: one per example: an array (examples, ...), or a list where lengths differ or examples are texts.
-        targets: what is to be answered to each, in the same forms.
+        targets: the expected output of each, in the same forms.
     """
 
     inputs: Any

@@ -1,4 +1,4 @@
-"""Files as a person has them: read whole, unpacked if they end in .gz, decoded, or refused in one sentence."""
+"""Reading text and binary files: .gz decompression, decoding, lines, SHA-256, and errors in one sentence."""
 
 import codecs
 import gzip

@@ -1,4 +1,4 @@
-"""More images from few: each batch turned, scaled, slanted, shifted and bent a little, differently in every epoch."""
+"""Image augmentation: random rotation, zoom, shear, shift and elastic distortion, drawn anew in every epoch."""
 
 import math
 from typing import Any
@@ -21,16 +21,16 @@ def distorted(
     bend: float = 0.0,
     seed: int = 0,
 ) -> Batches:
-    """The batches of images with each image under a map of its own, affine and then elastic, drawn anew in every epoch.
+    """Batches of images with a random affine map and elastic distortion for each image, drawn anew in every epoch.
 
-    Between pixels colours are blended (bilinear); what comes from beyond the border is 0, black.
+    Interpolation is bilinear; what comes from beyond the border is 0, black.
 
     Args:
         batches: epoch -> dataset of (images (batch, height, width, channels), ...), as `shuffled_batches` returns it.
         shift: at most so many pixels along each axis.
-        turn: at most so many degrees, in either direction.
+        turn: rotation by at most so many degrees, in either direction.
         zoom: each axis by a factor from 1 - zoom to 1 + zoom.
-        slant: at most so many pixels sideways per pixel of height.
+        slant: shear by at most so many pixels sideways per pixel of height.
         bend: elastic distortion (Simard et al., 2003): a grid of `KNOTS` x `KNOTS` points over the image, each moved by
             at most so many pixels along each axis, what lies between them smoothly with them; 0 leaves it out.
         seed: of the draws, which depend on it, the epoch and the batch alone.

@@ -1,4 +1,4 @@
-"""Images with labels: scikit-learn's digits, IDX files (MNIST's format), or a data set of tensorflow-datasets."""
+"""Image classification data: scikit-learn's digits, IDX files (MNIST's format), or a tensorflow-datasets data set."""
 
 import struct
 from pathlib import Path

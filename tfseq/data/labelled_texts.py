@@ -1,4 +1,4 @@
-"""Lines of text with labels: titles in three languages, files with a line per example, or tensorflow-datasets."""
+"""Text classification data: titles in three languages, files with a line per example, or tensorflow-datasets."""
 
 import re
 from collections.abc import Iterator

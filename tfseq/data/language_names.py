@@ -1,4 +1,4 @@
-"""Names of places, tongues, scripts and currencies in many languages: lines to tell languages by."""
+"""Language identification data: lists of names from the Unicode CLDR in ten or more languages."""
 
 from collections.abc import Sequence
 from typing import Any

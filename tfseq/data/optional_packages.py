@@ -1,4 +1,4 @@
-"""Data that comes with Python packages, which are optional."""
+"""Importing optional packages that carry data, with errors that say what to install."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""Notes among distractors, to be recalled at the end of a sequence: what a memory is tested with."""
+"""Associative recall: a synthetic task that tests memory, with key-value notes among distractors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from tfseq.errors import DataError
 class Recall:
     """Associative recall: a note states the value of a key; at the end every key is asked for.
 
-    A sequence has one note per key, each at a place of its own anywhere before the questions, in any order. All other
-    places are distractors, drawn at random from symbols that mean nothing. The last `keys` symbols are questions, one
-    per key, in any order. A note is one symbol, which stands for a key and a value, so that one look finds both. Values
-    are drawn independently: who has forgotten a note answers rightly with probability 1 / values, whatever else is
-    known.
+    A sequence has one note per key, each at a position of its own anywhere before the questions, in any order. All
+    other positions are distractors, drawn at random from tokens without meaning. The last `keys` tokens are questions,
+    one per key, in any order. A note is one token, which stands for a key and a value, so that attending to it finds
+    both. Values are drawn independently: a model that has forgotten a note answers rightly with probability 1 / values,
+    whatever else it knows.
 
-    Symbols count from 0: the `values` answers, which are never read; `distractors`; notes, by key, then by value;
+    Token ids count from 0: the `values` answers, which are never read; `distractors`; notes, by key, then by value;
     questions, by key.
 
     Attributes:
         keys: notes, and questions, of a sequence.
         values: that a note can state.
-        distractors: symbols that mean nothing.
+        distractors: number of tokens without meaning.
 
     Raises:
-        DataError: a number is less than 1, or there is but one value.
+        DataError: an attribute is less than 1, or there is only one value.
     """
 
     keys: int = 4
@@ -44,7 +44,7 @@ class Recall:
 
     @property
     def vocabulary(self) -> int:
-        """Number of symbols."""
+        """Vocabulary size."""
         return self.first_question + self.keys
 
     @property
@@ -65,20 +65,19 @@ class Recall:
 
         Args:
             count: of sequences.
-            length: symbols of each, questions included.
+            length: tokens of each, questions included.
             seed: of the draws.
 
         Returns:
-            inputs (count, length) int32, and targets (count, keys) int32: what is to be answered to the last `keys`
-            symbols.
+            inputs (count, length) int32, and targets (count, keys) int32: the answers to the last `keys` tokens.
 
         Raises:
-            DataError: there is no place for a note and a question per key.
+            DataError: there is no room for a note and a question per key.
         """
         if length < 2 * self.keys or count < 1:
             raise DataError(
                 f"length is {length} and count {count}; expected at least 1 sequence of at least {2 * self.keys} "
-                f"symbols: {self.keys} notes and as many questions."
+                f"tokens: {self.keys} notes and as many questions."
             )
         draw = np.random.default_rng(seed)
         before = length - self.keys  # places that are no questions

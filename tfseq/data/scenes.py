@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes, each with the one sentence that describes it."""
+"""Synthetic captioning data: images of two coloured shapes, each with the one sentence that describes it."""
 
 from dataclasses import dataclass
 

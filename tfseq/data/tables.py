@@ -1,4 +1,4 @@
-"""Numbers about people or things in rows, each with one of two classes."""
+"""Tabular data for binary classification: blood pressures of scikit-learn's diabetes data, or a CSV file."""
 
 import csv
 from dataclasses import dataclass

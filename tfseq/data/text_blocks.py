@@ -1,4 +1,4 @@
-"""Long texts as blocks for models without a state that carries over: every block is read on its own."""
+"""Fixed-length blocks of a text for models without a carried state: random to train on, sliding to evaluate on."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ from tfseq.errors import DataError
 def random_blocks(
     tokens: np.ndarray, batch: int, block: int, steps: int, seed: int = 0
 ) -> Callable[[int], tf.data.Dataset]:
-    """Blocks to train on, each from anywhere in the text, with what each token is followed by.
+    """Blocks to train on, each from a random position in the text, with the next tokens as targets.
 
     Args:
         tokens: the text, (length,) integers.
         batch: blocks per step.
-        block: tokens that are read of each.
-        steps: batches that one epoch has.
+        block: length of each in tokens.
+        steps: batches per epoch.
         seed: where blocks begin depends on it and the number of the step alone.
 
     Returns:
@@ -51,7 +51,7 @@ def sliding_blocks(tokens: np.ndarray, batch: int, block: int, context: int = 0)
     Args:
         tokens: the text, (length,) integers.
         batch: blocks per step.
-        block: tokens that are read of each.
+        block: length of each in tokens.
         context: tokens at the beginning of each block that the block before it has predicted, so that every prediction
             but the first ones of the text is made from more than `context` tokens; 0 cuts the text without an overlap.
 

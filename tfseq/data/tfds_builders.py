@@ -1,4 +1,4 @@
-"""tensorflow-datasets builders of local files: prepared once, then read as fast as any other data set.
+"""tensorflow-datasets builders of local files: sentence pairs, folders of clips, captioned images.
 
     builder = FolderOfClips(path="clips", data_dir="prepared")
     builder.download_and_prepare()

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets knows by name."""
+"""Loading the splits of a tensorflow-datasets data set by name, with its features checked."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Series of numbers: sunspots to forecast, spoken vowels to tell speakers by."""
+"""Time series data: yearly sunspots to forecast, spoken vowels to classify by speaker, files in the .ts format."""
 
 from pathlib import Path
 

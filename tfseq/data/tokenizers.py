@@ -1,4 +1,4 @@
-"""The vocabulary of a text, made into a tokenizer."""
+"""Building tokenizers from texts: characters, words, or byte-level BPE subwords."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from tfseq.runtime.tokenizer_kinds import CharacterTokenizer, SubwordTokenizer
 
 
 def character_tokenizer(text: str, start_and_end: bool = False) -> CharacterTokenizer:
-    """A tokenizer of the characters in `text`, in code point order, behind the unknown symbol.
+    """A tokenizer of the characters in `text`, in code point order, after the unknown token.
 
-    Tokens: 0 is any other character; with `start_and_end`, for encoder-decoders, 0 pads, 1 is any other character, 2 is
-    `start`, 3 is `end`.
+    Token ids: 0 is the unknown token, any other character; with `start_and_end`, for encoder-decoders, 0 is padding, 1
+    the unknown token, 2 `start`, 3 `end`.
 
     Args:
         text: the text to learn from. Characters that only the validation text has are to stay unknown.
-        start_and_end: also have the tokens that encoder-decoders pad, begin and end with.
+        start_and_end: also have padding, start and end tokens, which encoder-decoders need.
 
     Raises:
         DataError: `text` is empty.
@@ -30,12 +30,12 @@ def character_tokenizer(text: str, start_and_end: bool = False) -> CharacterToke
 def word_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
     """A tokenizer of the most frequent words, numbers and punctuation marks, each with the space before it.
 
-    Tokens: 0 pads, 1 is any other word (it reads as U+FFFD), 2 is `start`, 3 is `end`. Text whose words are all known
-    comes back as it was, spaces included.
+    Token ids: 0 is padding, 1 the unknown token, any other word (decoded as U+FFFD), 2 `start`, 3 `end`. Text whose
+    words are all known is decoded as it was, spaces included.
 
     Args:
         texts: to count in.
-        size: tokens at most.
+        size: vocabulary size at most.
         append_end: end every source of an encoder-decoder with `end`.
 
     Raises:
@@ -56,16 +56,16 @@ _WORDS = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]|\s"
 
 
 def reading_tokenizer(texts: Iterable[str], size: int, *, characters: bool = False) -> SubwordTokenizer:
-    """A tokenizer for models that read and don't write, such as classifiers: words and marks in small letters.
+    """A tokenizer for models that read and don't write, such as classifiers: words and marks in lower case.
 
     "It isn't GREAT." reads as it, is, n't, great and a full stop; spaces are left out. What is found once in the texts
-    is left to the unknown word, so that a model learns what unknown words are like.
+    becomes the unknown token, so that a model learns its embedding.
 
-    Tokens: 0 pads, 1 is any other word.
+    Token ids: 0 is padding, 1 the unknown token, any other word.
 
     Args:
         texts: to count in.
-        size: tokens at most.
+        size: vocabulary size at most.
         characters: one token per character, spaces included, in place of words.
 
     Raises:
@@ -88,17 +88,17 @@ _READ_WORDS = r"[\p{L}\p{M}]+(?=n't\b)|n't\b|'\p{L}{1,2}\b|[\p{L}\p{M}]+|\p{N}+|
 
 
 def subword_tokenizer(texts: Iterable[str], size: int, append_end: bool = False) -> SubwordTokenizer:
-    """A tokenizer of frequent pieces of words: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
+    """A tokenizer of subwords: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019).
 
     A word has one form, with the space before it, wherever it stands: at the beginning of a text, and behind an
     apostrophe, which belongs to what it shortens. "L'homme et l'eau" reads as " L'", " homme", " et", " l'", " eau". A
     text that goes on another one so goes on with a space.
 
-    Tokens: 0 pads, 1 is `start`, 2 is `end`, then 256 bytes and their merges; any text comes back as it was.
+    Token ids: 0 is padding, 1 `start`, 2 `end`, then 256 bytes and their merges; any text is decoded as it was.
 
     Args:
         texts: to learn the merges from.
-        size: tokens at most; 259 or more.
+        size: vocabulary size at most; 259 or more.
         append_end: end every source of an encoder-decoder with `end`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pairs of texts to translate: dates to ISO, number words to digits, sums, or files with a sentence per line."""
+"""Sequence-to-sequence data: dates to ISO 8601, number words to digits, sums, or files with a sentence per line."""
 
 import datetime
 from collections.abc import Callable, Sequence

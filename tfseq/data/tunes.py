@@ -1,4 +1,4 @@
-"""Tunes in ABC notation, one text per tune: music21's collections, or an .abc file."""
+"""Music data: tunes in ABC notation, one text per tune, from music21's collections or an .abc file."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Clips: moving digits drawn from real ones, a folder of clips, or videos of tensorflow-datasets."""
+"""Video classification data: synthetic clips of moving or changing digits, a folder, or tensorflow-datasets."""
 
 from pathlib import Path
 from typing import Any, Literal

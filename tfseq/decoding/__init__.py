@@ -1,4 +1,7 @@
-"""Decoding written once, in `keras.ops`, over the `Generator` protocol: in Keras, in SavedModel and in ONNX."""
+"""Decoding strategies (greedy, sampling, beam search) over the `Generator` protocol, and the generation loop.
+
+Written once, in `keras.ops`, for Keras, SavedModel and ONNX.
+"""
 
 from tfseq.decoding.beam import Beam
 from tfseq.decoding.generate import Generated, generate

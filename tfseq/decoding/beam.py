@@ -1,4 +1,4 @@
-"""Beam search: several paths per row, of which the likeliest are kept."""
+"""Beam search: the settings `Beam`, and the loop that keeps the most likely hypotheses of each row."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ from tfseq.layers.key_value_cache import reorder, widen
 
 @dataclass(frozen=True)
 class Beam(Strategy):
-    """Looks for the likeliest sequence: at each step the `width` likeliest beginnings go on.
+    """Searches for the most likely sequence: at each decode step the `width` most likely hypotheses go on.
 
-    A sequence of n symbols, its end among them, scores its log-probability divided by ((5 + n) / 6) ** length_penalty
-    (Wu et al., 2016, "Google's neural machine translation system", eq. 14). Of the 2 * width likeliest continuations
+    A sequence of n tokens, its end among them, scores its log-probability divided by ((5 + n) / 6) ** length_penalty
+    (Wu et al., 2016, "Google's neural machine translation system", eq. 14). Of the 2 * width most likely continuations
     of a step, those that end compete for the result, and the best `width` others go on. Between equals the lower beam
-    and symbol win.
+    and token id win.
 
-    A row is done when no beam of its can get a better score than its best ended sequence has, or when patience * width
-    sequences have ended among the `width` likeliest of their steps (Kasai et al., 2022, "A call for clarity in beam
-    search", whose patience factor of 1 is what most libraries do).
+    A row is done when no beam of its can get a better score than its best finished hypothesis has, or when
+    patience * width hypotheses have finished among the `width` most likely of their steps (Kasai et al., 2022, "A call
+    for clarity in beam search", whose patience factor of 1 is what most libraries do).
 
     Args:
-        width: beams per row. It is fixed in an exported graph.
-        length_penalty: 0 compares log-probabilities, which favours short sequences; 1 is close to the mean per symbol.
+        width: beams per row, the beam size. It is fixed in an exported graph.
+        length_penalty: 0 compares log-probabilities, which favours short sequences; 1 is close to the mean per token.
         patience: inf goes on for as long as a better sequence could be found, which with a length penalty and a large
             max_length is long. It is fixed in an exported graph.
         min_length, repetition_penalty, forbidden: see `Strategy`.
@@ -60,8 +60,8 @@ class Beam(Strategy):
         return *super().fixed, self.width, self.patience
 
 
-def search(task: Task, beam: Beam) -> dict[str, Any]:
-    """Each row by its best beam; returns what `decode` does. The loop has batch * width rows, batch-major."""
+def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
+    """The best hypothesis of each row; returns what `decode` does. The loop has batch * width rows, batch-major."""
     model, width, vocabulary = task.model, beam.width, task.model.vocabulary_size
     wide = _widened(task, width)
     candidates = width if model.end is None else min(2 * width, width * vocabulary)
@@ -90,8 +90,8 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
         penalty = _penalty(index + 1, exponent)
         best = _better(best, step, scores, picks, ends, penalty, first_in_row)
         if counts:
-            likely = ops.logical_and(ends, scores > -math.inf)[:, :width]
-            ended += ops.sum(ops.cast(likely, "int32"), axis=1, keepdims=True)
+            finished = ops.logical_and(ends, scores > -math.inf)[:, :width]
+            ended += ops.sum(ops.cast(finished, "int32"), axis=1, keepdims=True)
 
         scores, kept = ops.top_k(ops.where(ends, -math.inf, scores), width)
         picks = loops.take_rows(ops.reshape(picks, (-1,)), first_in_row + kept)  # (batch, width)
@@ -108,7 +108,7 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
 
     zeros = ops.zeros((task.batch, 1), "int32")
     carry = (
-        wide.first_symbols(wide.batch),
+        wide.first_tokens(wide.batch),
         one_beam + ops.zeros((task.batch, 1)),
         (ops.full((task.batch, 1), -math.inf), zeros, zeros),
         zeros if counts else (),
@@ -119,7 +119,7 @@ def search(task: Task, beam: Beam) -> dict[str, Any]:
     carry, (picks, weights) = loops.while_loop(
         lambda carry: ops.max(carry[1]) > -math.inf, body, carry, task.steps, dtypes
     )
-    return _traced_back(task, width, carry[2], picks, weights)
+    return _backtracked(task, width, carry[2], picks, weights)
 
 
 def _widened(task, width):
@@ -140,12 +140,12 @@ def _column(index):
 
 
 def _penalty(n, exponent):
-    """What the log-probability of n symbols is divided by."""
+    """What the log-probability of n tokens is divided by."""
     return ((5.0 + ops.cast(n, "float32")) / 6.0) ** exponent
 
 
 def _better(best, step, scores, picks, ends, penalty, first_in_row):
-    """The best ended sequence so far, or of this step: its score, its last pick and step, (batch, 1) each."""
+    """The best finished hypothesis so far, or of this step: its score, its last pick and step, (batch, 1) each."""
     score, which = ops.top_k(ops.where(ends, scores, -math.inf), 1)
     score = score / penalty
     better = score > best[0]
@@ -153,13 +153,13 @@ def _better(best, step, scores, picks, ends, penalty, first_in_row):
     return ops.where(better, score, best[0]), ops.where(better, pick, best[1]), ops.where(better, step, best[2])
 
 
-def _traced_back(task, width, best, picks, weights):
-    """The symbols that led to the best sequences.
+def _backtracked(task, width, best, picks, weights):
+    """The best hypotheses, from their last tokens back to their first.
 
     Args:
-        best: score, pick and step of the last symbol, (batch, 1) each; a pick is beam * vocabulary + symbol.
-        picks: (steps, batch, width); each beam's symbol, and the beam of the step before that it goes on from.
-        weights: (steps, batch * width, source_time), or () if not wanted.
+        best: score, pick and step of the last token, (batch, 1) each; a pick is beam * vocabulary + token id.
+        picks: (steps, batch, width); each beam's token, and the beam of the step before that it goes on from.
+        weights: of attention, (steps, batch * width, source_time), or () if not wanted.
     """
     vocabulary = task.model.vocabulary_size
     score, last_pick, last_step = best
@@ -170,21 +170,21 @@ def _traced_back(task, width, best, picks, weights):
     before = ops.maximum(read - rows, 0)  # the pick that this row read: one step earlier
     last_read = last_step * rows + row + last_pick // vocabulary
 
-    n = last_step + 1 - (0 if task.first is None else ops.expand_dims(task.first, 1))  # (batch, 1) symbols, end and all
+    n = last_step + 1 - (0 if task.first is None else ops.expand_dims(task.first, 1))  # (batch, 1) tokens, end and all
     pointer = ops.maximum(last_read - rows, 0)
     steps = loops.number(ops.maximum(ops.max(n) - 1, 1))
     _, trail = loops.while_loop(
         lambda _: True, lambda _, pointer: (loops.take_rows(before, pointer), pointer), pointer, steps, "int32"
     )  # (steps, batch, 1): the last pick but one, the one before, ...
 
-    last_symbol = last_pick % vocabulary
-    lengths = n if task.model.end is None else n - ops.cast(ops.equal(last_symbol, task.model.end), "int32")
+    last_token = last_pick % vocabulary
+    lengths = n if task.model.end is None else n - ops.cast(ops.equal(last_token, task.model.end), "int32")
     column = ops.arange(ops.max(lengths), dtype="int32")
     back = ops.clip(n - 2 - column, 0, steps - 1)  # (batch, new_time)
     trail = loops.take_rows(ops.reshape(trail, (-1,)), back * task.batch + row // width)
-    symbols = loops.take_rows(ops.reshape(picks % vocabulary, (-1,)), trail)
+    earlier = loops.take_rows(ops.reshape(picks % vocabulary, (-1,)), trail)
     is_last = ops.equal(column, n - 1)
-    tokens = ops.where(column < lengths, ops.where(is_last, last_symbol, symbols), 0)
+    tokens = ops.where(column < lengths, ops.where(is_last, last_token, earlier), 0)
     outputs = {"tokens": tokens, "lengths": lengths[:, 0], "scores": score[:, 0]}
     if task.return_attention:
         looked = ops.where(is_last, last_read, loops.take_rows(read, trail))

@@ -1,4 +1,4 @@
-"""Generation in Python: checks what arrives, and runs the loop compiled."""
+"""`generate`, decoding from Python: checks prompts, sources and settings, and runs the compiled generation loop."""
 
 import weakref
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ class Generated(NamedTuple):
     """What `generate` returns.
 
     Attributes:
-        tokens: the new symbols, (batch, new_time) int32: without the end, 0 after it; as long as the longest row.
-        lengths: new symbols of each row before its end, (batch,) int32.
-        scores: log-probability of each row's new symbols and of its end, (batch,) float32, under the model after the
+        tokens: ids of the new tokens, (batch, new_time) int32: without the end, 0 after it; as long as the longest row.
+        lengths: new tokens of each row before its end, (batch,) int32.
+        scores: log-probability of each row's new tokens and of its end, (batch,) float32, under the model after the
             strategy's rules and before temperature and cuts; for `Beam` divided by its length penalty.
-        attention: where each step looked, (batch, new_time, source_time) float32; None unless asked for.
+        attention: weights of each step over the source, (batch, new_time, source_time) float32; None unless asked for.
     """
 
     tokens: Any
@@ -48,17 +48,17 @@ def generate(
 
     Args:
         model: a `tfseq.models.Generator`.
-        prompt: of a language model: (batch, time) integers, each row padded on the right; or one prompt, (time,).
-        prompt_length: symbols of each row that are prompt, (batch,); all of them if None.
+        prompt: of a language model: token ids, (batch, time), each row padded on the right; or one prompt, (time,).
+        prompt_length: tokens of each row that are prompt, (batch,); all of them if None.
         source: of an encoder-decoder: what it encodes, (batch, ...); a dictionary by name where it reads several.
-        decode: the strategy: `Greedy`, `Sample` or `Beam`; greedy if None.
-        max_length: symbols to generate, the end among them, at most.
-        return_attention: also return where each step looked.
+        decode: the decoding strategy: `Greedy`, `Sample` or `Beam`; greedy if None.
+        max_length: tokens to generate, the end among them, at most.
+        return_attention: also return the attention weights of each step.
         settings: fields of the strategy, in place of those it has.
 
     Returns:
         tokens, lengths, scores and attention; see `Generated`. A row depends on the seed, its index and its own prompt
-        or source, never on padding or on other rows; a prompt continued in two goes gives the same symbols as in one.
+        or source, never on padding or on other rows; a prompt continued in two goes gives the same tokens as in one.
 
     Raises:
         InputError: prompts, sources, lengths or settings that can't be.
@@ -70,7 +70,7 @@ def generate(
     strategy = _strategy(Greedy() if decode is None else decode, settings, model)
     require_integer("max_length", max_length, 0)
     if return_attention and not model.has_attention:
-        raise InputError(f"{type(model).__name__} has no attention to return: it looks at no places of its source.")
+        raise InputError(f"{type(model).__name__} has no attention to return: it does not attend to a source.")
     if model.start is None:
         if source is not None:
             raise InputError(f"{type(model).__name__} is a language model and reads no source; give a prompt.")
@@ -97,11 +97,11 @@ def _require_positions(model, inputs, max_length):
         return
     for name, array in inputs.items():
         if array.ndim == 2 and array.dtype.kind in "iu" and array.shape[1] > model.max_positions:
-            raise InputError(f"{name} has {array.shape[1]} symbols; {_positions(model)}.")
+            raise InputError(f"{name} has {array.shape[1]} tokens; {_positions(model)}.")
     read = inputs["prompt"].shape[1] if model.start is None else 1
-    if read + max_length - 1 > model.max_positions:  # the last symbol is written and not read
+    if read + max_length - 1 > model.max_positions:  # the last token is written and not read
         raise InputError(
-            f"max_length is {max_length} after {read} symbols; {_positions(model)}, so that there is room for "
+            f"max_length is {max_length} after {read} tokens; {_positions(model)}, so that there is room for "
             f"{model.max_positions - read + 1}."
         )
 
@@ -136,13 +136,13 @@ def check_strategy(strategy: Strategy, model: Generator) -> None:
     vocabulary, end = model.vocabulary_size, model.end
     if strategy.min_length and end is None:
         raise InputError(
-            f"min_length is {strategy.min_length}, but no symbol ends {type(model).__name__}'s sequences: they all get "
-            "max_length symbols. Leave min_length at 0."
+            f"min_length is {strategy.min_length}, but no token ends {type(model).__name__}'s sequences: they all get "
+            "max_length tokens. Leave min_length at 0."
         )
     if strategy.forbidden and strategy.forbidden[-1] >= vocabulary:
-        raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected symbols from 0 to {vocabulary - 1}.")
+        raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected token ids from 0 to {vocabulary - 1}.")
     if len({*strategy.forbidden, *([] if end is None else [end])}) == vocabulary:
-        raise InputError(f"forbidden holds {len(strategy.forbidden)} symbols, which leaves none of {vocabulary}.")
+        raise InputError(f"forbidden holds {len(strategy.forbidden)} tokens, which leaves none of {vocabulary}.")
 
 
 _COMPILED: "weakref.WeakKeyDictionary[Generator, dict]" = weakref.WeakKeyDictionary()
@@ -176,14 +176,14 @@ def _build(model, inputs):
 
 def _checked_prompts(prompt, prompt_length, vocabulary_size):
     if prompt is None:
-        raise InputError("There is no prompt; expected integers (batch, time), one symbol at least.")
+        raise InputError("There is no prompt; expected integers (batch, time), one token at least.")
     try:
         prompt = np.atleast_2d(np.asarray(prompt))
     except ValueError:
         raise InputError("prompt is ragged; pad its rows on the right and give prompt_length.") from None
     if prompt.ndim != 2 or not np.issubdtype(prompt.dtype, np.integer) or not prompt.size:
         raise InputError(
-            f"prompt is {prompt.dtype} of shape {prompt.shape}; expected integers (batch, time), one symbol at least."
+            f"prompt is {prompt.dtype} of shape {prompt.shape}; expected integers (batch, time), one token at least."
         )
     rows, width = prompt.shape
     if prompt_length is None:
@@ -198,7 +198,7 @@ def _checked_prompts(prompt, prompt_length, vocabulary_size):
     real = prompt[np.arange(width) < prompt_length[:, None]]
     if real.min() < 0 or real.max() >= vocabulary_size:
         raise InputError(
-            f"prompt holds symbols from {real.min()} to {real.max()}; expected 0 to {vocabulary_size - 1}."
+            f"prompt holds token ids from {real.min()} to {real.max()}; expected 0 to {vocabulary_size - 1}."
         )
     return {"prompt": prompt.astype("int32"), "prompt_length": prompt_length.astype("int32")}
 

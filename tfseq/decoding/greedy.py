@@ -1,4 +1,4 @@
-"""The likeliest symbol at every step."""
+"""Greedy decoding: the most likely token at every step."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from tfseq.decoding.strategy import Strategy
 
 @dataclass(frozen=True)
 class Greedy(Strategy):
-    """Chooses the likeliest symbol at each step, the lowest of several equally likely ones.
+    """Chooses the most likely token at each step, the lowest id of several equally likely ones.
 
     Args:
         min_length, repetition_penalty, forbidden: see `Strategy`.
@@ -21,10 +21,10 @@ class Greedy(Strategy):
 
     NAME: ClassVar[str] = "greedy"
 
-    def chooser(self, settings, batch_size, vocabulary_size, positions):
+    def sampler(self, settings, batch_size, vocabulary_size, positions):
         def choose(step, logits):
-            best, symbols = ops.top_k(logits, 1)  # Keras' argmax on TensorFlow looks at the sign of zeros; ONNX can't
+            best, tokens = ops.top_k(logits, 1)  # Keras' argmax on TensorFlow looks at the sign of zeros; ONNX can't
             log_probs = -ops.log(ops.sum(ops.exp(logits - best), axis=-1))  # of the best, whose own summand is 1
-            return ops.reshape(symbols, (-1,)), log_probs
+            return ops.reshape(tokens, (-1,)), log_probs
 
         return choose

@@ -1,4 +1,7 @@
-"""The generation loop: one copy of the model's `step`, for every row and every symbol, read or written."""
+"""The generation loop: `decode`, the whole loop in one graph, and `decode_step`, one step for a loop outside of it.
+
+The loop holds one copy of the model's `step`, which reads prompt tokens and generated ones of every row.
+"""
 
 import contextlib
 from collections.abc import Mapping
@@ -6,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from tfseq.decoding.beam import Beam, search
+from tfseq.decoding.beam import Beam, beam_search
 from tfseq.decoding.strategy import Strategy
 from tfseq.decoding.task import Task, task_of
 from tfseq.layers import loops
@@ -24,49 +27,49 @@ def decode(
 
     Args:
         model: a `tfseq.models.Generator`, built.
-        strategy: what chooses.
+        strategy: the decoding strategy.
         inputs: by name the model's sources, or for a language model `prompt` (batch, time) int32, padded on the right,
             and `prompt_length` (batch,) int32 of at least 1; then `max_length` () int32 of at least 1, and the settings
             that `strategy.dtypes(model)` names, () each.
-        return_attention: also return where each step looked.
+        return_attention: also return the attention weights of each step.
 
     Returns:
         `tokens` (batch, new_time) int32, without the end and 0 after it, new_time the longest row's; `lengths` (batch,)
-        int32; `scores` (batch,) float32, the log-probability of each row's new symbols and its end, under the model
+        int32; `scores` (batch,) float32, the log-probability of each row's new tokens and its end, under the model
         after the strategy's rules; with `return_attention` also `attention` (batch, new_time, source_time) float32.
     """
     task = task_of(model, strategy, inputs, return_attention)
     with capacity(task.steps) if isinstance(task.steps, int) else contextlib.nullcontext():
-        return search(task, strategy) if isinstance(strategy, Beam) else follow(task, strategy)
+        return beam_search(task, strategy) if isinstance(strategy, Beam) else sample(task, strategy)
 
 
 def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
-    """One step of `decode`, for who keeps the loop outside of the graph.
+    """One decode step of `decode`, for a loop outside of the graph.
 
     Args:
-        tokens: symbols just read, (batch,) int32.
+        tokens: ids of the tokens just read, (batch,) int32.
         position: theirs in the sequence, from 0, () int32.
-        index: new symbols so far, () int32; negative before the step that reads a prompt's last symbol.
+        index: new tokens so far, () int32; negative before the step that reads a prompt's last token.
         rules_state: `strategy.first_rules_state`, or what the last step returned.
         state, memory: as the model's `step` takes them.
         settings: name -> scalar tensor, those that `strategy.dtypes(model)` names.
 
     Returns:
-        the next symbols (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
+        the next tokens (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
     """
     positions = ops.reshape(position + 1, (1,))
-    choose = strategy.chooser(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
+    choose = strategy.sampler(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
     logits, state = model.step(tokens, state, memory)
     logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
     chosen, log_prob = choose(0, logits)
     return chosen, log_prob, rules_state, state
 
 
-def follow(task: Task, strategy: Strategy) -> dict[str, Any]:
-    """One path per row."""
+def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
+    """Greedy decoding or sampling, one hypothesis per row; returns what `decode` does."""
     model, settings, end = task.model, task.settings, task.model.end
     positions = ops.arange(1, task.steps + 1, dtype="int32")
-    choose = strategy.chooser(settings, task.batch, model.vocabulary_size, positions)
+    choose = strategy.sampler(settings, task.batch, model.vocabulary_size, positions)
 
     def body(step, carry):
         chosen, alive, rules_state, state = carry
@@ -85,7 +88,7 @@ def follow(task: Task, strategy: Strategy) -> dict[str, Any]:
         return True if end is None else ops.max(carry[1]) > 0
 
     carry = (
-        task.first_symbols(task.batch),
+        task.first_tokens(task.batch),
         () if end is None else ops.ones((task.batch,), "int32"),
         strategy.first_rules_state(model, task.batch),
         model.initial_state(task.memory, task.batch),

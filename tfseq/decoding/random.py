@@ -1,7 +1,7 @@
-"""Random numbers as a function: the same key gives the same number in TensorFlow, JAX, NumPy and ONNX Runtime.
+"""Counter-based random numbers for sampling: the same on TensorFlow, JAX, NumPy and ONNX Runtime.
 
 A counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) has no state to carry:
-the number is a hash of its key. Here the key is (seed, row, position, symbol) and the hash is `lowbias32`, two rounds
+the number is a hash of its key. Here the key is (seed, row, position, token id) and the hash is `lowbias32`, two rounds
 of xor-shift and multiply found by a search for little avalanche bias (Wellons, "Prospecting for hash functions", 2018).
 All of it is exact arithmetic on uint32; ONNX has every operator it takes since opset 18.
 """
@@ -35,19 +35,19 @@ def draw_keys(seed, rows, positions):
     return lowbias32(ops.bitwise_xor(ops.reshape(streams, (-1, 1)), ops.reshape(positions, (-1, 1, 1))))
 
 
-def draw_bits(keys, symbols):
-    """32 random bits per key and symbol.
+def draw_bits(keys, vocabulary_size):
+    """32 random bits per key and token.
 
-    Symbols are hashed before they meet the key, so that two keys that differ in few bits don't share their numbers.
+    Token ids are hashed before they meet the key, so that two keys that differ in few bits don't share their numbers.
 
     Args:
         keys: (batch, 1) uint32.
-        symbols: how many; a Python integer.
+        vocabulary_size: a Python integer.
 
     Returns:
-        (batch, symbols) uint32.
+        (batch, vocabulary) uint32.
     """
-    hashed = lowbias32(ops.cast(ops.arange(symbols, dtype="int32"), "uint32"))
+    hashed = lowbias32(ops.cast(ops.arange(vocabulary_size, dtype="int32"), "uint32"))
     return lowbias32(ops.bitwise_xor(keys, hashed))
 
 

@@ -1,4 +1,4 @@
-"""Sampling from the model's distribution, or from its likeliest symbols, by the Gumbel-max trick."""
+"""Sampling with temperature, top-k and top-p (nucleus), by the Gumbel-max trick."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tfseq.layers.loops import take_rows
 
 @dataclass(frozen=True)
 class Sample(Strategy):
-    """Draws each symbol from softmax(logits / temperature), cut to the likeliest symbols.
+    """Draws each token from softmax(logits / temperature), cut to the most likely tokens by top-k and top-p.
 
     argmax(logits + temperature * Gumbel noise) has exactly that distribution (Gumbel, 1954), needs no division, and is
     greedy at temperature 0. It also makes the draw robust: two runtimes disagree only where the two best scores are
@@ -22,9 +22,10 @@ class Sample(Strategy):
 
     Args:
         temperature: 0 is greedy, 1 the model's own distribution.
-        top_k: symbols kept; 0, or more than there are, keeps all. Symbols as likely as the k-th stay in too.
-        top_p: of what temperature and `top_k` leave, keeps the smallest set of likeliest symbols whose probability
-            reaches `top_p` (Holtzman et al., 2020, "nucleus sampling"), and what is as likely as the last; 1 keeps all.
+        top_k: tokens kept; 0, or more than there are, keeps all. Tokens as likely as the k-th stay in too.
+        top_p: of what temperature and `top_k` leave, keeps the smallest set of most likely tokens whose
+            probability reaches `top_p` (Holtzman et al., 2020, "nucleus sampling"), and what is as likely as the last;
+            1 keeps all.
         seed: of the random numbers, a 32-bit integer. A row's draws depend on the seed, its row and the position alone.
         min_length, repetition_penalty, forbidden: see `Strategy`.
 
@@ -51,25 +52,25 @@ class Sample(Strategy):
             raise InputError(f"temperature is {self.temperature!r}; expected a number of at least 0 (0 is greedy).")
         require_integer("top_k", self.top_k, 0)
         if not is_number(self.top_p) or not 0 < self.top_p <= 1:
-            raise InputError(f"top_p is {self.top_p!r}; expected a number above 0 and up to 1 (1 keeps every symbol).")
+            raise InputError(f"top_p is {self.top_p!r}; expected a number above 0 and up to 1 (1 keeps every token).")
         if not is_integer(self.seed) or not -(2**31) <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed!r}; expected an integer that fits 32 bits.")
 
-    def chooser(self, settings, batch_size, vocabulary_size, positions):
+    def sampler(self, settings, batch_size, vocabulary_size, positions):
         rows = ops.arange(batch_size, dtype="int32")
         keys = draw_keys(settings["seed"], rows, positions)  # (time, batch, 1)
         starts = rows * vocabulary_size  # of the rows in batch * vocabulary
 
         def choose(step, logits):
-            _, symbols = ops.top_k(self.scores(logits, take_rows(keys, step), settings), 1)
-            symbols = ops.reshape(symbols, (-1,))
-            return symbols, take_rows(ops.reshape(ops.log_softmax(logits), (-1,)), starts + symbols)
+            _, tokens = ops.top_k(self.scores(logits, take_rows(keys, step), settings), 1)
+            tokens = ops.reshape(tokens, (-1,))
+            return tokens, take_rows(ops.reshape(ops.log_softmax(logits), (-1,)), starts + tokens)
 
         return choose
 
     @staticmethod
     def scores(logits, keys, settings):
-        """Logits with noise, -inf where `top_k` and `top_p` cut: the symbol with the highest score is chosen.
+        """Logits with noise, -inf where `top_k` and `top_p` cut: the token with the highest score is chosen.
 
         Args:
             logits: (batch, vocabulary) float32.
@@ -80,13 +81,13 @@ class Sample(Strategy):
             (batch, vocabulary) float32.
         """
         noise = gumbel(draw_bits(keys, logits.shape[-1]))
-        return keep_likeliest(logits, **{name: settings[name] for name in ("temperature", "top_k", "top_p")}) + (
+        return filter_top_k_top_p(logits, **{name: settings[name] for name in ("temperature", "top_k", "top_p")}) + (
             settings["temperature"] * noise
         )
 
 
-def keep_likeliest(logits, temperature, top_k, top_p):
-    """Logits with all but the likeliest of each row at -inf.
+def filter_top_k_top_p(logits, temperature, top_k, top_p):
+    """Logits with all but the most likely tokens of each row at -inf.
 
     Args:
         logits: (batch, vocabulary) float32.

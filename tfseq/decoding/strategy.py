@@ -1,4 +1,4 @@
-"""What all strategies share: run-time settings, and rules about which symbols may come next."""
+"""`Strategy`, the base class of decoding strategies: run-time settings, and logits rules such as forbidden tokens."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,18 +12,18 @@ from tfseq.errors import InputError
 from tfseq.layers import loops
 from tfseq.models.generator import Generator
 
-Chooser = Callable[[Any, Any], tuple[Any, Any]]
+Sampler = Callable[[Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How symbols are chosen. `Greedy`, `Sample` and `Beam` are strategies; their fields are defaults of settings.
+    """How the next tokens are chosen: `Greedy`, `Sample` or `Beam`. Their fields are the defaults of run-time settings.
 
     Args:
-        min_length: symbols before one may end the sequence.
-        repetition_penalty: divides the positive and multiplies the negative logits of all symbols that the row has read
+        min_length: tokens before the end token may come.
+        repetition_penalty: divides the positive and multiplies the negative logits of all tokens that the row has read
             or chosen (Keskar et al., 2019, "CTRL", section 4.1); 1 leaves them as they are.
-        forbidden: symbols that are never chosen.
+        forbidden: ids of tokens that are never chosen.
 
     Raises:
         InputError: a value is out of range.
@@ -41,9 +41,9 @@ class Strategy:
         if not is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
             raise InputError(f"repetition_penalty is {self.repetition_penalty!r}; expected a number above 0 (1: none).")
         forbidden = tuple(self.forbidden) if isinstance(self.forbidden, Iterable) else (self.forbidden,)
-        for symbol in forbidden:
-            require_integer("a forbidden symbol", symbol, 0)
-        forbidden = tuple(sorted({int(symbol) for symbol in forbidden}))
+        for token in forbidden:
+            require_integer("a forbidden token", token, 0)
+        forbidden = tuple(sorted({int(token) for token in forbidden}))
         object.__setattr__(self, "forbidden", forbidden)
 
     def dtypes(self, model: Generator) -> dict[str, str]:
@@ -64,23 +64,23 @@ class Strategy:
         """What of the strategy a traced loop holds; all else is read at run time."""
         return type(self), self.forbidden, self.repetition_penalty != 1
 
-    def chooser(self, settings: Mapping[str, Any], batch_size: Any, vocabulary_size: int, positions: Any) -> Chooser:
-        """How the next symbols are chosen; what is the same at all steps is computed here, outside of the loop.
+    def sampler(self, settings: Mapping[str, Any], batch_size: Any, vocabulary_size: int, positions: Any) -> Sampler:
+        """The sampler of a loop; what is the same at all steps is computed here, outside of the loop.
 
         Args:
             settings: name -> scalar tensor.
             batch_size: () int32.
-            vocabulary_size: number of symbols.
-            positions: of the new symbols in their sequences, (time,) int32.
+            vocabulary_size: number of tokens in the vocabulary.
+            positions: of the new tokens in their sequences, (time,) int32.
 
         Returns:
             a function of the step (an index of `positions`, () int32) and logits after the rules, (batch, vocabulary)
-            float32; it returns symbols (batch,) int32, and their log-probabilities under the logits, (batch,) float32.
+            float32; it returns tokens (batch,) int32, and their log-probabilities under the logits, (batch,) float32.
         """
-        raise TypeError(f"{type(self).__name__} does not choose symbol by symbol.")
+        raise TypeError(f"{type(self).__name__} does not choose token by token.")
 
     def first_rules_state(self, model: Generator, rows: Any):
-        """What the rules remember before the first symbol: which symbols came, (rows, vocabulary) bool; () if unused.
+        """The rules' state before the first token: which tokens came so far, (rows, vocabulary) bool; () if unused.
 
         Args:
             rows: () int32.
@@ -93,26 +93,26 @@ class Strategy:
         """Logits as the rules leave them.
 
         Args:
-            logits: what the model said after it read `tokens`, (rows, vocabulary) float32.
+            logits: of the model after it read `tokens`, (rows, vocabulary) float32.
             tokens: (rows,) int32.
-            index: new symbols so far, () or (rows,) int32.
+            index: new tokens so far, () or (rows,) int32.
             rules_state: as `first_rules_state` or the last call returned it.
             settings: name -> scalar tensor.
 
         Returns:
-            logits (rows, vocabulary) float32, -inf where a symbol must not come, and the rules' new state.
+            logits (rows, vocabulary) float32, -inf where a token must not come, and the rules' new state.
         """
-        symbols = np.arange(model.vocabulary_size, dtype="int32")
+        ids = np.arange(model.vocabulary_size, dtype="int32")
         if self.repetition_penalty != 1:
             penalty = settings["repetition_penalty"]
-            rules_state = ops.logical_or(rules_state, ops.equal(ops.expand_dims(tokens, 1), symbols))
+            rules_state = ops.logical_or(rules_state, ops.equal(ops.expand_dims(tokens, 1), ids))
             penalized = ops.where(logits > 0, logits / penalty, logits * penalty)
             logits = ops.where(rules_state, penalized, logits)
-        barred = np.where(np.isin(symbols, self.forbidden), -np.inf, 0).astype("float32")
+        barred = np.where(np.isin(ids, self.forbidden), -np.inf, 0).astype("float32")
         if model.end is not None:
-            rows = np.stack([barred, np.where(symbols == model.end, np.float32(-np.inf), barred)])
+            rows = np.stack([barred, np.where(ids == model.end, np.float32(-np.inf), barred)])
             early = ops.cast(index < settings["min_length"], "int32")
-            logits += loops.take_rows(ops.convert_to_tensor(rows), early)  # quicker than choosing symbol by symbol
+            logits += loops.take_rows(ops.convert_to_tensor(rows), early)  # quicker than choosing token by token
         elif self.forbidden:
             logits += barred
         return logits, rules_state

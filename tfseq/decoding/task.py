@@ -1,4 +1,4 @@
-"""What is to be decoded, the same for every strategy: what rows read, and how far they may go."""
+"""`Task`, the inputs of one decoding call as the loop takes them: prompts or encoded sources, settings, limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from tfseq.models.generator import Generator
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be decoded.
+    """The inputs of one decoding call, the same for every strategy.
 
     Attributes:
-        model: what is decoded.
-        memory: what it encoded.
+        model: the generator.
+        memory: the encoded sources, as `Generator.encode` returns them.
         settings: name -> scalar tensor.
         batch: number of rows, () int32.
-        given: symbols to read, (steps, batch) int32, -1 where a row reads its own choice; None if that is always so.
-        first: the step that chooses a row's first new symbol, (batch,) int32; None where it is step 0.
+        given: prompt tokens, (steps, batch) int32, -1 where a row reads its own choice; None if that is always so.
+        first: the step that chooses a row's first new token, (batch,) int32; None where it is step 0.
         steps: at most, () int32.
-        max_length: new symbols of a row, at most, () int32.
-        return_attention: whether to keep where each step looked.
+        max_length: new tokens of a row, at most, () int32.
+        return_attention: whether to keep the attention weights of each step.
     """
 
     model: Generator
@@ -37,19 +37,19 @@ class Task:
     max_length: Any
     return_attention: bool
 
-    def first_symbols(self, rows):
+    def first_tokens(self, rows):
         """What rows would read at step 0 if nothing is given, (rows,) int32."""
         return ops.full((rows,), self.model.start or 0, "int32")
 
     def read(self, step, chosen):
-        """The symbols that rows read at a step, after they chose `chosen` (rows,) int32."""
+        """The tokens that rows read at a step, after they chose `chosen` (rows,) int32."""
         if self.given is None:
             return chosen
         given = loops.take_rows(self.given, step)
         return ops.where(given < 0, chosen, given)
 
     def index(self, step):
-        """New symbols before a step, () or (batch,) int32; negative while a row reads its prompt."""
+        """New tokens before a step, () or (batch,) int32; negative while a row reads its prompt."""
         return step if self.first is None else step - self.first
 
     def step(self, tokens, state):

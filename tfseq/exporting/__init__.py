@@ -1,9 +1,9 @@
-"""Keras -> ONNX and SavedModel, with the proof that both give what the model gives."""
+"""Export of Keras models to ONNX and SavedModel, parity checks of the files, and quantization of their weights."""
 
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.export import export
 from tfseq.exporting.proving.parity import verify
 from tfseq.exporting.proving.report import ParityReport
-from tfseq.exporting.smaller.quantize import quantize
+from tfseq.exporting.quantization.quantize import quantize
 
 __all__ = ["ParityReport", "as_float32", "export", "quantize", "verify"]

@@ -1,4 +1,4 @@
-"""Keras model -> one verified file, written whole or not at all."""
+"""`export`: a Keras model to one verified ONNX file or SavedModel, written whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_onnx
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.code_points import code_points_of
-from tfseq.exporting.generation.held_out_inputs import sample_cases
+from tfseq.exporting.generation.generation_cases import sample_cases
 from tfseq.exporting.generation.loop_graph import attention_width, decoding_json, generated_specs, generation_signature
 from tfseq.exporting.generation.step_graph import step_graph
 from tfseq.exporting.proving import parity
@@ -31,8 +31,8 @@ from tfseq.exporting.proving.provenance import provenance, require_finite_weight
 from tfseq.exporting.rewriting import CONVERTED, count_operators
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.output_axes import output_specs
+from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
-from tfseq.exporting.signatures.user_samples import as_list, feeds
 from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
@@ -69,10 +69,10 @@ def export(
         decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()` or `tfseq.Beam()`, whose
             fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
             in, sequences, lengths and scores out. None writes the forward graph (tokens to logits).
-        attention: with `decode`, the file also gives out where each step looked in the source.
+        attention: with `decode`, the file also outputs each step's attention over the source.
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
         code_points: with `decode` and a character tokenizer, the graph itself reads and writes Unicode code points.
-            False has it read and write symbols, as other tokenizers do.
+            False has it read and write token ids, as with other tokenizers.
         labels: names of the classes that the last axis of the (first) output counts, for
             `tfseq.runtime.Model.classify`; the output has to be probabilities. Two names for a single sigmoid unit: of
             0 and of 1.
@@ -80,13 +80,13 @@ def export(
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
             of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
-        samples: inputs to verify the file on beside random ones, and to call a model on that was never called: what the
-            model takes (an array, a list or a dictionary of arrays), or several of these. With `decode`, prompts (a
-            dictionary that also has `prompt_length` where they differ in length) or sources.
+        samples: sample inputs to verify the file on beside random ones, and to call a model on that was never called:
+            what the model takes (an array, a list or a dictionary of arrays), or several of these. With `decode`,
+            prompts (a dictionary that also has `prompt_length` where they differ in length) or sources.
         verify: False leaves the comparison out, and the file says so.
-        streaming: True writes a step graph: a chunk of a sequence and every recurrent state in, the outputs and the new
-            states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
-            `decode`, of one symbol, which it chooses, for `tfseq.runtime.Model.stream_text`. False writes the graph of
+        streaming: True writes a chunk graph: a chunk of a sequence and every recurrent state in, the outputs and the
+            new states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
+            `decode`, the graph of one decode step, for `tfseq.runtime.Model.stream_text`. False writes the graph of
             whole sequences, each from its first state. None streams if a layer is `stateful=True`.
         progress: is told each step, in a word.
 
@@ -142,15 +142,15 @@ _STATEFUL = (
 
 @dataclasses.dataclass(frozen=True)
 class _Content:
-    """What a file is to hold.
+    """The content of a file before it is written.
 
     Attributes:
         task: of the manifest.
         signatures: by name, as a SavedModel has them; the last one is what the manifest describes, and the ONNX graph.
         outputs: of that one, from a function that runs it.
-        states: of a step graph.
+        states: of a chunk graph or a decode step graph.
         tokenizer: of the manifest where the graph does a part of the tokenizer's work.
-        sampled: the inputs that samples are for.
+        sampled: the inputs that the user's samples are for.
     """
 
     task: str
@@ -170,7 +170,7 @@ class _Content:
 
 
 def _forward(model, streaming, samples):
-    """The model's `call`, of whole sequences or in chunks."""
+    """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
         outputs = functools.partial(output_specs, signature)
@@ -182,7 +182,7 @@ def _forward(model, streaming, samples):
 
 
 def _loop(model, decode, attention, path, tokenizer):
-    """The whole generation."""
+    """The whole decoding loop."""
     codes = None if tokenizer is None else code_points_of(tokenizer, model.vocabulary_size)
     signatures = {"generate": generation_signature(model, decode, attention, codes)}
     if path.suffix != ".onnx":
@@ -195,7 +195,7 @@ def _loop(model, decode, attention, path, tokenizer):
 
 
 def _one_step(model, decode, path, tokenizer):
-    """One symbol of a generation. Its symbols are symbols: who runs it reads back what it wrote, its end too."""
+    """One decode step, over token ids: its caller feeds back what it chose, up to the end token."""
     step = step_graph(model, decode)
     return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, step.states)
 
@@ -320,7 +320,7 @@ def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, 
 def _check_decoding(model, decode, attention, streaming):
     if decode is None:
         if attention:
-            raise ExportError("attention is what a loop that generates looked at; it needs decode.")
+            raise ExportError("attention is that of a loop that generates; it needs decode.")
         return
     if not isinstance(decode, Strategy):
         raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
@@ -331,12 +331,12 @@ def _check_decoding(model, decode, attention, streaming):
     except InputError as error:
         raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
     if attention and not model.has_attention:
-        raise ExportError(f"{type(model).__name__} has no attention to give out: it looks at no places of its source.")
+        raise ExportError(f"{type(model).__name__} has no attention to give out: it does not attend to a source.")
     if streaming and attention:
-        raise ExportError("A graph of one step gives out no attention; export with streaming=False.")
+        raise ExportError("A graph of one decode step outputs no attention; export with streaming=False.")
     if streaming and isinstance(decode, Beam):
         raise ExportError(
-            "A beam search knows its first symbol only when it is done, so it can't stream: use tfseq.Greedy() or "
+            "A beam search knows its first token only when it is done, so it can't stream: use tfseq.Greedy() or "
             "tfseq.Sample(), or streaming=False."
         )
 
@@ -344,9 +344,9 @@ def _check_decoding(model, decode, attention, streaming):
 def _check_tokenizer(tokenizer, model):
     if tokenizer.vocabulary_size != model.vocabulary_size:
         raise ExportError(
-            f"The tokenizer has {tokenizer.vocabulary_size} symbols and the model {model.vocabulary_size}."
+            f"The tokenizer has {tokenizer.vocabulary_size} tokens and the model {model.vocabulary_size}."
         )
     for name in ("start", "end"):
         theirs, own = getattr(tokenizer, name, None), getattr(model, name)
         if None not in (theirs, own) and theirs != own:
-            raise ExportError(f"The tokenizer's {name} is symbol {theirs}, and the model's is {own}.")
+            raise ExportError(f"The tokenizer's {name} is token {theirs}, and the model's is {own}.")

@@ -1,1 +1,1 @@
-"""Keras layers that the models share: attention, recurrent cells, Transformer blocks, KV cache, encoders of images."""
+"""Keras layers that the models share: attention, recurrent cells, Transformer blocks, KV cache, image encoders."""

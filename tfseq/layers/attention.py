@@ -1,10 +1,10 @@
-"""Attention: softmax(score(query, memory)) as a weighted mean of the memory."""
+"""Attention: scaled dot-product attention, and the alignment scores of recurrent decoders (additive, dot, cosine)."""
 
 import keras
 from keras import ops
 
 ALIGNMENTS = ("network", "dot", "general", "cosine")
-HIDDEN = -1e9  # a score so low that its weight is 0
+HIDDEN = -1e9  # score of a masked entry, so low that its weight is 0
 
 
 def dot_product_attention(query, keys, values, mask=None):
@@ -13,7 +13,7 @@ def dot_product_attention(query, keys, values, mask=None):
     Args:
         query: (batch, heads, queries, head_dim).
         keys, values: (batch, heads, entries, head_dim).
-        mask: True where a query may look, broadcastable to (batch, heads, queries, entries); None for everywhere.
+        mask: True where a query attends, broadcastable to (batch, heads, queries, entries); None for everywhere.
 
     Returns:
         (batch, heads, queries, head_dim), and the weights, (batch, heads, queries, entries) float32.
@@ -47,7 +47,7 @@ def merge_heads(x, *shape):
 
 
 def alignment_layer(alignment, units, **kwargs):
-    """How a decoder's state is compared with the states of an encoder: a layer by name.
+    """The layer that scores a decoder's state against the states of an encoder, by name.
 
     Args:
         alignment: "network", "dot", "general" or "cosine".

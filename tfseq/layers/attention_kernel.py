@@ -1,4 +1,4 @@
-"""Recurrent decoders with attention, trained fast on CPUs.
+"""Training kernel for CPUs, in TensorFlow, of recurrent decoders with attention.
 
 As in `tfseq.layers.tensorflow_kernels`, what doesn't wait for the state leaves the loop. The part of the input that is
 known beforehand goes in one product before it. After it come the gradients of the cell's weights, a product each, and
@@ -12,6 +12,7 @@ from functools import partial
 import tensorflow as tf
 
 from tfseq.layers.tensorflow_kernels import by_xla, stream_count
+from tfseq.machine import available_cores
 
 
 def attentive_recurrence(cell, attend, y, weights, h, carry, given, fixed):
@@ -29,7 +30,7 @@ def attentive_recurrence(cell, attend, y, weights, h, carry, given, fixed):
     Returns:
         s and c, (batch, time, units or context) each, of y's type.
     """
-    streams = stream_count(y.shape[0])
+    streams = stream_count(y.shape[0], available_cores())
     cut = partial(tf.split, num_or_size_splits=streams, axis=0)
     parts = zip(cut(y), cut(h), cut(carry), *map(cut, given))
     run, fixed = partial(_stream, cell, attend), [tf.convert_to_tensor(x) for x in fixed]  # reads variables
@@ -50,7 +51,7 @@ def _stream(cell, attend, y, weights, h, carry, given, fixed):
 
 
 class _Loop:
-    """The forward loop, and what the backward loop has to remember. Time comes first in all of it."""
+    """The forward loop, and the activations that it saves for the backward loop, time-major."""
 
     def __init__(self, cell, attend, y, weights, h, carry, given, known):
         self.cell, self.h, self.given, self.dtype = cell, h, given, y.dtype
@@ -138,7 +139,7 @@ class _Loop:
         return dzs.stack(), drs.stack(), dcs.stack(), dh, dcarry
 
     def _of_given(self, states, d_contexts):
-        """Gradients in what is given, of all steps at once; None of what is not a number."""
+        """Gradients in what is given, of all steps at once; None for tensors that are not floats."""
         learned = [x for x in self.given if x.dtype.is_floating]
         with tf.GradientTape() as tape:
             tape.watch(learned)

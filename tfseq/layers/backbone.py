@@ -1,4 +1,4 @@
-"""Networks that were trained on ImageNet, as the eyes of a captioner."""
+"""`Backbone`: ImageNet-pretrained CNNs of `keras.applications` as image encoders."""
 
 import sys
 import warnings
@@ -16,7 +16,7 @@ ARCHITECTURES = tuple(
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class Backbone(keras.layers.Layer):
-    """A CNN of `keras.applications` without its last two layers, pooling and classifier: what is seen at each place.
+    """A CNN of `keras.applications` without its last two layers, pooling and classifier: a feature map.
 
     It takes pixels as they are: its own preprocessing is a part of it, and so of every file that it is exported to.
     Frozen, it stays in inference mode, with the means and variances that its normalizations have learned.
@@ -33,7 +33,7 @@ class Backbone(keras.layers.Layer):
         images: red, green and blue from 0 to 255, (batch, height, width, 3), uint8 or float.
 
     Returns:
-        features, (batch, rows, columns, width); of most networks a place is 32 x 32 pixels.
+        features, (batch, rows, columns, width); of most networks one place of the map is 32 x 32 pixels.
 
     Raises:
         ValueError: there is no such architecture or file, the file is of another network, the download failed, or the

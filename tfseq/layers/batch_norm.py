@@ -1,4 +1,4 @@
-"""Batch normalization of images that is trained quickly on CPUs."""
+"""`BatchNormalization` of Keras, with a faster kernel for training on CPUs."""
 
 import keras
 from keras import ops

@@ -1,14 +1,15 @@
-"""Three ways to write a caption from what is seen at each place of an image, behind one interface.
+"""Caption decoders (recurrent, with attention, Transformer) over the features of an image, behind one interface.
 
-A decoder reads the embeddings of what has been written, and makes a state per position for the next word:
+A decoder reads the embeddings of the words so far, and returns a hidden state per position for the next word:
 
 - `build(y_shape, places_shape)` takes the shapes of the embeddings and of the places.
-- `remember(places)` prepares what is seen, (batch, places, units), once: a pytree of tensors (batch, ...), the memory.
+- `remember(places)` encodes the places, (batch, places, units), once per image: the memory, a pytree of tensors
+  (batch, ...).
 - `initial_state(memory, batch_size)` is the state before the first word.
 - `decoder(y, memory)` reads a whole caption, y (batch, time, width) -> (batch, time, units).
-- `step(y, state, memory)` reads one word per row, y (rows, width): (rows, units), the new state, and where it looked,
-  (rows, places) float32, or None. Rows that share a memory stand side by side.
-- `looks` says whether it looks at places, and returns where.
+- `step(y, state, memory)` is one decode step, y (rows, width): it returns (rows, units), the new state, and attention
+  weights (rows, places) float32, or None. Rows that share a memory stand side by side.
+- `looks` says whether it attends to places, and returns the weights.
 """
 
 import keras
@@ -24,9 +25,9 @@ SUMMARIES = ("max", "mean", "flat")
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class Places(keras.layers.Layer):
-    """What is seen at each place i of an image, and where that is: LayerNorm(W f_i + p_i), p_i learned.
+    """The features f_i of each place i of an image with its position: LayerNorm(W f_i + p_i), p_i learned.
 
-    A convolution sees the same everywhere and does not know where it is; "left of" takes p_i.
+    Convolutional features do not depend on the position; "left of" takes p_i.
 
     Args:
         units: width of the vector of a place.
@@ -74,7 +75,7 @@ class RecurrentCaptionDecoder(keras.layers.Layer):
     """One vector v of the image enters every step: h_t = cell(h_{t-1}, [y_{t-1}; v]), h_0 = 0.
 
     For the vanilla cell that is the lecture's h_t = tanh(W_xh y_{t-1} + W_hh h_{t-1} + W_ih v + b), [W_xh, W_ih] being
-    one matrix. v sums the places x_i up by a layer f(x) = ReLU(W x + b):
+    one matrix. v pools the places x_i by a layer f(x) = ReLU(W x + b):
 
     - "max": v = max_i f(x_i), the strongest sign of each feature anywhere; one W for all places, which know where they
       are;
@@ -147,7 +148,7 @@ def _beside(y, v):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class AttentionCaptionDecoder(keras.layers.Layer):
-    """A recurrent decoder that looks at the places anew at each step: Show, Attend and Tell (Xu et al., 2015).
+    """A recurrent decoder that attends to the places at each step: Show, Attend and Tell (Xu et al., 2015).
 
         a_t = softmax(score(s_{t-1}, x_i)) over i,   c_t = sum_i a_ti x_i,   s_t = cell(s_{t-1}, [y_{t-1}; c_t])
 
@@ -156,9 +157,9 @@ class AttentionCaptionDecoder(keras.layers.Layer):
 
     Args:
         units: width of the states.
-        depth: recurrent layers; the top layer's s_{t-1} is compared, the bottom one reads c_t.
+        depth: recurrent layers; the top layer's s_{t-1} is the query, the bottom one reads c_t.
         cell: "rnn", "irnn", "lstm" or "gru".
-        alignment: how s is compared with x: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
+        alignment: the score of s and x: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -183,7 +184,7 @@ class AttentionCaptionDecoder(keras.layers.Layer):
         self.deep.build((None, None, 2 * self.units + y_shape[-1]))
 
     def remember(self, places):
-        """The places, what the alignment makes of them, and their mean."""
+        """The places, the alignment's keys, and the mean of the places."""
         return self.attention.remember(places) | {"mean": ops.mean(places, axis=1)}
 
     def initial_state(self, memory, batch_size):
@@ -255,7 +256,7 @@ class TransformerCaptionDecoder(keras.layers.Layer):
         return self.blocks.remember(places)
 
     def initial_state(self, memory, batch_size):
-        """Empty caches, a `CachedState`."""
+        """An empty KV cache, a `CachedState`."""
         return self.blocks.initial_state(batch_size)
 
     def call(self, y, memory, training=False):

@@ -1,4 +1,4 @@
-"""Images to vectors by convolution: what classifiers, captioners and models of video see with."""
+"""`ConvolutionalEncoder`: a CNN that encodes images as feature vectors or feature maps."""
 
 import keras
 from keras import ops
@@ -16,19 +16,19 @@ class ConvolutionalEncoder(keras.layers.Layer):
 
         y[i, j, o] = ReLU(BatchNorm(b_o + sum_{a, b, c} w[a, b, c, o] x[i stride + a, j stride + b, c])),
 
-    then the largest value of each pool x pool square. What the last stage sees at each place is a grid of features; the
-    call sums it up in a vector, or gives it as it is.
+    then the largest value of each pool x pool square. The last stage's output is a feature map, the grid; the call
+    makes a vector of it, or returns it as it is.
 
     Args:
         filters: kernels of each stage, which are the channels that it puts out.
-        units: width of the vector: a Dense layer with ReLU over the grid, which knows what is where but takes one size
-            of images; None for the mean over the grid, which takes any size and is `filters[-1]` wide.
+        units: width of the vector: a Dense layer with ReLU over the flattened grid, which keeps positions but takes one
+            size of images; None for global average pooling, which takes any size and is `filters[-1]` wide.
         kernel_size: height and width of the kernels.
         stride: step of the kernels from one place to the next, in the first convolution of each stage.
         padding: "same" puts zeros around the image, so that kernels reach its edges; "valid" does not.
         pool: height and width of the squares; 1 for none.
         convolutions: of each stage.
-        grid: whether the grid itself is wanted, for captioners, which look at places; `units` is None then.
+        grid: whether to return the grid itself, for captioners, which attend to its places; `units` is None then.
 
     Call arguments:
         images: pixels from 0 to 255, uint8 or float: (batch, height, width) or (batch, height, width, channels); or
@@ -132,7 +132,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         return (i + 1) % self.settings["convolutions"] == 0
 
     def grid(self, images, training=False):
-        """What is seen at each place: (batch, rows, columns, filters[-1])."""
+        """The feature map of the last stage: (batch, rows, columns, filters[-1])."""
         x = ops.expand_dims(images, -1) if len(images.shape) == 3 else images
         x = self.rescale(x)  # (batch, height, width, channels)
         for i, (convolution, norm) in enumerate(self.stages):

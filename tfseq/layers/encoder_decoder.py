@@ -1,4 +1,4 @@
-"""What recurrent encoder-decoders have in common: an encoder, a decoder that starts where it ended, and an output."""
+"""Layers of recurrent encoder-decoders: encoder, decoders with and without attention, deep output."""
 
 import keras
 from keras import ops
@@ -23,8 +23,8 @@ class RecurrentEncoder(keras.layers.Layer):
         mask: True where x is real, (batch, time); padding on the right changes nothing.
 
     Returns:
-        the top layer's h_i (batch, time, units), and where every layer ended: h (and c for LSTM), (batch, units) each,
-        as a list of lists; of two directions side by side.
+        the top layer's h_i (batch, time, units), and every layer's final state: h (and c for LSTM), (batch, units)
+        each, as a list of lists; of two directions side by side.
 
     Raises:
         ValueError: `units` is odd and `bidirectional` True.
@@ -103,7 +103,7 @@ class RecurrentDecoder(keras.layers.Layer):
         return [list(layer.cell.get_initial_state(batch_size)) for layer in self.layers]
 
     def step(self, x, state):
-        """One step: x (rows, width) -> the top layer's state (rows, units), and the new states of all."""
+        """One decode step: x (rows, width) -> the top layer's state (rows, units), and the new states of all layers."""
         new_state = []
         for layer, layer_state in zip(self.layers, state):
             x, layer_state = layer.cell(x, list(layer_state))  # (rows, units)
@@ -116,20 +116,20 @@ class RecurrentDecoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class AttentionDecoder(keras.layers.Layer):
-    """A `RecurrentDecoder` that looks at a memory anew at each step (Bahdanau et al., 2015).
+    """A `RecurrentDecoder` that attends to a memory at each step (Bahdanau et al., 2015).
 
         a_t = softmax(score(s_{t-1}, h_i)) over i,   c_t = sum_i a_ti h_i,   s_t = cell(s_{t-1}, [y_{t-1}; c_t])
 
     Args:
         cell: "rnn", "irnn", "lstm" or "gru".
         units: width of the states and of the memory.
-        depth: number of layers; the top layer's s_{t-1} is compared, the bottom one reads c_t.
-        alignment: how s is compared with h: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
+        depth: number of layers; the top layer's s_{t-1} is the query, the bottom one reads c_t.
+        alignment: the score of s and h: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
 
     Call arguments:
         y: (batch, time, width).
         state: h (and c for LSTM) of every layer, (batch, units) each, as a list of lists.
-        memory: what `remember` made of it.
+        memory: as `remember` returned it.
 
     Returns:
         s_t and c_t, (batch, time, units) each.
@@ -148,13 +148,13 @@ class AttentionDecoder(keras.layers.Layer):
         self.alignment.build((None, None, self.units), (None, None, self.units))
 
     def remember(self, states, mask=None):
-        """States h, (batch, places, units), what the alignment makes of them, and where they are real."""
+        """The memory: states h, (batch, places, units), the alignment's keys of them, and the mask."""
         memory = {"states": states, "keys": self.alignment.project(states)}
         return memory if mask is None else memory | {"mask": mask}
 
     def call(self, y, state, memory, training=False):
         if (equations := self._equations(training)) is not None:
-            return self._quickly(equations, y, state, memory)
+            return self._by_kernel(equations, y, state, memory)
 
         def step(state, y):
             s, c, state, _ = self.step(y, state, memory)
@@ -165,13 +165,13 @@ class AttentionDecoder(keras.layers.Layer):
         return ops.transpose(s, (1, 0, 2)), ops.transpose(c, (1, 0, 2))
 
     def _equations(self, training):
-        """The cell for the kernel that trains on CPUs; None where it doesn't apply, or would compute too much twice."""
+        """The cell for the CPU training kernel; None where it doesn't apply, or would recompute too much."""
         if len(self.recurrent.layers) > 1 or self.alignment.has_hidden_layer:
             return None
         return self.recurrent.layers[0].equations(training=training)
 
-    def _quickly(self, equations, y, state, memory):
-        """What `call` returns, by a kernel for training on CPUs."""
+    def _by_kernel(self, equations, y, state, memory):
+        """What `call` returns, by the CPU training kernel."""
         from tfseq.layers.attention_kernel import attentive_recurrence  # loads TensorFlow
 
         def attend(s, memory, weights):
@@ -191,7 +191,7 @@ class AttentionDecoder(keras.layers.Layer):
         return ops.matmul(ops.cast(weights, self.compute_dtype), memory["states"]), weights
 
     def step(self, y, state, memory):
-        """One step: y (rows, width) -> s_t and c_t, (rows, units), the new state, and weights (rows, places)."""
+        """One decode step: y (rows, width) -> s_t and c_t, (rows, units), the new state, and weights (rows, places)."""
         sources, places = ops.shape(memory["states"])[0], ops.shape(memory["states"])[1]
         query = ops.reshape(state[-1][0], (sources, -1, self.units))  # rows that share a memory side by side
         c, weights = self._attend(query, memory)  # (sources, rows of each, units or places)
@@ -205,17 +205,17 @@ class AttentionDecoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class DeepOutput(keras.layers.Layer):
-    """Logits W tanh(U [s_t; c_t; y_{t-1}]): of all that a decoder knows at a step (Bahdanau et al., 2015, A.2.2).
+    """Logits W tanh(U [s_t; c_t; y_{t-1}]): of state, context and last token (Bahdanau et al., 2015, A.2.2).
 
     The paper has maxout in place of tanh.
 
     Args:
         units: width of the hidden layer.
-        vocabulary_size: symbols to score.
+        vocabulary_size: number of tokens in the vocabulary.
         dropout: rate before the logits.
 
     Call arguments:
-        parts: a list of tensors, (..., width) each, that are read side by side.
+        parts: a list of tensors, (..., width) each, to concatenate.
 
     Returns:
         logits (..., vocabulary) float32.

@@ -1,4 +1,4 @@
-"""What a model sees that looks at a small part of an image at a time."""
+"""Glimpse sensor and glimpse network of the recurrent attention model (Mnih et al., 2014)."""
 
 import keras
 from keras import ops

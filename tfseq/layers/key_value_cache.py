@@ -1,7 +1,8 @@
-"""The keys and values of past steps, which self-attention keeps so that a step reads one symbol and not all of them.
+"""KV cache of self-attention: keys and values of past steps, so that a decode step computes those of one token only.
 
 Beams share a cache. When a search drops a beam and doubles another, nothing is moved: every beam's entries stay where
-they were written, and a mask, `ancestors`, says which of them are a beam's own past. A step writes `width` entries.
+they were written, and a mask, `ancestors`, says which of them are a beam's own past. A decode step writes `width`
+entries, one for each beam.
 
 On TensorFlow a cache grows by one concatenation per step, which becomes ONNX's `Attention` with `past_key`. Backends
 whose shapes are fixed when a loop is compiled (JAX) write into caches of a `capacity`. Models see no difference.
@@ -22,7 +23,7 @@ _CAPACITY: ContextVar[int | None] = ContextVar("capacity", default=None)
 
 
 class CachedState(NamedTuple):
-    """What self-attention remembers.
+    """The KV cache of all layers: the state of a decoder with self-attention.
 
     Attributes:
         caches: of each layer keys and values, (batch, heads, entries, head_dim) each.
@@ -47,7 +48,7 @@ class CachedState(NamedTuple):
 
     @property
     def mask(self) -> Any:
-        """Where each beam may look, (batch, 1, width, entries); None for everywhere."""
+        """The attention mask of each beam, (batch, 1, width, entries); None for everywhere."""
         return None if isinstance(self.ancestors, tuple) else ops.expand_dims(self.ancestors, 1)
 
 
@@ -68,7 +69,7 @@ def empty_cached_state(layers: int, batch_size: Any, heads: int, head_dim: int, 
 
 @contextmanager
 def capacity(steps: int) -> Iterator[None]:
-    """Caches that are made and used in this context have room for so many steps. TensorFlow's grow as they must.
+    """Caches that are made and used in this context have room for so many steps; on TensorFlow they grow instead.
 
     Raises:
         ValueError: there is no room for one step.
@@ -94,13 +95,13 @@ def advance(state: CachedState) -> CachedState:
 def attend(
     query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState, window: int | None = None
 ) -> tuple[Any, tuple[Any, Any]]:
-    """Attention of a step over its past and itself.
+    """Attention of one decode step over the cache and its own entry.
 
     Args:
         query, key, value: (batch, heads, width, head_dim).
         cache: the layer's, as the last step left it.
         state: as `advance` returned it in this step.
-        window: how many steps it looks back at, itself included; None for all.
+        window: steps in the sliding attention window, this one included; None for all.
 
     Returns:
         (rows, heads * head_dim), rows = batch * width, and the cache with this step's entries.
@@ -112,7 +113,7 @@ def attend(
 
 
 def _within(window: int | None, entries: Any, state: CachedState) -> Any:
-    """The mask of a state, and of that only the last steps."""
+    """The mask of a state, restricted to the steps in the window."""
     if window is None:
         return state.mask
     recent = _step_of_each(entries, state) >= state.position - window  # position counts this step
@@ -156,11 +157,11 @@ def _widen_cached(state: CachedState, width: int) -> CachedState:
 
 
 def reorder(state: Any, parents: Any, first_beams: Any = None) -> Any:
-    """Lets each beam go on from where another one is.
+    """Reorders the beams: each goes on from the state of its parent.
 
     Args:
         state: pytree; the leaves outside of a `CachedState` are (batch * width, ...).
-        parents: index of that other beam within its row, (batch, width) int32.
+        parents: index of the parent within its row, (batch, width) int32.
         first_beams: of each row among batch * width, (batch, 1) int32; computed if None, at every step of a loop.
     """
     if first_beams is None:

@@ -1,4 +1,4 @@
-"""Layer normalization that is trained quickly on CPUs."""
+"""`LayerNormalization` of Keras, with a faster kernel for training on CPUs."""
 
 import keras
 from keras import ops

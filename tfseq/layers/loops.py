@@ -1,8 +1,9 @@
-"""Loops over time, where Keras' backends differ: everything else in tfseq is written once.
+"""`scan` and `while_loop` over time on every Keras backend; on TensorFlow they export as ONNX `Loop`.
 
-TensorFlow runs a loop of run-time length and stacks what each step returns; the same graph becomes one ONNX `Loop`.
-On other backends a loop's greatest length has to be known when it starts. (On TensorFlow `keras.ops.scan` wants every
-output to look like the carry, and a buffer written with `slice_update` becomes an XLA operator that ONNX lacks.)
+Here the backends differ; everything else in tfseq is written once. TensorFlow runs a loop of run-time length and stacks
+what each step returns; the same graph becomes one ONNX `Loop`. On other backends a loop's greatest length has to be
+known when it starts. (On TensorFlow `keras.ops.scan` wants every output to look like the carry, and a buffer written
+with `slice_update` becomes an XLA operator that ONNX lacks.)
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""How a Transformer knows where a symbol stands: positions added to embeddings, or queries and keys that are turned."""
+"""Positional encodings: sinusoidal and learned ones, added to token embeddings, and rotary ones (RoPE)."""
 
 import keras
 import numpy as np
@@ -36,9 +36,9 @@ def sinusoidal_positions(positions, units):
 
 
 def rotated(x, positions, training=False):
-    """Rotary positions: the pairs (x_i, x_{i + d/2}) turned by the angle p / 10000^(2i / d) (Su et al., 2021).
+    """Rotary positions (RoPE): the pairs (x_i, x_{i + d/2}) rotated by the angle p / 10000^(2i / d) (Su et al., 2021).
 
-    The score of a query and a key that are turned depends on how far apart they are and no longer on where they stand.
+    The score of a rotated query and key depends on their relative position only.
 
     Args:
         x: queries or keys, (batch, heads, time, d), d even.
@@ -57,18 +57,18 @@ def rotated(x, positions, training=False):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class PositionedEmbedding(keras.layers.Layer):
-    """sqrt(units) E[symbol] + position, and back from a state to logits (Vaswani et al., 2017, sections 3.4 and 3.5).
+    """sqrt(units) E[token] + position, and back from a state to logits (Vaswani et al., 2017, sections 3.4 and 3.5).
 
     Args:
-        vocabulary_size: number of symbols.
+        vocabulary_size: number of tokens in the vocabulary.
         units: width.
         positions: "sinusoidal", of any length; "learned", of up to `max_positions`; or None, which adds nothing.
         max_positions: rows of the table of learned positions.
-        tied: whether `logits` uses E again (Press and Wolf, 2017).
+        tied: whether `logits` uses E again (weight tying; Press and Wolf, 2017).
         dropout: rate on the sum.
 
     Call arguments:
-        tokens: (batch, time), from position 0 on; or one step's, (rows,).
+        tokens: (batch, time), from position 0 on; or those of one decode step, (rows,).
         position: of the step, () integer.
 
     Raises:
@@ -103,7 +103,7 @@ class PositionedEmbedding(keras.layers.Layer):
         x = self.symbols(tokens) * self.units**0.5  # (batch, time, units) or (rows, units)
         time = tokens.shape[1] if position is None else None
         if self.positions == "learned" and time is not None and time > self.max_positions:
-            raise ValueError(f"The sequence has {time} symbols; expected at most max_positions, {self.max_positions}.")
+            raise ValueError(f"The sequence has {time} tokens; expected at most max_positions, {self.max_positions}.")
         positions = ops.arange(ops.shape(tokens)[1], dtype="int32") if position is None else position
         if self.positions == "learned":
             x = x + ops.cast(ops.take(self.table, positions, axis=0), x.dtype)

@@ -1,4 +1,4 @@
-"""The four recurrent cells of the lectures, as Keras layers chosen by name.
+"""Recurrent layers by name: vanilla RNN, IRNN, LSTM and GRU, with faster kernels for training on CPUs.
 
 The layers are Keras' own, with the same weights and results, and cuDNN on a GPU. Only training on a CPU takes another
 path, where it can: `tfseq.layers.tensorflow_kernels` runs the same equations about twice as fast.
@@ -47,7 +47,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         return _inner_loop(self, equations, sequences, initial_state, mask)
 
     def equations(self, mask=None, training=True):
-        """The cell that the quick kernels take; None where they don't apply."""
+        """The cell for the CPU training kernels; None where they don't apply."""
         known = self.activation in (keras.activations.tanh, keras.activations.relu)
         if known and _kernels_apply(self, mask, training):
             return kernels().VanillaCell(self.activation.__name__)
@@ -63,7 +63,7 @@ class LSTM(keras.layers.LSTM):
         return _inner_loop(self, equations, sequences, initial_state, mask)
 
     def equations(self, mask=None, training=True):
-        """The cell that the quick kernels take; None where they don't apply."""
+        """The cell for the CPU training kernels; None where they don't apply."""
         if _gates_are_standard(self) and _kernels_apply(self, mask, training):
             return kernels().LSTMCell()
 
@@ -78,7 +78,7 @@ class GRU(keras.layers.GRU):
         return _inner_loop(self, equations, sequences, initial_state, mask)
 
     def equations(self, mask=None, training=True):
-        """The cell that the quick kernels take; None where they don't apply."""
+        """The cell for the CPU training kernels; None where they don't apply."""
         if _gates_are_standard(self) and self.reset_after and _kernels_apply(self, mask, training):
             return kernels().GRUCell()
 
@@ -94,7 +94,7 @@ def _kernels_apply(layer, mask, training):
 
 
 def _inner_loop(layer, equations, sequences, initial_state, mask):
-    """Keras' `inner_loop` by our kernels: last output, outputs and states."""
+    """Keras' `inner_loop` by our CPU training kernels: last output, outputs and states."""
     x = ops.convert_to_tensor(sequences)  # (batch, time, width)
     mask = None if mask is None else ops.cast(mask, "bool")  # (batch, time)
     if layer.go_backwards:

@@ -1,4 +1,4 @@
-"""The blocks of Transformers (Vaswani et al., 2017), each read in parallel by `call` and step by step by `step`."""
+"""Transformer layers: self- and cross-attention, feed-forward, residual connections, encoder and decoder blocks."""
 
 import keras
 from keras import ops
@@ -13,9 +13,9 @@ NORMS = ("pre", "post")
 
 
 def causal_mask(time, window=None):
-    """True where a position (row) may look, (1, 1, time, time): at itself and before, or the last `window` of these."""
+    """True where a position (row) attends, (1, 1, time, time): to itself and before, or the last `window` of these."""
     steps = ops.arange(time)
-    back = ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0)  # how far a row looks back to a column
+    back = ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0)  # distance from a row back to a column
     seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
     return seen[None, None]
 
@@ -27,12 +27,12 @@ class SelfAttention(keras.layers.Layer):
     Args:
         units: width of input and output.
         heads: number of heads, each units / heads wide.
-        rotary: whether queries and keys are turned by their positions, see `rotated`.
-        window: how many steps `step` looks back at, itself included; None for all. `call` looks where its mask says.
+        rotary: whether queries and keys have rotary positions (RoPE), see `rotated`.
+        window: steps in the sliding attention window of `step`, its own included; None for all. `call` takes a mask.
 
     Call arguments:
         x: (batch, time, units).
-        attention_mask: True where a position may look, broadcastable to (batch, heads, time, time).
+        attention_mask: True where a position attends, broadcastable to (batch, heads, time, time).
 
     Raises:
         ValueError: `units` is not a multiple of `heads`, or with `rotary` not one of 2 heads.
@@ -54,7 +54,7 @@ class SelfAttention(keras.layers.Layer):
         return self.out(merge_heads(output, -1, ops.shape(x)[1], self.units))
 
     def weights_of(self, x, attention_mask=None):
-        """Where each position of x looks: (batch, heads, time, time) float32, rows that sum to 1."""
+        """Attention weights: (batch, heads, time, time) float32, rows that sum to 1."""
         return self._attend(x, attention_mask)[1]
 
     def _attend(self, x, mask, training=False):
@@ -63,7 +63,7 @@ class SelfAttention(keras.layers.Layer):
         return dot_product_attention(query, keys, values, mask)
 
     def step(self, x, cache, state):
-        """One step: x (rows, units), this layer's cache, and the `CachedState` of this step."""
+        """One decode step: x (rows, units), this layer's KV cache, and the `CachedState` of this step."""
         query, key, value = self._parts(x, state.width, state.position - 1)
         output, cache = attend(query, key, value, cache, state, self.window)
         return self.out(output), cache
@@ -83,16 +83,16 @@ class SelfAttention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class CrossAttention(keras.layers.Layer):
-    """Multi-head attention over a memory, whose keys and values are computed once.
+    """Multi-head attention over a memory, whose keys and values are projected once.
 
     Args:
         units, heads: as in `SelfAttention`.
-        rotary: whether queries and keys are turned by their positions, each in its own sequence, see `rotated`: where
-            target and source go in step, as translations do, a head then finds its place from the start.
+        rotary: whether queries and keys have rotary positions (RoPE), each in its own sequence, see `rotated`: where
+            target and source are aligned, as in translation, a head then finds its place from the start.
 
     Call arguments:
         x: (batch, time, units); or one step of `queries` rows each, (batch * queries, units).
-        keys_values: what `project` made of the memory.
+        keys_values: of the memory, as `project` returned them.
         mask: True where memory is real, broadcastable to (batch, heads, queries, source_time).
         queries: rows per memory, if x is one step.
         position: of the step, () integer, if x is one.
@@ -164,7 +164,7 @@ class FeedForward(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class Residual(keras.layers.Layer):
-    """The way around a layer f: x + f(norm(x)) ("pre", Xiong et al., 2020) or norm(x + f(x)) ("post", as in 2017).
+    """Residual connection: x + f(norm(x)) ("pre", Xiong et al., 2020) or norm(x + f(x)) ("post", as in 2017).
 
     Used as `x = residual.join(x, f(residual.enter(x)))`.
 
@@ -204,7 +204,7 @@ class Residual(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class TransformerBlock(keras.layers.Layer):
-    """Self-attention, then a feed-forward network, each with a way around: of an encoder, or of a language model.
+    """Self-attention, then a feed-forward network, with residual connections: of an encoder or a language model.
 
     Args:
         units: width of the sequence.
@@ -217,7 +217,7 @@ class TransformerBlock(keras.layers.Layer):
 
     Call arguments:
         x: (batch, time, units).
-        mask: True where a position may look, broadcastable to (batch, heads, time, time).
+        mask: True where a position attends, broadcastable to (batch, heads, time, time).
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class TransformerBlock(keras.layers.Layer):
         return self.around_feed_forward.join(x, y, training)
 
     def step(self, x, cache, state):
-        """One step: x (rows, units), this block's cache, and the `CachedState` of this step."""
+        """One decode step: x (rows, units), this block's KV cache, and the `CachedState` of this step."""
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
         x = self.around_attention.join(x, y)
         y = self.feed_forward(self.around_feed_forward.enter(x))
@@ -255,7 +255,7 @@ class TransformerBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class DecoderBlock(keras.layers.Layer):
-    """Self-attention, attention over a memory, then a feed-forward network, each with a way around.
+    """Self-attention, cross-attention, then a feed-forward network, with residual connections.
 
     Args:
         units, heads, hidden, dropout, norm, activation: as in `TransformerBlock`.
@@ -263,7 +263,7 @@ class DecoderBlock(keras.layers.Layer):
 
     Call arguments:
         x: (batch, time, units).
-        keys_values: what `cross_attention.project` made of the memory.
+        keys_values: of the memory, as `cross_attention.project` returned them.
         mask: as in `TransformerBlock`.
         memory_mask: True where memory is real, broadcastable to (batch, heads, time, source_time).
 
@@ -297,7 +297,7 @@ class DecoderBlock(keras.layers.Layer):
         return self.around_feed_forward.join(x, y, training), weights
 
     def step(self, x, cache, state, keys_values, memory_mask=None):
-        """One step as in `TransformerBlock`; also returns weights, (batch, heads, width, source_time) float32."""
+        """A decode step as in `TransformerBlock`; also returns weights, (batch, heads, width, source_time) float32."""
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
         x = self.around_attention.join(x, y)
         y = self.around_cross_attention.enter(x)
@@ -314,4 +314,4 @@ def check_heads(units, heads, rotary=False):
     if heads < 1 or units % heads:
         raise ValueError(f"units is {units} and heads {heads}; expected a multiple of heads.")
     if rotary and units // heads % 2:
-        raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions turn pairs.")
+        raise ValueError(f"A head is {units // heads} wide; expected an even width: rotary positions rotate pairs.")

@@ -1,4 +1,4 @@
-"""Blocks of a Transformer's decoder on top of one another, over a whole sequence or step by step."""
+"""`TransformerDecoder`: a stack of decoder blocks, over a whole sequence or one decode step at a time."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from tfseq.layers.transformer import DecoderBlock, causal_mask
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class TransformerDecoder(keras.layers.Layer):
-    """Masked self-attention, attention over a memory and a feed-forward network, `depth` times (Vaswani et al., 2017).
+    """Causal self-attention, cross-attention and a feed-forward network, `depth` times (Vaswani et al., 2017).
 
     Args:
         units: width of the sequence and of the memory, a multiple of `heads`.
@@ -24,7 +24,7 @@ class TransformerDecoder(keras.layers.Layer):
 
     Call arguments:
         x: (batch, time, units), positions added.
-        memory: what `remember` made of it.
+        memory: as `remember` returned it.
 
     Returns:
         states, (batch, time, units), normalized.
@@ -57,7 +57,7 @@ class TransformerDecoder(keras.layers.Layer):
             layer.build((None, None, self.units))
 
     def remember(self, memory, mask=None, training=False):
-        """What each block attends to, (batch, heads, places, head_dim), and where it is real, (batch, places)."""
+        """The memory: keys and values of each block, (batch, heads, places, head_dim) each, and the mask."""
         mask = {} if mask is None else {"mask": mask[:, None, None]}  # (batch, 1, 1, places)
         return {"keys_values": tuple(block.cross_attention.project(memory, training) for block in self.blocks)} | mask
 
@@ -68,15 +68,15 @@ class TransformerDecoder(keras.layers.Layer):
         return self._normalized(x)
 
     def initial_state(self, batch_size):
-        """Empty caches, a `CachedState`."""
+        """An empty KV cache, a `CachedState`."""
         return empty_cached_state(
             len(self.blocks), batch_size, self.heads, self.units // self.heads, self.compute_dtype
         )
 
     def step(self, x, state, memory):
-        """One step: x (rows, units) -> (rows, units), the new state, and where the last block looked.
+        """One decode step: x (rows, units) -> (rows, units), the new state, and cross-attention weights.
 
-        The latter is the mean of its heads, (rows, places) float32.
+        The latter are the last block's, the mean of its heads, (rows, places) float32.
         """
         state, caches = advance(state), []
         for block, cache, keys_values in zip(self.blocks, state.caches, memory["keys_values"]):

@@ -1,4 +1,4 @@
-"""Images as sequences of patches, without convolution (Dosovitskiy et al., 2021)."""
+"""Vision Transformer layers: patch embedding and encoder (Dosovitskiy et al., 2021)."""
 
 import keras
 from keras import ops
@@ -66,7 +66,7 @@ class PatchEmbedding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class VisionEncoder(keras.layers.Layer):
-    """An image -> a state per patch by Transformer blocks, and with `class_token` one more that sums the image up.
+    """An image -> a state per patch by Transformer blocks, and with `class_token` one more, for the whole image.
 
     Args:
         patch_size: height and width of a patch, in pixels.
@@ -137,7 +137,7 @@ class VisionEncoder(keras.layers.Layer):
         return self.norm(x)
 
     def attention(self, images):
-        """Where each position looks in each block: a list of (batch, heads, positions, positions) float32."""
+        """Attention weights of each block: a list of (batch, heads, positions, positions) float32."""
         x, weights = self._enter(images), []
         for block in self.blocks:
             weights.append(block.attention.weights_of(block.around_attention.enter(x)))

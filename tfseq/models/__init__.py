@@ -1,4 +1,4 @@
-"""One file per family of architectures."""
+"""Keras models, one file per architecture: classifiers, taggers, forecasters, language models, encoder-decoders."""
 
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
 from tfseq.models.autoregressive import Autoregressive

@@ -1,4 +1,4 @@
-"""A recurrent encoder-decoder whose decoder looks back at the source at every step."""
+"""Recurrent encoder-decoder with attention over the source (Bahdanau et al., 2015)."""
 
 import keras
 
@@ -16,24 +16,25 @@ class AttentionSeq2Seq(Generator):
         a_t = softmax(score(s_{t-1}, h_i)) over i,   c_t = sum_i a_ti h_i,   s_t = cell(s_{t-1}, [y_{t-1}; c_t]),
         P(y_t) = softmax(W tanh(U [s_t; c_t; y_{t-1}])),
 
-    where y stands for a symbol's embedding and s_0 for where the encoder ended, its two directions side by side.
+    where y stands for a token's embedding and s_0 for the encoder's final state, its two directions side by side.
 
     Args:
-        vocabulary_size: symbols of the target.
-        source_vocabulary_size: symbols of the source; None where source and target share symbols and embeddings.
+        vocabulary_size: size of the target's vocabulary.
+        source_vocabulary_size: size of the source's vocabulary; None where source and target share vocabulary and
+            embeddings.
         units: width of h_i and s_t; even, half for each direction.
-        depth: recurrent layers of encoder and decoder; the top layer's s_{t-1} is compared, the bottom one reads c_t.
+        depth: recurrent layers of encoder and decoder; the top layer's s_{t-1} is the query, the bottom one reads c_t.
         cell: "rnn", "irnn", "lstm" or "gru".
-        alignment: how s is compared with h: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
+        alignment: the score of s and h: "network", "dot", "general" or "cosine"; see `tfseq.layers.attention`.
         embedding_dim: width of the embeddings; None for `units`.
         dropout: rate on embeddings and before the logits.
-        start, end: symbols that a target begins and ends with.
+        start, end: ids of the tokens that a target begins and ends with.
 
     Call arguments:
         inputs: {"source": (batch, source_time), "target": (batch, time)} int32, padded on the right with 0.
 
     Returns:
-        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -102,7 +103,7 @@ class AttentionSeq2Seq(Generator):
         return self.head([s, c, y], training=training)
 
     def encode(self, inputs=None, training=False):
-        """The encoder's states, (batch, source_time, units), what the alignment makes of them, and where they ended."""
+        """The encoder's states, (batch, source_time, units), the alignment's keys, the mask, and the final states."""
         mask = inputs != 0  # (batch, source_time)
         x = self.dropout(self.source_embedding(inputs), training=training)
         x, ends = self.encoder(x, mask=mask, training=training)

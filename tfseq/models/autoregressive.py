@@ -1,4 +1,4 @@
-"""AR(tau): the next value from a fixed window of the last ones."""
+"""AR(tau): linear autoregression of a time series on a fixed window of past values."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Captioning: an image to the sentence that describes it, by an encoder and a decoder of one's choice."""
+"""Image captioning: an image encoder and a caption decoder of one's choice, as one `Generator`."""
 
 import math
 
@@ -28,11 +28,11 @@ class Captioner(Generator):
             (batch, places, width), row by row.
         decoder: one of `tfseq.layers.caption_decoders`, or a layer with the same methods.
         image_shape: (height, width, channels) of the images.
-        vocabulary_size: words.
+        vocabulary_size: number of words in the vocabulary.
         embedding_dim: width of the words' embeddings; None for the decoder's units.
         dropout: rate on embeddings, on places and before the logits.
-        tied: whether the embeddings also make the logits (Press and Wolf, 2017); takes embedding_dim=None.
-        start, end: symbols that a caption begins and ends with.
+        tied: whether the logits take the embedding matrix, transposed (Press and Wolf, 2017); takes embedding_dim=None.
+        start, end: ids of the tokens that a caption begins and ends with.
 
     Call arguments:
         inputs: {"image": (batch, *image_shape) uint8, "target": (batch, time) int32, padded on the right with 0}. In
@@ -40,7 +40,7 @@ class Captioner(Generator):
             once per epoch.
 
     Returns:
-        logits of the word after each position of the target, (batch, time, vocabulary) float32.
+        next-word logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -121,7 +121,7 @@ class Captioner(Generator):
 
     @property
     def grid(self):
-        """Rows and columns of the places, over which the weights of `step_with_attention` lie row by row."""
+        """Rows and columns of the places; the attention weights of `step_with_attention` are row by row."""
         shape = self.encoder.compute_output_shape((None, *self.image_shape))
         if len(shape) == 4:
             return shape[1], shape[2]
@@ -141,11 +141,11 @@ class Captioner(Generator):
         return self._logits(self.decoder(y, memory, training=training), training)
 
     def features(self, images, training=False):
-        """What the encoder sees."""
+        """The encoder's features of the images."""
         return ops.cast(self.encoder(images, training=training), self.compute_dtype)
 
     def encode(self, inputs=None, training=False):
-        """What the decoder makes of the places, (batch, places, units)."""
+        """The decoder's memory, computed once per image: see the decoder's `remember`."""
         return self._remember(self.features(inputs, training), training)
 
     def _remember(self, features, training):
@@ -159,7 +159,7 @@ class Captioner(Generator):
         return self._logits(x), state
 
     def step_with_attention(self, tokens, state, memory=()):
-        """`step`, and where the decoder looked: weights (rows, places) float32, `grid` of them."""
+        """`step`, and attention weights, (rows, places) float32: one for each place of the `grid`."""
         x, state, weights = self.decoder.step(self._embedded(tokens), state, memory)
         if weights is None:
             raise TypeError(f"{type(self.decoder).__name__} sees one vector; it has no attention to return.")

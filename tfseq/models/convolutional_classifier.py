@@ -1,4 +1,4 @@
-"""One to one: an image to what it shows."""
+"""CNN image classifier (one to one)."""
 
 import keras
 

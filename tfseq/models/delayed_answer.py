@@ -1,4 +1,4 @@
-"""Delayed many to many: one RNN reads a sequence to its end, then goes on in the same time frame and answers."""
+"""Delayed many to many: one RNN, without a decoder, that reads a source to its end and then writes the answer."""
 
 import keras
 from keras import ops
@@ -7,7 +7,7 @@ from tfseq.layers.recurrent import recurrent_layer
 from tfseq.models.generator import Generator
 from tfseq.models.hyperparameters import check_sizes
 
-BLANK = 0  # what pads a source is what follows it
+BLANK = 0  # the padding token, which also follows a source
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
@@ -16,26 +16,26 @@ class DelayedAnswer(Generator):
 
         h_t = cell(h_{t-1}, x_t),   x_t = blank for t > n,   P(y_j) = softmax(W_hy h_{n+j}),   j = 1, 2, ...
 
-    There is no decoder: the same weights read and answer, and nothing but the state leads from one answered symbol to
-    the next. Hence `step` ignores the symbol that it is given and feeds the blank.
+    There is no decoder: the same weights read and answer, and nothing but the state leads from one token of the answer
+    to the next. Hence `step` ignores the token that it is given and feeds the blank.
 
     Args:
-        vocabulary_size: symbols of source and answer, which share them; 0 is the blank.
+        vocabulary_size: size of the vocabulary that source and answer share; 0 is the blank.
         units: width of each hidden state.
         depth: recurrent layers, each reading the one below.
         cell: "rnn", "irnn", "lstm" or "gru".
-        embedding_dim: width of the symbols' embedding; None for `units`.
-        reverse: read the source from its last symbol to its first, which brings what an answer begins with near to
+        embedding_dim: width of the token embedding; None for `units`.
+        reverse: read the source from its last token to its first, which brings what an answer begins with near to
             it (Sutskever et al., 2014).
         dropout: rate on every layer's output.
-        start, end: symbols that an answer begins and ends with.
+        start, end: ids of the tokens that an answer begins and ends with.
 
     Call arguments:
         inputs: {"source": (batch, source_time), "target": (batch, time)} int32, padded on the right with 0. Of the
             target only the number of steps is used.
 
     Returns:
-        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -105,7 +105,7 @@ class DelayedAnswer(Generator):
         return self._logits(ops.take_along_axis(x, ops.expand_dims(answers, 2), axis=1))
 
     def encode(self, inputs=None):
-        """The state after the last symbol of each source: a list of lists of (batch, units)."""
+        """The state after the last token of each source: a list of lists of (batch, units)."""
         lengths = _lengths(inputs)
         mask = _positions(inputs) < ops.expand_dims(lengths, 1)  # (batch, source_time); later steps carry the state
         x = self.embedding(self._in_reading_order(inputs, lengths))
@@ -147,5 +147,5 @@ def _positions(source):
 
 
 def _lengths(source):
-    """Symbols of each source up to its padding, (batch,) int32."""
+    """Length of each source without its padding, in tokens, (batch,) int32."""
     return ops.max(ops.where(source != BLANK, _positions(source) + 1, 0), axis=1)

@@ -1,4 +1,4 @@
-"""One to one: numbers about somebody to one probability."""
+"""Multilayer perceptron (or logistic regression) for binary classification of feature vectors (one to one)."""
 
 import keras
 
@@ -18,7 +18,7 @@ class DenseClassifier(keras.Model):
         dropout: rate on each hidden layer's output.
 
     Call arguments:
-        inputs: numbers as a person has them, (batch, features) float32. Their means and deviations are part of the
+        inputs: features in their own units, (batch, features) float32. Their means and deviations are part of the
             model: `model.normalize.adapt(x)` learns them from the examples, (examples, features).
 
     Returns:
@@ -35,7 +35,7 @@ class DenseClassifier(keras.Model):
     """
 
     def __init__(self, hidden=(16,), activation="tanh", dropout=0.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # raw numbers are normalized as they are
+        super().__init__(autocast=False, **kwargs)  # features are normalized before they lose bits
         check_sizes(**{f"hidden layer {i + 1}": units for i, units in enumerate(hidden)})
         self.settings = {"hidden": list(hidden), "activation": activation, "dropout": dropout}
         policy = {"dtype": self.dtype_policy}

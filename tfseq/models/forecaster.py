@@ -1,4 +1,4 @@
-"""Forecasts of several steps: a model of the next value, fed what it predicts."""
+"""Multi-step forecasting: a model of the next value, applied recursively to its own predictions."""
 
 import keras
 from keras import ops

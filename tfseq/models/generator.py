@@ -1,4 +1,4 @@
-"""The protocol of everything that generates: one sequence model, trained in parallel, decoded step by step."""
+"""`Generator`, the protocol of models that generate: trained in parallel (`call`), decoded by token (`step`)."""
 
 import keras
 
@@ -10,16 +10,16 @@ class Generator(keras.Model):
     both ways give the same logits at every position.
 
     A language model has no source and continues a prompt: `call(tokens)` takes (batch, time) int32. An encoder-decoder
-    reads its sources with `encode` and begins with the symbol `start`: `call({"source": ..., "target": ...})` takes its
-    sources by name and the target, (batch, time) int32, which begins with `start`. Both return the logits of the symbol
-    after each position, (batch, time, vocabulary) float32. Sources of symbols are padded on the right with 0.
+    reads its sources with `encode` and begins with the token `start`: `call({"source": ..., "target": ...})` takes its
+    sources by name and the target, (batch, time) int32, which begins with `start`. Both return the next-token logits at
+    each position, (batch, time, vocabulary) float32. Sources of token ids are padded on the right with 0.
 
     Attributes:
-        vocabulary_size: number of symbols that `step` scores.
-        start: the symbol that decoding begins with; None for a language model, which continues a prompt.
-        end: the symbol that ends a sequence; None where only the maximum length ends it.
+        vocabulary_size: number of tokens that `step` scores.
+        start: id of the token that decoding begins with; None for a language model, which continues a prompt.
+        end: id of the token that ends a sequence; None where only the maximum length ends it.
         sources: what `encode` reads: one `keras.InputSpec` each, with name, dtype and shape (batch, ...).
-        max_positions: symbols that it reads of a source, and of a prompt and what it writes, at most; None: any number.
+        max_positions: tokens that it reads at most, of a source, and of a prompt with its continuation; None: no limit.
         shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
             r // width; False has decoding repeat the memory for each of the `width` beams.
     """
@@ -35,7 +35,7 @@ class Generator(keras.Model):
         """Reads the source once: one tensor, or a dictionary by name where there are several.
 
         Returns:
-            the memory, a pytree of tensors (batch, ...) that stays fixed: () for a language model.
+            the memory, a pytree of tensors (batch, ...) that stays fixed while decoding: () for a language model.
         """
         return ()
 
@@ -44,25 +44,25 @@ class Generator(keras.Model):
         raise self._incomplete("initial_state")
 
     def step(self, tokens, state, memory=()):
-        """Reads one token per sequence.
+        """One decode step: reads one token per sequence.
 
         Args:
-            tokens: symbols just read, (batch,) int32.
+            tokens: ids of the tokens just read, (batch,) int32.
             state: as `initial_state` or the last `step` returned it.
             memory: as `encode` returned it.
 
         Returns:
-            logits of the next symbol, (batch, vocabulary) float32, and the new state.
+            logits of the next token, (batch, vocabulary) float32, and the new state.
         """
         raise self._incomplete("step")
 
     def step_with_attention(self, tokens, state, memory=()):
-        """`step` that also returns where it looked: weights (batch, source_time) float32. Optional."""
+        """`step` that also returns its attention weights over the source, (batch, source_time) float32. Optional."""
         raise TypeError(f"{type(self).__name__} does not define `step_with_attention`: it has no attention to return.")
 
     @property
     def has_attention(self):
-        """Whether `step_with_attention` says where it looked."""
+        """Whether `step_with_attention` returns attention weights."""
         return type(self).step_with_attention is not Generator.step_with_attention
 
     def _incomplete(self, method):

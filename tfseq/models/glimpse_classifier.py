@@ -1,4 +1,4 @@
-"""A classifier that reads an image glimpse by glimpse and learns where to look."""
+"""Recurrent attention model: classifies an image by a sequence of glimpses, and learns where to look by REINFORCE."""
 
 import keras
 from keras import ops

@@ -1,4 +1,4 @@
-"""What the models' hyper-parameters have in common."""
+"""Checks of hyper-parameters that the models share."""
 
 
 def check_sizes(**sizes):

@@ -1,4 +1,4 @@
-"""One to many: an image enters at the first step, and a name comes out character by character."""
+"""One to many: an RNN that reads an image at its first step and writes its name, character by character."""
 
 import keras
 from keras import ops
@@ -15,25 +15,25 @@ class ImageNamer(Generator):
         h_t = cell(h_{t-1}, x_t),   x_1 = encoder(image),   x_t = 0 for t > 1,   P(y_t) = softmax(W_hy h_t).
 
     What has been written is not fed back: the state alone knows how far the name has come. Hence `step` ignores the
-    symbol that it is given, and the state holds x_t beside h_{t-1}.
+    token that it is given, and the state holds x_t beside h_{t-1}.
 
     Args:
         encoder: a Keras layer from images, (batch, *image_shape), to vectors, (batch, width), such as
             `tfseq.layers.convolutional.ConvolutionalEncoder`.
         image_shape: (height, width, channels) of the images.
-        vocabulary_size: symbols of the names.
+        vocabulary_size: size of the names' vocabulary.
         units: width of each hidden state.
         depth: recurrent layers, each reading the one below.
         cell: "rnn", "irnn", "lstm" or "gru".
         dropout: rate on the image's vector and on every layer's output.
-        start, end: symbols that a name begins and ends with.
+        start, end: ids of the tokens that a name begins and ends with.
 
     Call arguments:
         inputs: {"image": (batch, *image_shape) uint8, "target": (batch, time) int32}. Of the target only the number of
             steps is used.
 
     Returns:
-        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.

@@ -1,4 +1,4 @@
-"""A latent autoregressive model: the next value from a hidden state that summarises all the past."""
+"""Latent autoregressive model: an RNN whose hidden state summarises a time series and predicts its next value."""
 
 import keras
 from keras import ops

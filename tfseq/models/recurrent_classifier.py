@@ -1,4 +1,4 @@
-"""Many to one: a recurrent network reads a sequence to its end, then says which class it is."""
+"""RNN sequence classifier (many to one): one class for a whole sequence."""
 
 import keras
 from keras import ops
@@ -55,7 +55,7 @@ class RecurrentClassifier(keras.Model):
         dropout=0.0,
         **kwargs,
     ):
-        super().__init__(autocast=False, **kwargs)  # raw numbers reach the front as they are
+        super().__init__(autocast=False, **kwargs)  # inputs reach the front as they are
         if not isinstance(front, keras.layers.Layer):
             raise ValueError(f"front is {front!r}; expected a Keras layer, such as keras.layers.Embedding(...).")
         if pooling not in POOLINGS:

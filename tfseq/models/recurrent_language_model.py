@@ -1,4 +1,4 @@
-"""A language model that summarises the past in a hidden state: RNN, IRNN, LSTM or GRU."""
+"""Recurrent language model: vanilla RNN, IRNN, LSTM or GRU."""
 
 import keras
 from keras import ops
@@ -14,20 +14,20 @@ class RecurrentLanguageModel(Generator):
     """P(x_t | x_<t) = softmax(W_hy h_t), h_t = cell(h_{t-1}, x_t): the character model of the RNN lecture.
 
     Args:
-        vocabulary_size: number of symbols.
+        vocabulary_size: number of tokens in the vocabulary.
         units: width of each hidden state.
         depth: number of recurrent layers, each reading the one below.
         cell: "rnn", "irnn", "lstm" or "gru".
         embedding_dim: width of a learned embedding; None feeds one-hot vectors, as the lecture does.
         initial_state: h_0 of every layer: "zeros", "random" (drawn once, then fixed) or "learned".
-        dropout: rate on every layer's input but the symbols', and before the logits (Zaremba et al., 2014).
-        end: symbol that ends a text; None where only the maximum length ends it.
+        dropout: rate on every layer's input but the tokens', and before the logits (Zaremba et al., 2014).
+        end: id of the token that ends a text; None where only the maximum length ends it.
 
     Call arguments:
         tokens: (batch, time) int32.
 
     Returns:
-        logits of the symbol after each position, (batch, time, vocabulary) float32.
+        next-token logits at each position, (batch, time, vocabulary) float32.
 
     Example:
         >>> model = RecurrentLanguageModel(vocabulary_size=65, units=256, cell="gru")

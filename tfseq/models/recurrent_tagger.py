@@ -1,4 +1,4 @@
-"""Synchronous many to many: a recurrent network answers at every step, as the sequence comes."""
+"""RNN sequence tagger (synchronous many to many): one class at every step; it can stream."""
 
 import keras
 
@@ -41,7 +41,7 @@ class RecurrentTagger(keras.Model):
     """
 
     def __init__(self, front, classes, units, depth=1, cell="lstm", bidirectional=False, dropout=0.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # raw numbers reach the front as they are
+        super().__init__(autocast=False, **kwargs)  # inputs reach the front as they are
         if not isinstance(front, keras.layers.Layer):
             raise ValueError(f"front is {front!r}; expected a Keras layer, such as keras.layers.Embedding(...).")
         if classes < 2:

@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder: a sentence becomes one vector, and the vector a sentence."""
+"""Recurrent encoder-decoder with one fixed context vector (Cho et al., 2014; Sutskever et al., 2014)."""
 
 import keras
 from keras import ops
@@ -12,28 +12,29 @@ from tfseq.models.hyperparameters import check_sizes
 class Seq2Seq(Generator):
     """RNN encoder-decoder (Cho et al., 2014; Sutskever et al., 2014).
 
-    The encoder reads the source. Where it ended starts the decoder, s_0 = c, and is its context at every step:
+    The encoder reads the source. Its final state starts the decoder, s_0 = c, and is its context at every step:
 
         s_t = cell(s_{t-1}, [y_{t-1}; c]),   P(y_t) = softmax(W tanh(U [s_t; c; y_{t-1}])),
 
-    where y stands for a symbol's embedding. All that the decoder knows of a source, long or short, is c.
+    where y stands for a token's embedding. All that the decoder knows of a source, long or short, is c.
 
     Args:
-        vocabulary_size: symbols of the target.
-        source_vocabulary_size: symbols of the source; None where source and target share symbols and embeddings.
+        vocabulary_size: size of the target's vocabulary.
+        source_vocabulary_size: size of the source's vocabulary; None where source and target share vocabulary and
+            embeddings.
         units: width of the encoder's states and of s_t; even where the encoder is bidirectional.
-        depth: recurrent layers of encoder and decoder; each layer starts where the encoder's ended, c is the top one's.
+        depth: recurrent layers of encoder and decoder; each starts from the encoder's final state, c is the top one's.
         cell: "rnn", "irnn", "lstm" or "gru".
         bidirectional: whether the encoder also reads from the end; each direction then has half the units.
         embedding_dim: width of the embeddings; None for `units`.
         dropout: rate on embeddings and before the logits.
-        start, end: symbols that a target begins and ends with.
+        start, end: ids of the tokens that a target begins and ends with.
 
     Call arguments:
         inputs: {"source": (batch, source_time), "target": (batch, time)} int32, padded on the right with 0.
 
     Returns:
-        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -102,7 +103,7 @@ class Seq2Seq(Generator):
         return self.head([s, c, y], training=training)
 
     def encode(self, inputs=None, training=False):
-        """c, (batch, units), and where every layer of the encoder ended."""
+        """c, (batch, units), and the final states of every encoder layer."""
         x = self.dropout(self.source_embedding(inputs), training=training)  # (batch, source_time, embedding)
         _, ends = self.encoder(x, mask=inputs != 0, training=training)
         return {"context": ends[-1][0], "ends": ends}

@@ -1,4 +1,4 @@
-"""The Transformer encoder-decoder."""
+"""Transformer encoder-decoder (Vaswani et al., 2017)."""
 
 import keras
 
@@ -12,29 +12,30 @@ from tfseq.models.hyperparameters import check_sizes
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class Transformer(Generator):
-    """Attention Is All You Need (Vaswani et al., 2017); the defaults are its base model, with norms before the layers.
+    """Attention Is All You Need (Vaswani et al., 2017); the defaults are its base model, but pre-norm.
 
     Args:
-        vocabulary_size: symbols of the target.
-        source_vocabulary_size: symbols of the source; None where source and target share symbols and embeddings.
+        vocabulary_size: size of the target's vocabulary.
+        source_vocabulary_size: size of the source's vocabulary; None where source and target share vocabulary and
+            embeddings.
         units: width of the model, a multiple of `heads`.
         heads: of each attention.
         hidden: width of the feed-forward networks.
         depth: blocks of the encoder.
         decoder_depth: blocks of the decoder; None for as many. Few make decoding quick (Kasai et al., 2021).
         dropout: rate on embeddings and on what each layer adds.
-        positions: "sinusoidal"; "learned", of up to `max_positions`; or "rotary", which turns queries and keys by where
-            they stand in place of adding anything (Su et al., 2021), in attention to the source, too.
+        positions: "sinusoidal"; "learned", of up to `max_positions`; or "rotary" (RoPE; Su et al., 2021), which rotates
+            queries and keys by their positions in place of adding to embeddings, in cross-attention, too.
         norm: "pre" or "post", see `tfseq.layers.transformer.Residual`.
         activation: of the feed-forward networks.
-        tied: whether the target's embeddings also make the logits.
-        start, end: symbols that a target begins and ends with.
+        tied: whether the logits take the target's embedding matrix, transposed (weight tying).
+        start, end: ids of the tokens that a target begins and ends with.
 
     Call arguments:
         inputs: {"source": (batch, source_time), "target": (batch, time)} int32, padded on the right with 0.
 
     Returns:
-        logits of the symbol after each position of the target, (batch, time, vocabulary) float32.
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.
@@ -119,7 +120,7 @@ class Transformer(Generator):
         return self.target_embedding.logits(self.decoder(x, memory, training=training))
 
     def encode(self, inputs=None, training=False):
-        """What each block of the decoder attends to, (batch, heads, source_time, head_dim), and where it is padding."""
+        """Keys and values of every block's cross-attention, (batch, heads, source_time, head_dim), and the mask."""
         mask = inputs != 0  # (batch, source_time)
         x = self.source_embedding(inputs, training=training)  # (batch, source_time, units)
         for block in self.encoder:
@@ -134,7 +135,7 @@ class Transformer(Generator):
         return logits, state
 
     def step_with_attention(self, tokens, state, memory=()):
-        """`step`, and where the last block looked: the mean of its heads."""
+        """`step`, and the attention weights of the last block over the source: the mean of its heads."""
         x = self.target_embedding(tokens, state.position)  # (rows, units)
         x, state, weights = self.decoder.step(x, state, memory)
         return self.target_embedding.logits(x), state, weights

@@ -1,4 +1,4 @@
-"""Many to one, by attention: a sequence of symbols to its class."""
+"""Transformer encoder as a sequence classifier (many to one): one class for a sequence of tokens."""
 
 import keras
 from keras import ops
@@ -13,17 +13,17 @@ from tfseq.models.hyperparameters import check_sizes
 class TransformerClassifier(keras.Model):
     """P(class | x_1..x_T) = softmax(W mean_t z_t + b), z the states of a Transformer encoder (Vaswani et al., 2017).
 
-    Every state sees the whole sequence; padding, symbol 0, is seen by none and counts in no mean.
+    Every state attends to the whole sequence; padding, token 0, is masked in attention and in the mean.
 
     Args:
-        vocabulary_size: number of symbols, padding included.
+        vocabulary_size: number of tokens in the vocabulary, padding included.
         classes: number of them, 2 or more.
         units: width of the states, a multiple of `heads`.
         heads: of each attention.
         hidden: width of the feed-forward networks; None for 4 units.
         depth: number of blocks.
         dropout: rate on embeddings, on what each layer adds, and before the softmax.
-        lost_tokens: share of the symbols that are zeroed, with their positions, while training.
+        lost_tokens: share of the tokens that are zeroed, with their positions, while training.
         positions: "sinusoidal" or "learned", the latter of up to `max_positions`.
 
     Call arguments:

@@ -1,4 +1,4 @@
-"""A language model of Transformer blocks."""
+"""Decoder-only Transformer language model (GPT)."""
 
 import keras
 from keras import ops
@@ -13,27 +13,27 @@ from tfseq.models.hyperparameters import check_sizes
 
 @keras.saving.register_keras_serializable(package="tfseq")
 class TransformerLanguageModel(Generator):
-    """P(x_t | x_<t) by masked self-attention over x_<t: the decoder of GPT (Radford et al., 2018 and 2019).
+    """P(x_t | x_<t) by causal self-attention over x_<t: the decoder of GPT (Radford et al., 2018 and 2019).
 
     Args:
-        vocabulary_size: number of symbols.
+        vocabulary_size: number of tokens in the vocabulary.
         units: width of the model, a multiple of `heads`.
         heads: of each attention.
         hidden: width of the feed-forward networks; None for 4 units.
         depth: number of blocks.
         dropout: rate on embeddings and on what each layer adds.
-        positions: "learned", of up to `max_positions`; "sinusoidal"; or "rotary", which turns queries and keys.
-        window: how many positions each layer looks back at, its own included (Beltagy et al., 2020); None for all. With
-            rotary positions, which tell distances only, a text may then be longer than what was learned from.
+        positions: "learned", of up to `max_positions`; "sinusoidal"; or "rotary" (RoPE), on queries and keys.
+        window: positions in the sliding attention window, a token's own included (Beltagy et al., 2020); None for all.
+            With rotary positions, which are relative, a text may then be longer than the training sequences.
         activation: of the feed-forward networks.
-        tied: whether the embeddings also make the logits.
-        end: symbol that ends a text; None where only the maximum length ends it.
+        tied: whether the logits take the embedding matrix, transposed (weight tying).
+        end: id of the token that ends a text; None where only the maximum length ends it.
 
     Call arguments:
         tokens: (batch, time) int32.
 
     Returns:
-        logits of the symbol after each position, (batch, time, vocabulary) float32.
+        next-token logits at each position, (batch, time, vocabulary) float32.
 
     Raises:
         ValueError: hyper-parameters that can't be.

@@ -1,4 +1,4 @@
-"""One to one, by attention: an image, as a sequence of patches, to what it shows."""
+"""Vision Transformer (ViT) image classifier (one to one): an image as a sequence of patches."""
 
 import keras
 

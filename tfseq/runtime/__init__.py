@@ -1,4 +1,4 @@
-"""Loads and runs exported files with NumPy and ONNX Runtime; nothing here ever loads TensorFlow or Keras."""
+"""Runs exported ONNX files with NumPy and ONNX Runtime; nothing here ever loads TensorFlow or Keras."""
 
 from tfseq.runtime.classification import Label
 from tfseq.runtime.manifest import Manifest, TensorSpec

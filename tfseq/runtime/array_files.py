@@ -1,4 +1,4 @@
-"""What the command line reads and writes: arrays in NumPy's files, samples, names."""
+"""Files that the command line reads and writes: NumPy arrays, sample inputs, lists of label names."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def read_arrays(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> d
 def read_samples(
     path: str | os.PathLike[str], inputs: Sequence[TensorSpec]
 ) -> Mapping[str, np.ndarray] | list[tuple[str, str]] | str:
-    """Samples in a file: arrays as `read_arrays` takes them, pairs of texts, or a UTF-8 text.
+    """Sample inputs in a file: arrays as `read_arrays` takes them, pairs of texts, or a UTF-8 text.
 
     Args:
         path: ends in .npy or .npz for arrays; in .tsv for pairs, one on each line, parted by a tab.
@@ -66,7 +66,7 @@ def _pairs(path: Path, text: str) -> list[tuple[str, str]]:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a UTF-8 text that say something, such as the names of classes.
+    """The lines of a UTF-8 text that are not empty, such as the names of classes.
 
     Raises:
         ArtefactError: the file can't be read.

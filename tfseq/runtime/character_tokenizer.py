@@ -1,4 +1,4 @@
-"""One token per character."""
+"""Character-level tokenizers: one token per character, or its Unicode code point."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -14,7 +14,7 @@ _NO_TEXT = (PADDING, START, END)
 
 
 class _OfSymbols(Tokenizer):
-    """A tokenizer that is described by the characters it knows, among other symbols."""
+    """A tokenizer that is described by its symbols: the characters it knows, and special tokens."""
 
     symbols: list[str]
 
@@ -101,11 +101,11 @@ class CharacterTokenizer(_OfSymbols):
 
 
 class CodePointTokenizer(_OfSymbols):
-    """Unicode code points themselves, for a graph that maps them to its symbols and back.
+    """Unicode code points themselves, for a graph that maps them to its token ids and back.
 
     Args:
-        symbols: the characters that the graph knows; others, such as "<unk>", are no text. What it does not know, it
-            reads as its unknown symbol.
+        symbols: the characters that the graph knows, and special tokens such as "<unk>", which are no text. A
+            character that it does not know, it reads as its unknown token.
     """
 
     kind = "code_points"

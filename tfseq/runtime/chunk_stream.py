@@ -1,4 +1,4 @@
-"""A sequence read chunk by chunk, its states kept in between."""
+"""`Stream`: stateful inference on a sequence chunk by chunk, its states kept in between."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from tfseq.runtime.manifest import Manifest, StateSpec, TensorSpec
 
 
 class Stream:
-    """Made by `Model.stream`: what the model has read so far, and the next chunk.
+    """Made by `Model.stream`: it keeps the states of the sequences read so far, and predicts on the next chunk.
 
     Attributes:
         states: by input name, (batch, ...) each; empty before the first chunk. Copy them to branch off, assign them to
@@ -24,9 +24,7 @@ class Stream:
     """
 
     def __init__(self, manifest: Manifest, run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]):
-        carried = {state.input for state in manifest.states}
         self._manifest, self._run = manifest, run
-        self._inputs = [spec for spec in manifest.inputs if spec.name not in carried]
         self.states: dict[str, np.ndarray] = {}
 
     def predict(self, *arrays: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
@@ -41,7 +39,7 @@ class Stream:
         Raises:
             InputError: a name, type, rank or size does not fit; there are more or fewer rows than before.
         """
-        feeds = bind(self._inputs, arrays, named)
+        feeds = bind(self._manifest.data_inputs, arrays, named)
         rows = next(iter(feeds.values())).shape[0]
         if not self.states:
             states = first_states(self._manifest.states, self._manifest.inputs, rows)

@@ -1,4 +1,4 @@
-"""Probabilities of classes as their names."""
+"""Classification: `Label`, the most likely class of each row by name, and texts as classifier inputs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from tfseq.runtime.tokenizer_base import Tokenizer
 
 
 class Label(NamedTuple):
-    """What a model takes something for.
+    """The class that a model predicts.
 
     Attributes:
-        name: of the likeliest class.
-        probability: that it is this one, as the model says.
+        name: of the most likely class.
+        probability: of this class.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Label(NamedTuple):
 
 
 def named(labels: Sequence[str], probabilities: np.ndarray) -> Any:
-    """The likeliest class of each row: a list of `Label`, nested as the axes before the last are.
+    """The most likely class of each row: a list of `Label`, nested as the axes before the last are.
 
     Args:
         labels: names of the classes.
@@ -49,13 +49,15 @@ def labelled_output(manifest: Manifest) -> TensorSpec:
     """
     if not manifest.labels:
         raise InputError(
-            f"{manifest.name} does not name its classes; call predict, or export the model with labels=[...]."
+            f"{manifest.name} generates and does not classify; call generate."
+            if manifest.task == "generate"
+            else f"{manifest.name} does not name its classes; call predict, or export the model with labels=[...]."
         )
     return manifest.outputs[0]
 
 
 def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> dict[str, np.ndarray] | None:
-    """A text, or several, as the graph takes them; None of what is no text.
+    """Inputs of the graph for a text or several; None if `given` is something else.
 
     Raises:
         InputError: the file reads no text, or a text is empty.

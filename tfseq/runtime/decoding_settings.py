@@ -1,4 +1,4 @@
-"""The run-time settings of a file that generates: those that it has, by name, within their ranges."""
+"""Run-time decoding settings of an exported file: names, defaults and range checks."""
 
 import math
 import operator
@@ -13,7 +13,7 @@ from tfseq.runtime.manifest import Manifest, TensorSpec
 INT32 = np.iinfo(np.int32)
 MAX_LENGTH = 200  # where neither the caller nor the file says anything
 
-# what a setting does nothing at, and its range: lowest, highest, whether the lowest itself is one
+# the neutral value of a setting, and its range: lowest, highest, whether the lowest is included
 _KNOWN: dict[str, tuple[float, float, float, bool]] = {
     "min_length": (0, 0, INT32.max, True),
     "temperature": (1.0, 0, math.inf, True),
@@ -27,7 +27,7 @@ _LENGTHS = ("max_length", "new_tokens")  # the first files that tfseq wrote say 
 
 
 def setting_specs(manifest: Manifest) -> dict[str, TensorSpec]:
-    """The settings among the inputs of a generation graph: its single numbers but for lengths, positions and states."""
+    """The settings among the inputs of a generation graph: its scalars but for lengths, positions and states."""
     other = {*_LENGTHS, "position", "index", *(state.input for state in manifest.states)}
     return {spec.name: spec for spec in manifest.inputs if spec.shape == () and spec.name not in other}
 
@@ -75,7 +75,7 @@ def checked_length(manifest: Manifest, max_length: Any, already: int = 0) -> int
     Args:
         manifest: of the file.
         max_length: as the caller gave it.
-        already: symbols that the model has read or will have read before it writes, a prompt or a start.
+        already: tokens that the model has read or will have read before it writes, a prompt or a start token.
 
     Raises:
         InputError: it is no whole number, or out of range; the model has too few positions.

@@ -1,4 +1,4 @@
-"""Arrays as a graph wants them: names, types, ranks and sizes, checked against the signature."""
+"""Binds arrays to a graph's signature: names, dtypes, ranks and axis sizes are checked, dtypes cast."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The manifest of an artefact: everything needed to run an ONNX file and to judge it, kept inside the file."""
+"""`Manifest`, the metadata of an exported file: signature, tokenizer, decoding defaults, parity, provenance."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseq.errors import ArtefactError
+from tfseq.runtime.manifest_table import describe
 
 METADATA_KEY = "tfseq"
 SAVED_MODEL_FILE = Path("assets.extra", "tfseq.json")  # in the folder that TensorFlow leaves to others
@@ -56,7 +57,7 @@ class StateSpec:
     Attributes:
         input: name of the input that takes it, (batch, ...).
         output: name of the output that gives it after the chunk.
-        initial: before the first chunk: one number for every element, or nested lists without the batch axis.
+        initial: before the first chunk: one value for every element, or nested lists without the batch axis.
     """
 
     input: str
@@ -80,27 +81,27 @@ class StateSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artefact is, how to run it, where it comes from and how it was verified.
+    """What an artefact is, how to run it, where it comes from and how it was verified; `print` shows it as a table.
 
     Attributes:
-        name: what its maker called it.
+        name: of the model.
         task: "predict" (arrays to arrays), "generate" (a prompt to its continuation or a source to what it becomes, the
-            loop inside the graph) or "stream_generate" (one token of that, states in and out).
+            loop inside the graph) or "stream_generate" (one decode step of that, states in and out).
         inputs, outputs: the graph's signature, in order.
         operators: how often each operator occurs, subgraphs included.
         opset: version of the ai.onnx operators.
         tokenizer: as `load_tokenizer` takes it; None if the model reads no text.
         labels: names of the classes that the last axis of the first output counts; of two classes where that axis has
             one entry, the probability of the second; empty where it counts something else.
-        decoding: strategy, the defaults of the run-time settings (temperature, top_k, seed and so on), and the symbols
-            that decoding starts with and ends at, or None; `max_positions` where a model reads no longer sequences.
+        decoding: strategy, the defaults of the run-time settings (temperature, top_k, seed and so on), and the ids
+            of the start and end tokens, or None; `max_positions` where a model reads no longer sequences.
             None for "predict".
         provenance: versions, model class, parameters, hash of the weights, data, date.
         states: of a model that reads sequences in chunks: what to carry from one chunk to the next; else empty.
-        notes: sentences about what could have come out better, such as a layer without a native operator.
+        notes: sentences about limitations of the export, such as a layer without a native operator.
         parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
-        quantization: of a smaller version of an exported file: type, sizes, speeds and scores beside the original's,
-            whose `parity` and `provenance` it keeps; None for an original.
+        quantization: of a quantized file: type, sizes, speeds and scores beside the original's, whose `parity` and
+            `provenance` it keeps; None for an original.
         format: version of this description.
     """
 
@@ -119,6 +120,31 @@ class Manifest:
     parity: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
     format: int = FORMAT
+
+    def __str__(self) -> str:
+        """The table that `tfseq inspect` prints."""
+        return describe(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show."""
+        printer.text(str(self))
+
+    @property
+    def data_inputs(self) -> list[TensorSpec]:
+        """The inputs that are not states."""
+        states = {state.input for state in self.states}
+        return [spec for spec in self.inputs if spec.name not in states]
+
+    @property
+    def sources(self) -> list[TensorSpec]:
+        """The inputs that a file that generates encodes before it writes; none if it continues prompts."""
+        inputs = self.data_inputs[1:] if self.task == "stream_generate" else self.data_inputs  # the first is the token
+        return [spec for spec in inputs if spec.shape != () and spec.name not in ("prompt", "prompt_length")]
+
+    @property
+    def continues_prompts(self) -> bool:
+        """Whether the file generates by continuing a prompt; otherwise it reads a source, or does not generate."""
+        return self.task != "predict" and (self.decoding or {}).get("start") is None and not self.sources
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON's own types."""

@@ -1,11 +1,8 @@
-"""A manifest as a table for people."""
+"""A manifest as a text table, as `tfseq inspect` and `str(manifest)` show it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from tfseq.runtime.manifest import Manifest, StateSpec, TensorSpec
-from tfseq.runtime.text_generation import continues_prompts
 
 Rows = list[Sequence[str]]
 _TASKS = {
@@ -15,11 +12,11 @@ _TASKS = {
 }
 
 
-def describe(manifest: Manifest, size: int | None = None) -> str:
+def describe(manifest: Any, size: int | None = None) -> str:
     """An aligned table: task, signature, tokenizer, decoding defaults, operators, size, parity and provenance.
 
     Args:
-        manifest: of the artefact.
+        manifest: a `Manifest`, whose class imports this module.
         size: of its file, in bytes; None leaves it out.
     """
     sections: list[tuple[str, Rows]] = [
@@ -41,9 +38,9 @@ def describe(manifest: Manifest, size: int | None = None) -> str:
     return "\n".join(_lines(sections))
 
 
-def _task(manifest: Manifest) -> str:
-    writes = manifest.task != "predict" and continues_prompts(manifest)
-    return _TASKS[manifest.task].format("a prompt in, its continuation" if writes else "a source in, its answer")
+def _task(manifest: Any) -> str:
+    in_and_out = "a prompt in, its continuation" if manifest.continues_prompts else "a source in, its answer"
+    return _TASKS[manifest.task].format(in_and_out)
 
 
 def _labels(labels: Sequence[str]) -> str:
@@ -64,7 +61,7 @@ def describe_parity(parity: Mapping[str, Any] | None) -> str:
 
 
 def describe_quantization(quantization: Mapping[str, Any]) -> str:
-    """The same table's rows about a smaller version of a file.
+    """The same table's rows about a quantized file.
 
     Args:
         quantization: a record as `Manifest.quantization` has it.
@@ -135,12 +132,12 @@ def _fails(check: Mapping[str, Any]) -> bool:
     return not check.get("worst_relative", 0) <= check.get("tolerance", float("inf"))
 
 
-def _carried(state: StateSpec) -> list[str]:
+def _carried(state: Any) -> list[str]:
     start = "from learned values" if isinstance(state.initial, list) else f"from {state.initial}"
     return [state.output, "->", state.input, start]
 
 
-def _signature(specs: Iterable[TensorSpec]) -> Rows:
+def _signature(specs: Iterable[Any]) -> Rows:
     return [[spec.name, spec.dtype, f"({', '.join(map(str, spec.shape))})"] for spec in specs]
 
 

@@ -1,4 +1,4 @@
-"""An exported file, ready to run."""
+"""`Model`: an exported file loaded for inference, to predict, classify, generate or stream."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tfseq.runtime.decoding_settings import checked_length, checked_settings, le
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
-from tfseq.runtime.text_generation import Generation, continues_prompts, read, written
+from tfseq.runtime.text_generation import Generation, read, written
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizer_kinds import Tokenizer, load_tokenizer
 
@@ -46,8 +46,8 @@ class Model:
 
     @property
     def continues_prompts(self) -> bool:
-        """Whether the file continues what it is given; otherwise it writes something else."""
-        return self.manifest.task != "predict" and continues_prompts(self.manifest)
+        """Whether the file generates by continuing a prompt; otherwise it reads a source, or does not generate."""
+        return self.manifest.continues_prompts
 
     def predict(self, *arrays: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Runs the graph on its inputs, by position or by name.
@@ -60,20 +60,21 @@ class Model:
             The output, or a dictionary of outputs by name where the graph has several.
 
         Raises:
-            InputError: a name, type, rank or size does not fit the signature.
+            InputError: a name, type, rank or size does not fit the signature; the file keeps states, which `stream`
+                takes care of, and they are not given.
         """
         outputs = self._run(arrays, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def classify(self, *arrays: Any, **arrays_by_name: Any) -> Any:
-        """Names what inputs are: `predict` with the names of the classes.
+        """Classifies inputs: `predict`, with the most likely class by name.
 
         Args:
             arrays, arrays_by_name: as `predict` takes them; or a text, or a list of texts, for a file that reads text.
 
         Returns:
-            The likeliest class and its probability, as a `Label`: one for a text, a list of them for a batch; lists in
-            a list where every step is classified.
+            The most likely class and its probability, as a `Label`: one for a text, a list of them for a batch; nested
+            lists where every step is classified.
 
         Raises:
             InputError: the file names no classes, or as `predict` does.
@@ -81,6 +82,7 @@ class Model:
         Warns:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
+        self._require_states(arrays, arrays_by_name)
         output = labelled_output(self.manifest)
         feeds = text_feeds(self.manifest, self.tokenizer, arrays[0]) if len(arrays) == 1 else None
         outputs = self._run(arrays, arrays_by_name) if feeds is None else self._run((), feeds)
@@ -104,7 +106,15 @@ class Model:
         return Stream(self.manifest, self._session.run)
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        self._require_states(arrays, named)
         return self._session.run(bind(self.manifest.inputs, arrays, named))
+
+    def _require_states(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> None:
+        given = {*named, *(spec.name for spec in self.manifest.inputs[: len(arrays)])}
+        missing = [state.input for state in self.manifest.states if state.input not in given]
+        if missing:
+            names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise InputError(_KEEPS_STATES[self.manifest.task].format(self.path.name, names))
 
     @overload
     def generate(
@@ -129,7 +139,7 @@ class Model:
     def generate(
         self, text: Any, max_length: int | None = None, *, details: bool = False, **settings: float | None
     ) -> str | list[str] | Generation | list[Generation]:
-        """Continues a text, or each of several; or writes what each source becomes, such as its translation.
+        """Generates text: continues each prompt, or turns each source into its output, such as its translation.
 
         Args:
             text: the prompt of a language model, or the source of an encoder-decoder: a text, or a list of texts, at
@@ -138,19 +148,19 @@ class Model:
             max_length: tokens to write, at most.
             details: also return scores, tokens and, where the file has it, attention.
             settings: those that the file has, by name; None is the same as leaving one out:
-                temperature: 0 takes the likeliest token, 1 samples from the model's distribution, more is wilder.
-                top_k: samples among the likeliest `top_k` tokens; 0, or more than there are, among all.
-                top_p: samples among the likeliest tokens that together have this probability; 1 among all.
+                temperature: 0 takes the most likely token, 1 samples from the model's distribution, more flattens it.
+                top_k: samples from the `top_k` most likely tokens; 0, or more than there are, from all.
+                top_p: samples from the most likely tokens that together have this probability; 1 from all.
                 seed: the same seed gives the same text. A row depends on the seed, its place and its prompt.
                 min_length: tokens before the text may end.
-                length_penalty: of a beam; 0 likes short texts, 1 or more longer ones.
-                repetition_penalty: above 1 avoids tokens that the row has read or written.
+                length_penalty: of beam search; 0 favours short texts, 1 or more longer ones.
+                repetition_penalty: above 1 makes tokens that the row has read or written less likely.
 
         What is left out takes the file's default (`manifest.decoding`).
 
         Returns:
-            A text: the continuation without the prompt, or what the source became. A list of them for a list of texts
-            or an array. With `details` a `Generation` in place of each text.
+            A text: the continuation without the prompt, or the output for the source. A list of them for a list of
+            texts or an array. With `details` a `Generation` in place of each text.
 
         Raises:
             InputError: the file does not generate text, a text is empty, or the file has no such setting; a number is
@@ -173,7 +183,7 @@ class Model:
         return results[0] if isinstance(text, str) else results
 
     def stream_text(self, text: Any, max_length: int | None = None, **settings: float | None) -> TextStream:
-        """`generate` for one text, piece by piece as it is written: for files of one step (`streaming=True`).
+        """`generate` for one text, token by token: for files of one decode step (`streaming=True`).
 
         Args:
             text, max_length, settings: as `generate` takes them.
@@ -202,13 +212,21 @@ class Model:
 
 _OTHER_TASK = {
     "generate": {
-        "predict": "{} predicts and does not generate; export the model with decode=tfseq.Sample().",
+        "predict": "{} predicts and does not generate; export a generator with decode=tfseq.Sample().",
         "stream_generate": "{} generates step by step; call stream_text, or export the model without streaming.",
     },
     "stream_generate": {
-        "predict": "{} does not generate step by step; export the model with decode=tfseq.Sample(), streaming=True.",
+        "predict": "{} does not generate step by step; export a generator with decode=tfseq.Sample(), streaming=True.",
         "generate": "{} generates whole texts; call generate, or export the model with streaming=True.",
     },
+}
+
+_KEEPS_STATES = {
+    "predict": (
+        "{} reads a sequence chunk by chunk, with states in between (missing: {}); call stream(), whose predict keeps "
+        "them, or export the model with streaming=False."
+    ),
+    "stream_generate": "{} generates step by step, with states in between (missing: {}); call stream_text.",
 }
 
 
@@ -232,7 +250,7 @@ def stream(
     """`Model.stream_text` of a file, or of a model that is open.
 
     Example:
-        >>> for piece in tfseq.runtime.chunk_stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
+        >>> for piece in tfseq.runtime.stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
         ...     print(piece, end="", flush=True)
     """
     return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, **settings)

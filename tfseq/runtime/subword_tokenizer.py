@@ -1,4 +1,4 @@
-"""Words and pieces of words, by the library `tokenizers`."""
+"""`SubwordTokenizer`: BPE, Unigram, WordPiece and word-level tokenizers, by the library `tokenizers`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
 
 
 class SubwordTokenizer(Tokenizer):
-    """A tokenizer of the library `tokenizers` (Hugging Face): words, byte-level BPE, Unigram and so on.
+    """A tokenizer of the library `tokenizers` (Hugging Face): word-level, byte-level BPE, Unigram and so on.
 
     Special tokens come from `start`, `end` and `append` alone: a text that spells one, such as "<end>", is encoded as
     the characters it has, and what the JSON's post-processor would add, or its padding and truncation, is left out.

@@ -1,4 +1,4 @@
-"""Texts to a generation graph and back: prompts to continuations, sources to what they become."""
+"""Text in and out of generation graphs: tokenized and padded prompts and sources, decoded outputs."""
 
 import sys
 import warnings
@@ -15,19 +15,20 @@ from tfseq.runtime.tokenizer_base import Tokenizer
 
 
 class UnknownCharacterWarning(UserWarning):
-    """A text has characters or words that the model never saw; it reads them as its unknown symbol."""
+    """A text has characters or words that the model never saw; it reads them as its unknown token."""
 
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """One text that a model wrote, and what the file says about it.
+    """One generated text, with its tokens, score and attention weights.
 
     Attributes:
-        text: the continuation of a prompt, or what a source became.
+        text: the continuation of a prompt, or the output for a source.
         tokens: its token ids (code points where the file reads those), (length,) int32; the end is not among them.
-        score: the sum of the log-probabilities of the tokens and the end, by a beam divided by its length penalty; None
-            if the file does not say.
-        attention: where each token looked in the source, (length, source_time) float32; None if the file does not say.
+        score: the sum of the log-probabilities of the tokens and the end, with beam search divided by its length
+            penalty; None if the file does not return it.
+        attention: weights of each token over the source, (length, source_time) float32; None if the file does not
+            return them.
     """
 
     text: str
@@ -43,14 +44,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a batch reads.
+    """A batch of prompts or sources, as the graph takes it.
 
     Attributes:
         feeds: by input name.
         rows: how many.
         before: the token ids that each continuation follows on; none for sources.
         widths: tokens of each text; None for other sources.
-        ahead: symbols that the model reads before it writes: of the longest prompt, or the one to start from.
+        ahead: tokens that the model reads before it writes: those of the longest prompt, or the start token.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -60,29 +61,17 @@ class Reading:
     ahead: int = 1
 
 
-def continues_prompts(manifest: Manifest) -> bool:
-    """Whether a file that generates continues a prompt; otherwise it reads a source."""
-    return (manifest.decoding or {}).get("start") is None and not source_specs(manifest)
-
-
-def source_specs(manifest: Manifest) -> list[TensorSpec]:
-    """The inputs that a file that generates encodes before it writes; none if it continues prompts."""
-    other = {"prompt", "prompt_length", *(state.input for state in manifest.states)}
-    inputs = manifest.inputs[1:] if manifest.task == "stream_generate" else manifest.inputs  # the first is the token
-    return [spec for spec in inputs if spec.shape != () and spec.name not in other]
-
-
 def text_source(manifest: Manifest) -> str | None:
     """The name of the input that takes text as token ids; None if the file reads something else."""
-    if continues_prompts(manifest):
+    if manifest.continues_prompts:
         return "prompt"
-    sources = source_specs(manifest)
+    sources = manifest.sources
     is_text = len(sources) == 1 and sources[0].dtype == "int32" and len(sources[0].shape) == 2
     return sources[0].name if is_text else None
 
 
 def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
-    """What a file that generates reads, as its graph takes it.
+    """Tokenizes and pads what a file that generates reads, for its graph.
 
     Args:
         given: a text or a list of them; for a file that reads no text an array, or a dictionary of arrays by name.
@@ -95,7 +84,7 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
     """
     name = text_source(manifest)
     if name is None:
-        return _read_arrays(source_specs(manifest), given)
+        return _read_arrays(manifest.sources, given)
     what = "prompt" if name == "prompt" else "source"
     encoded, padded = padded_tokens(tokenizer, given, what)
     lengths = [len(ids) for ids in encoded]
@@ -172,7 +161,7 @@ def warn_of_unknown(tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     unknown = list(dict.fromkeys(piece for text in texts for piece in tokenizer.unknown(text)))
     if unknown:
         named = ", ".join(map(repr, unknown[:_NAMED])) + (" and more" if len(unknown) > _NAMED else "")
-        message = f"The model never saw {named} and reads each as its unknown symbol."
+        message = f"The model never saw {named} and reads each as its unknown token."
         warnings.warn(message, UnknownCharacterWarning, stacklevel=_levels_to_the_caller())
 
 
@@ -214,7 +203,7 @@ def written(tokenizer: Tokenizer, reading: Reading, outputs: Mapping[str, np.nda
 
 
 def continuation(tokenizer: Tokenizer, before: np.ndarray, ids: np.ndarray) -> str:
-    """The text of tokens that follow others; tokenizers of words may put a space between the two."""
+    """The text of tokens that follow others; word tokenizers may put a space between the two."""
     if not len(ids):
         return ""
     context = before[-1:]

@@ -1,4 +1,4 @@
-"""Text as it is written, token by token."""
+"""`TextStream`: text generation token by token, one decode step of the graph at a time."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,14 +9,14 @@ from tfseq.errors import InputError
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.decoding_settings import checked_length, checked_settings
 from tfseq.runtime.manifest import Manifest
-from tfseq.runtime.text_generation import checked_texts, continues_prompts, encode, read, warn_of_unknown
+from tfseq.runtime.text_generation import checked_texts, encode, read, warn_of_unknown
 from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer
 
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 class TextStream(Iterator[str]):
-    """Made by `Model.stream_text`: gives the text piece by piece, and keeps what the model has read and written.
+    """Made by `Model.stream_text`: an iterator of pieces of text, which keeps the model's states (its KV cache).
 
     Attributes:
         text: what was written so far.
@@ -47,7 +47,7 @@ class TextStream(Iterator[str]):
         if reading.rows != 1 or isinstance(given, list | tuple):
             raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
         self._left = checked_length(manifest, max_length, reading.ahead)
-        if continues_prompts(manifest):
+        if manifest.continues_prompts:
             unread = reading.before[0]
         else:
             self._fixed |= reading.feeds
@@ -55,8 +55,8 @@ class TextStream(Iterator[str]):
         self._read, self._written = manifest.inputs[0].name, manifest.outputs[0].name
         self._end = (manifest.decoding or {}).get("end")
         self._states = first_states(manifest.states, manifest.inputs, 1)
-        self._position = 0  # symbols that the model has read
-        self._index = 0  # symbols that it has written since it last read a text
+        self._position = 0  # tokens that the model has read
+        self._index = 0  # tokens that it has written since it last read a text
         self._unread = unread
         self._pieces = _Pieces(tokenizer, reading.before[0])
         self._late = ""  # a piece that `more` cut short
@@ -107,7 +107,7 @@ class TextStream(Iterator[str]):
         return self
 
     def _choose(self) -> int:
-        """Has the model read what it has not read yet, and returns the token it chooses after that."""
+        """Runs decode steps on the tokens that the model has not read yet, and returns the token it chooses last."""
         while len(self._unread):
             feeds = {
                 self._read: self._unread[:1],
@@ -125,7 +125,7 @@ class TextStream(Iterator[str]):
 
 
 class _Pieces:
-    """Tokens to text as they come; part of a character waits for the rest of it."""
+    """Incremental detokenization; a part of a character waits for the rest of it."""
 
     def __init__(self, tokenizer: Tokenizer, before: np.ndarray):
         self._tokenizer = tokenizer

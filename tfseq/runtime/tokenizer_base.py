@@ -1,4 +1,4 @@
-"""What every tokenizer does: text to token ids and back."""
+"""`Tokenizer`, the abstract base class: text to token ids and back, and as JSON."""
 
 import json
 import os
@@ -18,7 +18,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 class Tokenizer(ABC):
     """Text to token ids and back.
 
-    Token 0 is what sequences are padded with.
+    Token 0 is padding.
 
     Attributes:
         start: the token that decoding begins with; None if there is none.
@@ -120,5 +120,5 @@ def checked_ids(ids: Any, size: int) -> np.ndarray:
         raise InputError(f"Token ids are {ids.dtype} of shape {ids.shape}; expected integers of shape (time,).")
     outside = (ids < 0) | (ids >= size)
     if outside.any():
-        raise InputError(f"Token {ids[outside][0]} is outside the vocabulary of {size} symbols.")
+        raise InputError(f"Token {ids[outside][0]} is outside the vocabulary of {size} tokens.")
     return ids

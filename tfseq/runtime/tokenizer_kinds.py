@@ -1,4 +1,4 @@
-"""The tokenizers that there are, by the kind that a manifest or a file names."""
+"""Tokenizers by the kind that a manifest or file names, and `TokenizerPair` for encoder-decoders."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 /**
- * One tokenizer.json, two libraries that read it.
+ * Makes @huggingface/tokenizers read a tokenizer.json as Python's `tokenizers` does, or refuses the file.
  *
  * @huggingface/tokenizers reads the same files as the library that Python uses, but not all alike: JavaScript's white
  * space, word characters and capitals are others. The parts that differ are exchanged here for ones that agree, and
@@ -122,7 +122,7 @@ export function exchange(library, parts) {
   const { model } = library;
   if (model instanceof parts.Unigram) {
     const scores = model.config.vocab.map(([, score]) => score);
-    model.tokenize = (text) => likeliestPieces(model, scores, text);
+    model.tokenize = (text) => unigramPieces(model, scores, text);
   }
   for (const part of flat(library.normalizer, "normalizers")) {
     if (part instanceof parts.LowercaseNormalizer) {
@@ -153,14 +153,14 @@ export function exchange(library, parts) {
 }
 
 /**
- * The likeliest pieces of a text (Kudo, 2018, eq. 3), equal scores decided and rounded as Python's library does.
+ * The most likely segmentation of a text by Unigram (Kudo, 2018, eq. 3), with ties and rounding of Python's library.
  *
  * @param {any} model Unigram
  * @param {number[]} scores of the vocabulary, logarithms
  * @param {string} text
  * @returns {string[]}
  */
-function likeliestPieces(model, scores, text) {
+function unigramPieces(model, scores, text) {
   const characters = Array.from(text);
   const scoreOfUnknown = Math.min(...scores) - 10;
   /** @type {{score: number, start: number}[]} */

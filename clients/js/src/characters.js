@@ -1,4 +1,4 @@
-/** One token per character (Unicode code point). */
+/** Character-level tokenizers: one token per character, or its Unicode code point. */
 
 import { ArtefactError, InputError } from "./errors.js";
 import { quote } from "./manifest.js";
@@ -21,7 +21,7 @@ const REPLACEMENT = 0xfffd;
  */
 
 /**
- * Tokens by a list of symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character,
+ * One token per character, by a list of symbols: `symbols[i]` is the character of token i. `symbols[0]` is "<unk>", any other character,
  * or "<pad>", and then "<unk>" is another one; "<pad>", "<start>" and "<end>" are not text.
  *
  * @implements {Tokenizer}
@@ -77,14 +77,14 @@ export class CharacterTokenizer {
 }
 
 /**
- * Unicode code points themselves, for a graph that maps them to its symbols and back.
+ * Unicode code points themselves, for a graph that maps them to its token ids and back.
  *
  * @implements {Tokenizer}
  */
 export class CodePointTokenizer {
   /**
    * @param {Record<string, any>} description {"kind": "code_points", "symbols": [...]}; the graph reads other
-   *   characters as its unknown symbol
+   *   characters as its unknown token
    * @throws {ArtefactError} it is damaged
    */
   constructor(description) {
@@ -121,7 +121,7 @@ export function checked(ids, size) {
   const tokens = Array.from(ids, Number);
   const outside = tokens.find((id) => !(Number.isInteger(id) && id >= 0 && id < size));
   if (outside !== undefined) {
-    throw new InputError(`Token ${outside} is outside the vocabulary of ${size} symbols.`);
+    throw new InputError(`Token ${outside} is outside the vocabulary of ${size} tokens.`);
   }
   return tokens;
 }

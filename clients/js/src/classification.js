@@ -1,4 +1,4 @@
-/** Probabilities of classes as their names. */
+/** Classification: the most likely class of each row by name, and texts as classifier inputs. */
 
 import { InputError } from "./errors.js";
 import { paddedTokens } from "./generation.js";
@@ -10,15 +10,15 @@ import { describe } from "./manifest.js";
 /** @typedef {import("./tensors.js").Tensor} Tensor */
 
 /**
- * What a model takes something for.
+ * The class that a model predicts.
  *
  * @typedef {object} Label
- * @property {string} name of the likeliest class
- * @property {number} probability that it is this one, as the model says
+ * @property {string} name of the most likely class
+ * @property {number} probability of this class
  */
 
 /**
- * The likeliest class of each row, nested as the axes before the last are.
+ * The most likely class of each row, nested as the axes before the last are.
  *
  * @param {string[]} labels names of the classes
  * @param {any} probabilities (..., classes); or (..., 1), the probability of the second of two classes
@@ -44,14 +44,16 @@ export function named(labels, probabilities) {
 export function labelledOutput(manifest) {
   if (manifest.labels.length === 0) {
     throw new InputError(
-      `${manifest.name} does not name its classes; call predict, or export the model with labels=[...].`,
+      manifest.task === "generate"
+        ? `${manifest.name} generates and does not classify; call generate.`
+        : `${manifest.name} does not name its classes; call predict, or export the model with labels=[...].`,
     );
   }
   return manifest.outputs[0];
 }
 
 /**
- * A text, or several, as the graph takes them; undefined of what is no text. Warns of what the model never saw.
+ * Inputs of the graph for a text or several; undefined if `given` is something else. Warns of unknown characters.
  *
  * @param {Manifest} manifest
  * @param {Tokenizer | null} tokenizer

@@ -1,4 +1,4 @@
-/** Texts to a generation graph and back: prompts to continuations, sources to what they become. */
+/** Text in and out of generation graphs: tokenized and padded prompts and sources, decoded outputs. */
 
 import { InputError } from "./errors.js";
 import { describe, quote } from "./manifest.js";
@@ -9,26 +9,26 @@ import { Tensor, bind } from "./tensors.js";
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
 
 /**
- * One text that a model wrote, and what the file says about it.
+ * One generated text, with its tokens, score and attention weights.
  *
  * @typedef {object} Generation
- * @property {string} text the continuation of a prompt, or what a source became
+ * @property {string} text the continuation of a prompt, or the output for a source
  * @property {number[]} tokens its token ids (code points where the file reads those); the end is not among them
- * @property {number | null} score the sum of the log-probabilities of the tokens and the end, by a beam divided by its
- *   length penalty; null if the file does not say
- * @property {number[][] | null} attention where each token looked in the source, (length, sourceTime); null if the file
- *   does not say
+ * @property {number | null} score the sum of the log-probabilities of the tokens and the end, with beam search divided
+ *   by its length penalty; null if the file does not return it
+ * @property {number[][] | null} attention weights of each token over the source, (length, sourceTime); null if the file
+ *   does not return them
  */
 
 /**
- * What a batch reads.
+ * A batch of prompts or sources, as the graph takes it.
  *
  * @typedef {object} Reading
  * @property {Record<string, Tensor>} feeds by input name
  * @property {number} rows how many
  * @property {number[][]} before the token ids that each continuation follows on; none for sources
  * @property {number[] | null} widths tokens of each text; null for other sources
- * @property {number} ahead symbols that the model reads before it writes: of the longest prompt, or the start
+ * @property {number} ahead tokens that the model reads before it writes: those of the longest prompt, or the start
  */
 
 /** Whether a file that generates continues a prompt; otherwise it reads a source. @param {Manifest} manifest */
@@ -51,7 +51,7 @@ function textSource(manifest) {
 }
 
 /**
- * What a file that generates reads, as its graph takes it; warns of what the model never saw.
+ * Tokenizes and pads what a file that generates reads, for its graph; warns of what the model never saw.
  *
  * @param {Manifest} manifest
  * @param {Tokenizer} tokenizer
@@ -145,7 +145,7 @@ export function warnOfUnknown(tokenizer, texts) {
   const unknown = [...new Set(texts.flatMap((text) => tokenizer.unknown(text)))];
   if (unknown.length === 0) return;
   const named = unknown.slice(0, NAMED).map(quote).join(", ") + (unknown.length > NAMED ? " and more" : "");
-  const message = `The model never saw ${named} and reads each as its unknown symbol.`;
+  const message = `The model never saw ${named} and reads each as its unknown token.`;
   if (typeof process !== "undefined" && process.emitWarning) process.emitWarning(message, "UnknownCharacterWarning");
   else console.warn(message);
 }
@@ -184,7 +184,7 @@ export function written(tokenizer, reading, outputs) {
 /** @param {number[]} numbers */
 const largest = (numbers) => numbers.reduce((a, b) => Math.max(a, b), 0);
 
-/** The text of tokens that follow others; tokenizers of words may put a space between the two. */
+/** The text of tokens that follow others; word tokenizers may put a space between the two. */
 function continuation(/** @type {Tokenizer} */ tokenizer, /** @type {number[]} */ before, /** @type {number[]} */ ids) {
   if (ids.length === 0) return "";
   const context = before.slice(-1);

@@ -1,4 +1,4 @@
-/** Numbers of 16 bits (IEEE 754 binary16), which JavaScript's engines of today do not have. */
+/** Conversion between float32 and float16 (IEEE 754 binary16), for JavaScript engines without Float16Array. */
 
 /**
  * @param {Float32Array} numbers

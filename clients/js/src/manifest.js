@@ -1,4 +1,4 @@
-/** The manifest of an artefact: everything needed to run an ONNX file and to judge it, kept inside the file. */
+/** The manifest of an exported file: signature, tokenizer, decoding defaults, parity, provenance. */
 
 import { ArtefactError } from "./errors.js";
 
@@ -16,19 +16,19 @@ const TASKS = ["predict", "generate", "stream_generate"];
  */
 
 /**
- * One state of an artefact that reads sequences in pieces.
+ * One state of an artefact that reads sequences in chunks.
  *
  * @typedef {object} StateSpec
  * @property {string} input name of the input that takes it, (batch, ...)
- * @property {string} output name of the output that gives it afterwards
- * @property {any} initial at the beginning: one number for every element, or nested arrays without the batch axis
+ * @property {string} output name of the output that gives it after the chunk
+ * @property {any} initial before the first chunk: one value for every element, or nested arrays without the batch axis
  */
 
 /**
  * What an artefact is, how to run it, where it comes from and how it was verified.
  *
  * @typedef {object} Manifest
- * @property {string} name what its maker called it
+ * @property {string} name of the model
  * @property {"predict" | "generate" | "stream_generate"} task
  * @property {TensorSpec[]} inputs
  * @property {TensorSpec[]} outputs

@@ -1,5 +1,5 @@
 /**
- * The metadata of an ONNX file, which ONNX Runtime's JavaScript API does not show.
+ * Reads the metadata of an ONNX file, which ONNX Runtime's JavaScript API does not show.
  *
  * An ONNX file is a protocol buffer: a row of fields, each a key (number and wire type) and a value. Of a ModelProto,
  * this reads the entries of field 14, `metadata_props`, and steps over all else.

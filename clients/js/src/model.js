@@ -1,4 +1,4 @@
-/** An exported file, ready to run. */
+/** `Model`: an exported file loaded for inference, to predict, classify, generate or stream. */
 
 import { labelledOutput, named, textFeeds } from "./classification.js";
 import { ArtefactError, InputError } from "./errors.js";
@@ -22,12 +22,12 @@ import { loadTokenizer } from "./tokenizers.js";
  * @typedef {object} Settings
  * @property {number} [maxLength] tokens to write, at most
  * @property {number} [minLength] tokens before the text may end
- * @property {number} [temperature] 0 takes the likeliest token, 1 samples from the model's distribution
- * @property {number} [topK] samples among the likeliest `topK` tokens; 0 among all
- * @property {number} [topP] samples among the likeliest tokens that together have this probability; 1 among all
+ * @property {number} [temperature] 0 takes the most likely token, 1 samples from the model's distribution
+ * @property {number} [topK] samples from the `topK` most likely tokens; 0 from all
+ * @property {number} [topP] samples from the most likely tokens that together have this probability; 1 from all
  * @property {number} [seed] the same seed gives the same text
- * @property {number} [lengthPenalty] of a beam; 0 likes short texts, 1 or more longer ones
- * @property {number} [repetitionPenalty] above 1 avoids tokens that the row has read or written
+ * @property {number} [lengthPenalty] of beam search; 0 favours short texts, 1 or more longer ones
+ * @property {number} [repetitionPenalty] above 1 makes tokens that the row has read or written less likely
  */
 
 /** One artefact: an ONNX graph and the manifest that says how to run it. Made by `load`. */
@@ -56,27 +56,39 @@ export class Model {
    * @param {Record<string, any>} named one per input of `manifest.inputs`: a number, nested arrays, a typed array if
    *   all axes but one are known, or {data, dims}. Types are cast where no value changes.
    * @returns {Promise<Record<string, Tensor>>} the outputs by name
-   * @throws {InputError} a name, type, rank or size does not fit the signature
+   * @throws {InputError} a name, type, rank or size does not fit the signature; the file keeps states, which `chunks`
+   *   takes care of, and they are not given
    */
   async predict(named) {
+    this.#requireStates(named);
     return this.#session.run(bind(this.manifest.inputs, named));
   }
 
   /**
-   * Names what inputs are: `predict` with the names of the classes.
+   * Classifies inputs: `predict`, with the most likely class by name.
    *
    * @param {any} given arrays by name as `predict` takes them, or the array alone of a model of one input; or a text, or
    *   an array of texts, for a file that reads text
-   * @returns {Promise<any>} the likeliest class and its probability, { name, probability }: one for a text, an array of
+   * @returns {Promise<any>} the most likely class and its probability, { name, probability }: one for a text, an array of
    *   them for a batch; arrays in an array where every step is classified
    * @throws {InputError} the file names no classes, or as `predict` does
    */
   async classify(given) {
+    this.#requireStates(given);
     const { name } = labelledOutput(this.manifest);
     const feeds = textFeeds(this.manifest, this.tokenizer, given) ?? bind(this.manifest.inputs, this.#byName(given));
     const outputs = await this.#session.run(feeds);
     const found = named(this.manifest.labels, outputs[name].toArray());
     return typeof given === "string" ? found[0] : found;
+  }
+
+  /** @param {any} given arrays by name, or something else that holds no states */
+  #requireStates(given) {
+    const { task, states } = this.manifest;
+    const missing = states.map(({ input }) => input).filter((input) => !Object.hasOwn(Object(given), input));
+    if (missing.length === 0) return;
+    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+    throw new InputError(`${this.#name} ${keepsStates(task, missing.slice(0, 3).join(", ") + more)}`);
   }
 
   /** An array alone is that of the only input. @param {any} given */
@@ -86,14 +98,14 @@ export class Model {
   }
 
   /**
-   * Continues a text, or each of several; or writes what each source becomes, such as its translation.
+   * Generates text: continues each prompt, or turns each source into its output, such as its translation.
    *
    * @param {any} given the prompt of a language model, or the source of an encoder-decoder: a text, or an array of
    *   texts, at least one character each. For a model that reads no text an array of several, (batch, ...), or an
    *   object of arrays by name.
    * @param {Settings & {details?: boolean}} [options] settings of the file; `details` also returns scores, tokens and,
    *   where the file has it, attention
-   * @returns {Promise<any>} the continuation without the prompt, or what the source became; an array of them for an
+   * @returns {Promise<any>} the continuation without the prompt, or the output for the source; an array of them for an
    *   array. With `details` a `Generation` in place of each text.
    * @throws {InputError} the file does not generate text, a text is empty, or the file has no such setting; a number is
    *   out of range
@@ -114,7 +126,7 @@ export class Model {
   }
 
   /**
-   * `generate` for one text, piece by piece as it is written: for files of one step (`streaming=True`).
+   * `generate` for one text, token by token: for files of one decode step (`streaming=True`).
    *
    * @param {any} given as `generate` takes it
    * @param {Settings} [settings]
@@ -159,14 +171,21 @@ export class Model {
   }
 }
 
+/** @param {string} task @param {string} missing */
+const keepsStates = (task, missing) =>
+  task === "stream_generate"
+    ? `generates step by step, with states in between (missing: ${missing}); call stream.`
+    : `reads a sequence chunk by chunk, with states in between (missing: ${missing}); call chunks(), whose predict ` +
+      "keeps them, or export the model with streaming=False.";
+
 /** @type {Record<string, Record<string, string>>} */
 const OTHER_TASK = {
   generate: {
-    predict: "predicts and does not generate; export the model with decode=tfseq.Sample().",
+    predict: "predicts and does not generate; export a generator with decode=tfseq.Sample().",
     stream_generate: "generates step by step; call stream, or export the model without streaming.",
   },
   stream_generate: {
-    predict: "does not generate step by step; export the model with decode=tfseq.Sample(), streaming=True.",
+    predict: "does not generate step by step; export a generator with decode=tfseq.Sample(), streaming=True.",
     generate: "generates whole texts; call generate, or export the model with streaming=True.",
   },
 };

@@ -1,4 +1,4 @@
-/** ONNX Runtime behind errors that a user can act on. */
+/** `Session`: an ONNX Runtime session, whose failures become `ArtefactError` or `InputError`. */
 
 import { ArtefactError, InputError } from "./errors.js";
 import { fromHalves, toHalves } from "./halves.js";

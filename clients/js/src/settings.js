@@ -1,4 +1,4 @@
-/** The run-time settings of a file that generates: those that it has, by name, within their ranges. */
+/** Run-time decoding settings of an exported file: names, defaults and range checks. */
 
 import { InputError } from "./errors.js";
 import { describe, quote } from "./manifest.js";
@@ -65,7 +65,7 @@ export function checkedSettings(manifest, given) {
  *
  * @param {Manifest} manifest
  * @param {any} maxLength undefined is the file's default, or less where the model has no more positions
- * @param {number} already symbols that the model has read or will have read before it writes, a prompt or a start
+ * @param {number} already tokens that the model has read or will have read before it writes, a prompt or a start token
  * @returns {number}
  * @throws {InputError} it is no whole number, or out of range; the model has too few positions
  */

@@ -1,4 +1,4 @@
-/** Sequences read in pieces, the states kept in between. */
+/** `Chunks`: stateful inference on a sequence chunk by chunk, its states kept in between. */
 
 import { InputError } from "./errors.js";
 import { Tensor, bind, zeros } from "./tensors.js";

@@ -1,4 +1,4 @@
-/** Words and pieces of words, by the library @huggingface/tokenizers. */
+/** Subword and word tokenizers, by the library @huggingface/tokenizers. */
 
 import { agreeing, exchange } from "./agreement.js";
 import { checked } from "./characters.js";

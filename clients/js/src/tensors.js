@@ -1,4 +1,4 @@
-/** Arrays as a graph wants them and gives them: typed data with its dimensions. */
+/** `Tensor`, typed data with dimensions, and the binding of arrays to a graph's signature. */
 
 import { InputError } from "./errors.js";
 import { describe, quote } from "./manifest.js";

@@ -1,4 +1,4 @@
-/** Text as it is written, token by token. */
+/** `TextStream`: text generation token by token, one decode step of the graph at a time. */
 
 import { InputError } from "./errors.js";
 import { checkedTexts, continuesPrompts, encode, read, warnOfUnknown } from "./generation.js";
@@ -53,8 +53,8 @@ export class TextStream {
   #states;
   #pieces;
   #late = ""; // a piece that `more` cut short
-  #position = 0; // symbols that the model has read
-  #index = 0; // symbols that it has written since it last read a text
+  #position = 0; // tokens that the model has read
+  #index = 0; // tokens that it has written since it last read a text
 
   /**
    * @returns {AsyncGenerator<string, void>} pieces of text, which together are what `generate` returns; a loop that is
@@ -111,7 +111,7 @@ export class TextStream {
     return piece;
   }
 
-  /** Has the model read what it has not read yet, and returns the token it chooses after that. */
+  /** Runs decode steps on the tokens that the model has not read yet; returns the token it chooses last. */
   async #choose() {
     const { inputs, outputs } = this.#manifest;
     let chosen;

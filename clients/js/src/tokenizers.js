@@ -1,4 +1,4 @@
-/** The tokenizers that there are, by the kind that a manifest names. */
+/** Tokenizers by the kind that a manifest names. */
 
 import { CharacterTokenizer, CodePointTokenizer } from "./characters.js";
 import { ArtefactError } from "./errors.js";

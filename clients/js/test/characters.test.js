@@ -1,3 +1,5 @@
+/** Character, code point and pair tokenizers, and what is refused. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 
@@ -5,7 +7,7 @@ import { loadTokenizer } from "../src/tokenizers.js";
 
 const characters = (...symbols) => loadTokenizer({ kind: "characters", symbols });
 
-test("characters are numbered as the symbols are, and others are 0", async () => {
+test("a character's token id is its place in the symbols, and others are 0", async () => {
   const tokenizer = await characters("<unk>", "e", "h", "😀", "\ud800");
   assert.deepEqual(tokenizer.encode("he😀xÉ\ud800"), [2, 1, 3, 0, 0, 4]);
   assert.equal(tokenizer.decode([2, 1, 3, 0, 4]), "he😀\ufffd\ud800");

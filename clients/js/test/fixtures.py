@@ -1,4 +1,4 @@
-"""Writes what JavaScript is compared with: exported files, and what Python's runtime makes of them.
+"""Fixtures of the JavaScript tests: exported files, and the outputs of Python's runtime for them.
 
 python clients/js/test/fixtures.py FOLDER: the files go to FOLDER, what they answer to FOLDER/answers.json. The models
 are small and random; those in exported/ are asked too.
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def written(folder: Path) -> Iterator[Path]:
-    """One file per kind of generator, of tokenizer and of strategy."""
+    """One file per kind of generator, tokenizer and decoding strategy."""
     characters = character_tokenizer("".join(sorted(set("".join(LINES)))))
     with_ends = character_tokenizer("".join(sorted(set("".join(LINES)))), start_and_end=True)
     words, pieces = word_tokenizer(LEARNED, 600, append_end=True), subword_tokenizer(LEARNED, 500)
@@ -99,10 +99,10 @@ def written(folder: Path) -> Iterator[Path]:
 
 
 def varied(model: keras.Model) -> keras.Model:
-    """The model with weights so large that it does not write the same symbol again and again."""
+    """The model with weights so large that it does not write the same token again and again."""
     language = model.start is None
-    symbols = np.ones((1, 2), "int32")
-    model(symbols if language else {"source": symbols, "target": symbols})
+    tokens = np.ones((1, 2), "int32")
+    model(tokens if language else {"source": tokens, "target": tokens})
     for variable in model.trainable_variables:
         if len(variable.shape) == 2:
             variable.assign(2.0 * variable)
@@ -178,7 +178,7 @@ def lines(model: Any, count: int) -> list[str]:
 
 
 def step_files(folder: Path) -> Iterator[Path]:
-    """Files of one step: a language model of characters, one of pieces of words, and an encoder-decoder of words."""
+    """Files of one decode step: a character-level and a subword language model, and a word-level encoder-decoder."""
     characters = character_tokenizer("".join(sorted(set("".join(LINES)))))
     words, pieces = word_tokenizer(LEARNED, 600, append_end=True), subword_tokenizer(LEARNED, 500)
     recurrent = RecurrentLanguageModel(characters.vocabulary_size, 32)
@@ -192,7 +192,7 @@ def step_files(folder: Path) -> Iterator[Path]:
 
 
 def streamed(path: Path) -> dict[str, Any]:
-    """What a file of one step writes piece by piece, and when it is told to go on."""
+    """What a file of one decode step writes piece by piece, and when it is told to go on."""
     model = runtime.load(path)
     texts = []
     for i, given in enumerate(lines(model, 25)):
@@ -208,7 +208,7 @@ def streamed(path: Path) -> dict[str, Any]:
 def predicted(folder: Path) -> dict[str, Any]:
     """A forward graph, and one that reads a sequence in chunks."""
     random_numbers = np.random.default_rng(0)
-    inputs = [keras.Input((3,), name="numbers"), keras.Input((None,), dtype="int64", name="symbols")]
+    inputs = [keras.Input((3,), name="numbers"), keras.Input((None,), dtype="int64", name="tokens")]
     embedded = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(7, 4)(inputs[1]))
     scores = keras.layers.Dense(5, name="scores")(keras.layers.Concatenate()([inputs[0], embedded]))
     best = keras.layers.Lambda(lambda x: keras.ops.cast(keras.ops.argmax(x, axis=-1), "int64"), name="best")(scores)
@@ -217,7 +217,7 @@ def predicted(folder: Path) -> dict[str, Any]:
     tfseq.export(model, folder / "forward.onnx", verify=False)
     given = {
         "numbers": random_numbers.normal(size=(4, 3)).astype("float32"),
-        "symbols": random_numbers.integers(0, 7, (4, 6)),
+        "tokens": random_numbers.integers(0, 7, (4, 6)),
     }
     forward = runtime.load(folder / "forward.onnx").run(given)
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4, return_sequences=True)])

@@ -1,3 +1,5 @@
+/** `load` and `Model`: files on both backends, damaged files, settings and inputs that are refused. */
+
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -80,6 +82,22 @@ test("what a file can't do is refused with what can", async () => {
   await refuse({ maxLength: -1 }, /maxLength is -1; expected 0 to/);
   assert.throws(() => opened.stream("The "), { name: "InputError", message: /generates whole texts; call generate/ });
   assert.throws(() => opened.chunks(), { name: "InputError", message: /no states to keep/ });
+});
+
+test("a file that keeps states says what reads it", async () => {
+  const steps = fileURLToPath(new URL("../../../exported/frame_classification/model.step.onnx", import.meta.url));
+  const opened = await load(steps);
+  const message = /^model\.step\.onnx reads a sequence chunk by chunk, .*\(missing: gru_1_h\); call chunks\(\)/;
+  const clip = { data: new Uint8Array(2 * 12 * 12), dims: [1, 2, 12, 12, 1] };
+  for (const refused of [opened.predict({ inputs: clip }), opened.classify({ inputs: clip }), opened.classify(clip)]) {
+    await assert.rejects(refused, { name: "InputError", message });
+  }
+  assert.deepEqual((await opened.chunks().predict({ inputs: clip })).output.dims, [1, 2, 10]);
+});
+
+test("a file that generates does not classify", async () => {
+  const opened = await load(bytes);
+  await assert.rejects(opened.classify("The "), { name: "InputError", message: /does not classify; call generate/ });
 });
 
 for (const [given, message] of [

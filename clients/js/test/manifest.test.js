@@ -1,3 +1,5 @@
+/** Reading manifests: defaults, later versions, damage. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 

@@ -1,3 +1,5 @@
+/** Reading an ONNX file's metadata, and files that are cut or none. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 

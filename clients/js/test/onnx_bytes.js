@@ -1,4 +1,4 @@
-/** ONNX files written by hand, byte by byte. */
+/** Writes small ONNX files byte by byte. */
 
 const varint = (number) => (number < 128 ? [number] : [(number % 128) + 128, ...varint(Math.floor(number / 128))]);
 const utf8 = (text) => [...new TextEncoder().encode(text)];

@@ -1,6 +1,6 @@
 /**
- * The same files give the same answers as in Python: test/fixtures.py writes both to a folder, which the environment
- * variable TFSEQ_FIXTURES names.
+ * Outputs of JavaScript against those of Python's runtime, for the files and answers that test/fixtures.py writes to a
+ * folder, which the environment variable TFSEQ_FIXTURES names.
  */
 
 import assert from "node:assert/strict";

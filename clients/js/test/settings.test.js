@@ -1,3 +1,5 @@
+/** Decoding settings: defaults, names and ranges. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 

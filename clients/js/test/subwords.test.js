@@ -1,3 +1,5 @@
+/** Subword tokenizers, and parts of a tokenizer.json that are refused. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 

@@ -1,3 +1,5 @@
+/** Tensors and the binding of arrays: dtypes, shapes, casts, and what is refused. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 

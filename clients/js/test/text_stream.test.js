@@ -1,3 +1,5 @@
+/** `TextStream` and `Chunks` on models of a few lines: tokens read, states, pieces of characters. */
+
 import assert from "node:assert/strict";
 import test from "node:test";
 
@@ -20,7 +22,7 @@ const streaming = {
   decoding: { strategy: "greedy", start: null, end: 104 },
 };
 
-/** A "model" whose next character is the one after the last; it keeps the number of symbols it read, plus 3. */
+/** A "model" whose next character is the one after the last; it keeps the number of tokens it read, plus 3. */
 function counting(calls = []) {
   return async (feeds) => {
     const [token, position, index, sum] = ["tokens", "position", "index", "sum"].map((name) => feeds[name].data[0]);
@@ -39,7 +41,7 @@ const collect = async (stream) => {
   return pieces;
 };
 
-test("a prompt is read symbol by symbol, then each chosen symbol", async () => {
+test("a prompt is read token by token, then each chosen token", async () => {
   const calls = [];
   const stream = new TextStream(streaming, points, counting(calls), "ab", { maxLength: 3 });
   assert.deepEqual(await collect(stream), ["c", "d", "e"]);
@@ -73,7 +75,7 @@ test("a stream can be left, gone on with, and told something", async () => {
   assert.equal(stream.text, "bcdc");
 });
 
-test("a source is read at every step, and the first symbol is the start", async () => {
+test("a source is read at every step, and the first token is the start", async () => {
   const manifest = {
     ...streaming,
     inputs: [...streaming.inputs, int("source", "batch", "time")],

@@ -1,4 +1,4 @@
-"""Texts that libraries of Unicode disagree about, and what Python's tokenizers make of them."""
+"""Fixtures for tokenizers: texts on which Unicode libraries differ, and their token ids by Python's tokenizers."""
 
 import random
 import unicodedata

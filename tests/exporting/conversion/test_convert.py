@@ -1,3 +1,5 @@
+"""`to_onnx`: names and axes of the graph, comparisons, loops, and errors of the conversion."""
+
 import keras
 import numpy as np
 import onnxruntime

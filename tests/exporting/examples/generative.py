@@ -1,4 +1,4 @@
-"""Decoders, quantizers, denoisers."""
+"""Generative models: decoders of latents, vector quantizers, denoisers."""
 
 import keras
 import numpy as np

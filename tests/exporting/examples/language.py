@@ -1,4 +1,4 @@
-"""Language models and classifiers of text."""
+"""Language models and text classifiers."""
 
 import keras
 import numpy as np

@@ -48,11 +48,11 @@ def sentiment_masked():
 class StreamingWriter(keras.Model):
     """Predicts the next character; hands its state back to whoever asks for it."""
 
-    def __init__(self, symbols, units):
+    def __init__(self, vocabulary_size, units):
         super().__init__()
-        self.embedding = layers.Embedding(symbols, 8)
+        self.embedding = layers.Embedding(vocabulary_size, 8)
         self.gru = layers.GRU(units, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(symbols)
+        self.dense = layers.Dense(vocabulary_size)
 
     def call(self, characters, states=None, return_state=False, training=False):
         x = self.embedding(characters, training=training)

@@ -1,4 +1,4 @@
-"""The list of examples, and inputs that suit them."""
+"""The registry of example models, and random inputs that suit them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,9 +107,13 @@ def padded(time: int | str, *shape: int) -> Draw:
     return draw
 
 
-def one_hot(symbols: int, time: int | str = "time") -> Draw:
-    """(batch, time, symbols)."""
-    return lambda random, sizes: np.eye(symbols, dtype="float32")[random.integers(0, symbols, _shape((time,), sizes))]
+def one_hot(vocabulary_size: int, time: int | str = "time") -> Draw:
+    """(batch, time, vocabulary_size)."""
+
+    def drawn(random, sizes):
+        return np.eye(vocabulary_size, dtype="float32")[random.integers(0, vocabulary_size, _shape((time,), sizes))]
+
+    return drawn
 
 
 def padding_mask(time: int | str = "time", dtype: str = "bool") -> Draw:

@@ -1,4 +1,4 @@
-"""Sound: waveforms, spectra, and text out of them."""
+"""Speech and sound models: over waveforms and spectra, and text out of them."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from tests.exporting.examples.registry import example, floats, tokens
 
 @example({"spectrogram": floats("time", 17)}, shortest=4)
 def connectionist_speech():
-    """Convolutions over time and frequency, a stack of bidirectional GRUs, CTC's symbols (Deep Speech 2)."""
+    """Convolutions over time and frequency, a stack of bidirectional GRUs, CTC's characters (Deep Speech 2)."""
     spectrogram = keras.Input((None, 17), name="spectrogram")
     x = layers.Reshape((-1, 17, 1))(spectrogram)
     x = layers.Conv2D(6, (11, 5), strides=(2, 2), padding="same", use_bias=False)(x)
@@ -22,7 +22,7 @@ def connectionist_speech():
         x = layers.Bidirectional(gru, merge_mode="concat")(x)
         x = layers.Dropout(0.5)(x) if i == 0 else x
     x = layers.ReLU()(layers.Dense(16)(x))
-    return keras.Model(spectrogram, layers.Dense(12, activation="softmax", name="symbols")(x))
+    return keras.Model(spectrogram, layers.Dense(12, activation="softmax", name="characters")(x))
 
 
 class SpeechEmbedding(layers.Layer):

@@ -1,4 +1,4 @@
-"""Columns of a table beside sequences: recommendations, structured data."""
+"""Models of tabular features beside sequences: recommendations, structured data."""
 
 import keras
 from keras import layers, ops

@@ -1,4 +1,4 @@
-"""Forecasts, classes and anomalies of measured series."""
+"""Time series models: forecasting, classification, anomaly detection."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Clips: frames through a CNN and then time, or both at once."""
+"""Video models: frames through a CNN and then over time, or both at once."""
 
 import keras
 from keras import layers, ops

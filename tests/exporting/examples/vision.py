@@ -1,4 +1,4 @@
-"""Pictures as sequences: patches, tokens, columns of pixels."""
+"""Vision models over images as sequences: patches, tokens, columns of pixels."""
 
 import keras
 import numpy as np
@@ -256,8 +256,8 @@ class ConnectionistLoss(layers.Layer):
 
     def call(self, labels, predictions):
         frames = ops.full((ops.shape(labels)[0],), predictions.shape[1], dtype="int32")
-        symbols = ops.full((ops.shape(labels)[0],), labels.shape[1], dtype="int32")
-        self.add_loss(ops.mean(ops.ctc_loss(labels, predictions, symbols, frames, mask_index=0)))
+        lengths = ops.full((ops.shape(labels)[0],), labels.shape[1], dtype="int32")
+        self.add_loss(ops.mean(ops.ctc_loss(labels, predictions, lengths, frames, mask_index=0)))
         return predictions
 
 

@@ -1,3 +1,5 @@
+"""Code points to token ids and back inside a graph, against the character tokenizer."""
+
 import functools
 
 import numpy as np
@@ -32,12 +34,12 @@ def graph(name, folder):
     known = tokenizer(name)
     codes = CodePoints(known.symbols, known.vocabulary_size + 2)
 
-    def function(codes_in, symbols_in, lengths):
-        return {"symbols": codes.read(codes_in), "codes": codes.write_rows(symbols_in, lengths)}
+    def function(codes_in, tokens_in, lengths):
+        return {"tokens": codes.read(codes_in), "codes": codes.write_rows(tokens_in, lengths)}
 
     specs = [
         TensorSpec("codes_in", "int32", ("batch", "time")),
-        TensorSpec("symbols_in", "int32", ("batch", "length")),
+        TensorSpec("tokens_in", "int32", ("batch", "length")),
         TensorSpec("lengths", "int32", ("batch",)),
     ]
     path = folder / f"{name}.onnx"
@@ -50,30 +52,30 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("code_points")
 
 
-def run(name, folder, codes=((0,),), symbols=((0,),), lengths=(0,)):
-    arrays = {"codes_in": codes, "symbols_in": symbols, "lengths": lengths}
+def run(name, folder, codes=((0,),), tokens=((0,),), lengths=(0,)):
+    arrays = {"codes_in": codes, "tokens_in": tokens, "lengths": lengths}
     return graph(name, folder)({key: np.asarray(value, "int32") for key, value in arrays.items()})
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_every_code_point_there_is_reads_as_the_tokenizer_reads_it(name, folder):
     text = ALL.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    assert np.array_equal(run(name, folder, [ALL])["symbols"][0], tokenizer(name).encode(text))
+    assert np.array_equal(run(name, folder, [ALL])["tokens"][0], tokenizer(name).encode(text))
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_what_is_no_code_point_reads_as_the_unknown_symbol(name, folder):
-    assert not run(name, folder, [[-1, -(2**31), 0x110000, 2**31 - 1]])["symbols"].any()
+def test_what_is_no_code_point_reads_as_the_unknown_token(name, folder):
+    assert not run(name, folder, [[-1, -(2**31), 0x110000, 2**31 - 1]])["tokens"].any()
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_symbols_are_written_as_their_characters_until_the_end(name, folder):
+def test_token_ids_are_written_as_their_characters_until_the_end(name, folder):
     known = tokenizer(name)
-    symbols = np.arange(known.vocabulary_size + 2)  # the last two are the model's own
+    tokens = np.arange(known.vocabulary_size + 2)  # the last two are the model's own
     expected = [0xFFFD, *map(ord, known.symbols[1:]), 0xFFFD, 0xFFFD]
-    codes = run(name, folder, symbols=[symbols, symbols], lengths=[len(symbols), 1])["codes"]
+    codes = run(name, folder, tokens=[tokens, tokens], lengths=[len(tokens), 1])["codes"]
     assert codes[0].tolist() == expected
-    assert codes[1].tolist() == [0xFFFD] + [0] * (len(symbols) - 1)
+    assert codes[1].tolist() == [0xFFFD] + [0] * (len(tokens) - 1)
 
 
 @given(text=st.text(st.characters(codec=None), min_size=1), name=st.sampled_from(sorted(VOCABULARIES)))
@@ -81,10 +83,10 @@ def test_symbols_are_written_as_their_characters_until_the_end(name, folder):
 def test_any_text_reads_as_in_python_and_its_known_part_comes_back(text, name, folder):
     known = tokenizer(name)
     codes = [ord(character) for character in text]
-    symbols = run(name, folder, [codes])["symbols"][0]
-    assert symbols.tolist() == known.encode(text).tolist()
-    written = run(name, folder, symbols=[symbols], lengths=[len(symbols)])["codes"][0]
-    assert "".join(map(chr, written)) == known.decode(symbols)
+    tokens = run(name, folder, [codes])["tokens"][0]
+    assert tokens.tolist() == known.encode(text).tolist()
+    written = run(name, folder, tokens=[tokens], lengths=[len(tokens)])["codes"][0]
+    assert "".join(map(chr, written)) == known.decode(tokens)
 
 
 def test_start_and_end_of_a_tokenizer_are_no_characters():

@@ -1,4 +1,4 @@
-"""Exported loops: every strategy, of a language model, a recurrent encoder-decoder and a Transformer."""
+"""Generation graphs: every decoding strategy with a language model, a recurrent encoder-decoder and a Transformer."""
 
 import functools
 
@@ -11,9 +11,9 @@ import tfseq
 from tfseq.decoding import generate
 from tfseq.errors import ArtefactError, ExportError
 from tfseq.exporting import export, verify
-from tfseq.exporting.generation.held_out_inputs import generation_cases, sample_cases
+from tfseq.exporting.generation.generation_cases import generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import decoding_json, strategy_of
-from tfseq.exporting.generation.token_interface import Characters, Symbols
+from tfseq.exporting.generation.token_interface import CodePointInterface, TokenIdInterface
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.generation_parity import check_generation
 from tfseq.exporting.rewriting import all_graphs
@@ -167,15 +167,15 @@ def test_text_goes_in_and_out_as_code_points(by_code_points):
     assert manifest.parity["passed"]
     assert manifest.tokenizer == {"kind": "code_points", "symbols": LETTERS.symbols}
     texts = ["abcXd", "h", "\0😀"]
-    symbols = np.zeros((3, 5), "int32")
-    for row, text in zip(symbols, texts):
+    tokens = np.zeros((3, 5), "int32")
+    for row, text in zip(tokens, texts):
         row[: len(text)] = LETTERS.encode(text)
-    expected = generate(model("gru attention"), source=symbols, decode=tfseq.Beam(2), max_length=12)
+    expected = generate(model("gru attention"), source=tokens, decode=tfseq.Beam(2), max_length=12)
     codes = np.array([[ord(c) for c in text.ljust(5, "\0")] for text in texts], "int32")
     got = Session(path).run(feeds("gru attention", tfseq.Beam(2)) | {"source": codes})
     assert np.array_equal(got["lengths"], expected.lengths)
     for row, wanted, length in zip(got["tokens"], np.asarray(expected.tokens), got["lengths"]):
-        characters = [ord(LETTERS.symbols[s]) if len(LETTERS.symbols[s]) == 1 else 0xFFFD for s in wanted[:length]]
+        characters = [ord(LETTERS.symbols[t]) if len(LETTERS.symbols[t]) == 1 else 0xFFFD for t in wanted[:length]]
         assert row.tolist() == characters + [0] * (len(row) - length)
 
 
@@ -192,7 +192,7 @@ def test_a_file_that_writes_other_characters_fails_verification(by_code_points, 
     assert not tokens.passed
 
 
-def test_symbols_stay_symbols_if_asked_for(tmp_path):
+def test_token_ids_go_in_and_out_if_asked_for(tmp_path):
     options = {"tokenizer": LETTERS, "code_points": False, "verify": False}
     manifest = export(model("lstm"), tmp_path / "model.onnx", decode=tfseq.Greedy(), **options)
     assert manifest.tokenizer["kind"] == "characters"
@@ -246,7 +246,7 @@ def test_cases_are_ragged_and_go_through_the_settings():
     sources = [case.inputs["source"] for case in cases]
     assert {source.shape for source in sources} >= {(1, 12), (3, 1), (8, 5), (20, 24)}
     assert any(len({int((row != 0).sum()) for row in source}) > 3 for source in sources)
-    for source in sources:  # zeros stand behind the symbols, and nowhere else
+    for source in sources:  # zeros stand behind the tokens, and nowhere else
         assert (source[:, 0] != 0).all()
         assert (np.diff((source != 0).astype(int), axis=1) <= 0).all()
         assert source.max() < 11
@@ -322,12 +322,12 @@ def replaced(**changes):
 @pytest.mark.parametrize("name", ["beam", "sample"])
 def test_a_difference_is_found(name, change, passes):
     run = keras_as_a_file("gru attention", change)
-    checks = check_generation(run, model("gru attention"), STRATEGIES[name], "file", 1e-4, Symbols())
+    checks = check_generation(run, model("gru attention"), STRATEGIES[name], "file", 1e-4, TokenIdInterface())
     assert tuple(check.passed for check in checks) == passes
 
 
 def test_a_beam_as_good_as_the_one_expected_is_a_tie():
-    """Symbols 3 and 4 are twins: same embedding, same logits. A file may choose either; that is reported as a tie."""
+    """Tokens 3 and 4 are twins: same embedding, same logits. A file may choose either; that is reported as a tie."""
     twins = AttentionSeq2Seq.from_config(model("gru attention").get_config())
     twins(SOURCE | {"target": np.ones((3, 2), "int32")})
     twins.set_weights(model("gru attention").get_weights())
@@ -345,22 +345,22 @@ def test_a_beam_as_good_as_the_one_expected_is_a_tie():
         tokens = np.array(expected.tokens)
         return {"tokens": np.where(tokens == 3, 4, tokens), "lengths": expected.lengths, "scores": expected.scores}
 
-    tokens, _ = check_generation(run, twins, tfseq.Beam(2), "file", 1e-4, Symbols())
+    tokens, _ = check_generation(run, twins, tfseq.Beam(2), "file", 1e-4, TokenIdInterface())
     assert tokens.passed
     assert tokens.ties > 20
     assert tokens.identical < 224
 
 
-def test_what_a_graph_by_code_points_cannot_tell_apart_is_one_symbol():
-    characters = Characters(["<unk>", "<start>", "a", "b"], 5)
-    assert characters.seen(np.array([0, 1, 2, 3, 4])).tolist() == [0, 0, 2, 3, 0]
-    assert characters.readable == [0, 2, 3]
-    padded = Characters(["<pad>", "<unk>", "a", "\ufffd"], 4)
-    assert padded.seen(np.array([0, 1, 2, 3])).tolist() == [3, 3, 2, 3]
+def test_tokens_that_a_graph_of_code_points_cannot_tell_apart_are_one():
+    interface = CodePointInterface(["<unk>", "<start>", "a", "b"], 5)
+    assert interface.round_trip(np.array([0, 1, 2, 3, 4])).tolist() == [0, 0, 2, 3, 0]
+    assert interface.readable == [0, 2, 3]
+    padded = CodePointInterface(["<pad>", "<unk>", "a", "\ufffd"], 4)
+    assert padded.round_trip(np.array([0, 1, 2, 3])).tolist() == [3, 3, 2, 3]
     assert padded.readable == [1, 2, 3]
     fed = {}
     source = TensorSpec("source", "int32", ("batch", "source_time"))
-    run = padded.around(lambda feeds: fed.update(feeds) or {"tokens": np.array([[0x61, 0x62, 0]])}, [source])
+    run = padded.in_token_ids(lambda feeds: fed.update(feeds) or {"tokens": np.array([[0x61, 0x62, 0]])}, [source])
     assert run({"source": np.array([[2, 1, 3, 0]])})["tokens"].tolist() == [[2, 1, 0]]
     assert fed["source"][0, [0, 2, 3]].tolist() == [0x61, 0xFFFD, 0]
     assert fed["source"][0, 1] not in (0, 0x61, 0xFFFD)
@@ -369,16 +369,16 @@ def test_what_a_graph_by_code_points_cannot_tell_apart_is_one_symbol():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attention": True}, "attention is what a loop"),
+        ({"attention": True}, "attention is that of a loop"),
         ({"decode": tfseq.Greedy, "attention": True}, r"expected tfseq.Greedy\(\)"),
         ({"decode": tfseq.Greedy(), "attention": True, "model": "lstm"}, "has no attention to give out"),
-        ({"decode": tfseq.Greedy(min_length=3), "model": "lstm"}, "min_length is 3, but no symbol ends"),
+        ({"decode": tfseq.Greedy(min_length=3), "model": "lstm"}, "min_length is 3, but no token ends"),
         ({"decode": tfseq.Greedy(forbidden=(11,))}, "forbidden holds 11"),
-        ({"decode": tfseq.Beam(), "streaming": True}, "A beam search knows its first symbol only when"),
-        ({"decode": tfseq.Greedy(), "streaming": True, "attention": True}, "gives out no attention"),
-        ({"tokenizer": CharacterTokenizer(["<unk>", "<end>", "<start>", *"abcdefgh"])}, "start is symbol 2"),
-        ({"streaming": True}, r"symbol by symbol: .* decode=tfseq.Greedy\(\)"),
-        ({"streaming": True, "model": "transformer language model"}, r"symbol by symbol: .* decode=tfseq.Greedy\(\)"),
+        ({"decode": tfseq.Beam(), "streaming": True}, "A beam search knows its first token only when"),
+        ({"decode": tfseq.Greedy(), "streaming": True, "attention": True}, "outputs no attention"),
+        ({"tokenizer": CharacterTokenizer(["<unk>", "<end>", "<start>", *"abcdefgh"])}, "start is token 2"),
+        ({"streaming": True}, r"token by token: .* decode=tfseq.Greedy\(\)"),
+        ({"streaming": True, "model": "transformer language model"}, r"token by token: .* decode=tfseq.Greedy\(\)"),
     ],
 )
 def test_what_cannot_be_generated_is_refused(arguments, message, tmp_path):

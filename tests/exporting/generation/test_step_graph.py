@@ -1,4 +1,4 @@
-"""One step of a generation as a graph, run as a stream of text."""
+"""Decode step graphs, run as a stream of text."""
 
 import keras
 import numpy as np

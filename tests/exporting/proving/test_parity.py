@@ -1,3 +1,5 @@
+"""`verify` and its report: what passes and what fails, and how errors are measured."""
+
 import keras
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""cuDNN's operators are traced and never run: what ONNX Runtime makes of them is compared with NumPy."""
+"""cuDNN's operators, traced and never run, against the recurrences in NumPy."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""One step of a recurrent cell, as a decoder calls it."""
+"""Single steps of recurrent cells, as decode steps call them, against Keras."""
 
 import keras
 import numpy as np

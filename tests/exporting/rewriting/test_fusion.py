@@ -28,7 +28,7 @@ def over_sequences(function, width=8):
 
 
 def over_tokens(function):
-    """`function` of an embedding that masks the symbol 0."""
+    """`function` of an embedding that masks token 0."""
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     return keras.Model(tokens, function(layers.Embedding(20, 8, mask_zero=True)(tokens)))
 

@@ -1,4 +1,4 @@
-"""Caches in the bodies of loops: what they become, and that results stay what they were."""
+"""KV caches in loop bodies become Attention's own, and results stay what they were."""
 
 import numpy as np
 import onnx

@@ -1,11 +1,11 @@
-"""What a loop's body declares about its state is believed; ONNX's own inference forgets it."""
+"""Shape inference believes what a loop body declares about its state, which ONNX's own inference forgets."""
 
 import pytest
 
 pytest.importorskip("onnx")
 from onnx import ModelProto, TensorProto, helper
 
-from tfseq.exporting.rewriting.values import Values
+from tfseq.exporting.rewriting.pattern_matching import Values
 
 
 def looped(state_shape) -> ModelProto:

@@ -1,3 +1,5 @@
+"""Class labels: those that travel in a file, and those that are refused."""
+
 import keras
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Random inputs: their range, padding and seed."""
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_masks_are_padded_on_the_right_or_whole_or_have_holes_at_every_length():
     assert masks[17] == masks[64] == {"whole", "right", "holes"}
 
 
-def test_symbols_stay_in_their_own_tables_and_0_pads_them():
+def test_token_ids_stay_below_their_vocabulary_size_and_0_pads_them():
     cases = list(sweep([WORDS, KIND], {"words": 500, "kind": 3}))
     assert max(case["words"].max() for case in cases) in range(400, 500)
     assert {int(x) for case in cases for x in case["kind"]} == {0, 1, 2}

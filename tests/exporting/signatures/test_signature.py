@@ -1,3 +1,5 @@
+"""Forward signatures: names, dtypes, axes and vocabulary sizes of a model's inputs, and the user's sample inputs."""
+
 import keras
 import numpy as np
 import pytest
@@ -73,7 +75,7 @@ def test_a_subclassed_model_takes_its_parameter_with_as_many_steps_as_it_can():
     model = Tagger()
     model(np.zeros((1, 5), "int32"))
     assert inputs(model) == ["words int32 (batch, time)"]
-    assert forward_signature(model).symbols == {"words": 9}
+    assert forward_signature(model).vocabulary_sizes == {"words": 9}
 
 
 class Flat(keras.Model):
@@ -171,11 +173,11 @@ def test_a_sample_that_the_model_does_not_take_is_said():
         forward_signature(Scorer(), [{"picture": np.zeros((2, 5))}])
 
 
-def test_symbols_are_counted_through_slices_and_one_hot_vectors():
+def test_vocabulary_sizes_are_found_through_slices_and_one_hot_vectors():
     words = keras.Input((None,), dtype="int32", name="words")
     kind = keras.Input((2,), dtype="int32", name="kind")
     count = keras.Input((), dtype="int32", name="count")
     x = layers.Embedding(9, 4)(words[:, :-1])
     outputs = [x, ops.one_hot(kind[:, 0], 5), layers.Embedding(7, 2)(kind), ops.cast(count, "float32") / 2]
     model = keras.Model([words, kind, count], outputs)
-    assert forward_signature(model).symbols == {"words": 9, "kind": 5}
+    assert forward_signature(model).vocabulary_sizes == {"words": 9, "kind": 5}

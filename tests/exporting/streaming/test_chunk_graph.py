@@ -1,3 +1,5 @@
+"""Chunk graphs: chunk after chunk gives what Keras gives over the whole sequence."""
+
 import keras
 import numpy as np
 import pytest
@@ -106,7 +108,7 @@ def test_a_language_model_starts_from_its_learned_state(tmp_path):
 
 
 class Counter(Generator):
-    """Scores the number of times that each symbol was read."""
+    """Scores the number of times that each token was read."""
 
     vocabulary_size = 4
 

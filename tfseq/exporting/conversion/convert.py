@@ -1,4 +1,4 @@
-"""TensorFlow function -> ONNX graph that keeps the names it is given."""
+"""`to_onnx`: a TensorFlow function to a rewritten, checked ONNX graph with named inputs, outputs and axes."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.tf2onnx_driver import convert
 from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
-from tfseq.exporting.recurrent.transposes import lay_out
+from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
 from tfseq.runtime.manifest import TensorSpec
 
@@ -59,7 +59,7 @@ def to_onnx(
     scan_recurrences(model.graph)
     simplify(model)
     fuse(model, opset)
-    lay_out(model.graph)
+    remove_transposes(model.graph)
     name_axes(model.graph.input, inputs)
     outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
     del model.graph.output[:]

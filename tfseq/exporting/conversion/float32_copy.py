@@ -1,4 +1,4 @@
-"""A float32 copy of a model that was trained in lower precision."""
+"""A float32 copy of a model that computes in float16 or bfloat16."""
 
 import keras
 

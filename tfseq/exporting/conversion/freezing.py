@@ -1,4 +1,4 @@
-"""A traced function as a graph of constants, with the big weights left out.
+"""Freezing: a traced function to a GraphDef whose variables are constants, the large weights left out.
 
 Every step of a conversion copies the graph, and constants with it; so weights that only matrix products and lookups
 read become inputs of the graph for the while, and the converter never sees their values.

@@ -1,4 +1,4 @@
-"""Keras' own operations, traced in a form that converts, with the same results."""
+"""Keras operations patched while tracing, into forms with the same results that tf2onnx converts well."""
 
 import contextlib
 from collections.abc import Iterator

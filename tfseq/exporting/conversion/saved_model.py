@@ -1,4 +1,4 @@
-"""SavedModel with named signatures, which TensorFlow loads and serves without our code."""
+"""SavedModels with named signatures: written so that TensorFlow serves them without our code, and loaded."""
 
 import errno
 import functools

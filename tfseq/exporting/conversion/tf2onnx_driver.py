@@ -1,4 +1,4 @@
-"""Drives tf2onnx: one pass over the graph, without the weights and without the copies that its own driver makes."""
+"""tf2onnx driven in one pass over a frozen graph, without the weights and without the copies its own driver makes."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""What a graph that generates takes and gives: the loop of `tfseq.decoding` with named inputs and outputs."""
+"""The generation graph: the decoding loop with named inputs and outputs, and its settings in the manifest."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,13 @@ from keras import ops
 from tfseq.decoding import Beam, Greedy, Sample, Strategy, decode
 from tfseq.errors import ArtefactError
 from tfseq.exporting.generation.code_points import CodePoints
-from tfseq.exporting.signatures.generator_inputs import PROMPT, PROMPT_LENGTH, source_specs, source_symbols, texts
+from tfseq.exporting.signatures.generator_inputs import (
+    PROMPT,
+    PROMPT_LENGTH,
+    source_specs,
+    source_vocabulary_sizes,
+    texts,
+)
 from tfseq.exporting.signatures.portable_layers import portable
 from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.exporting.signatures.signature import Run, Signature
@@ -24,13 +30,13 @@ MAX_LENGTH = TensorSpec("max_length", "int32", ())
 def generation_signature(
     model: Generator, strategy: Strategy, attention: bool = False, code_points: CodePoints | None = None
 ) -> Signature:
-    """The loop, the strategy's settings as run-time inputs.
+    """The decoding loop, with the strategy's settings as run-time inputs.
 
     Args:
         model: built.
-        strategy: what chooses.
-        attention: whether to give out where each step looked.
-        code_points: has the graph read and write code points in the place of symbols.
+        strategy: the decoding strategy.
+        attention: whether to output each step's attention over the source.
+        code_points: has the graph read and write code points instead of token ids.
     """
     given = (PROMPT, PROMPT_LENGTH) if model.start is None else source_specs(model)
     settings = (TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items())
@@ -44,8 +50,8 @@ def generation_signature(
             outputs |= {"tokens": code_points.write_rows(outputs["tokens"], outputs["lengths"])}
         return outputs
 
-    symbols = {PROMPT.name: model.vocabulary_size} if model.start is None else source_symbols(model)
-    return Signature((*given, MAX_LENGTH, *settings), function, symbols)
+    sizes = {PROMPT.name: model.vocabulary_size} if model.start is None else source_vocabulary_sizes(model)
+    return Signature((*given, MAX_LENGTH, *settings), function, sizes)
 
 
 def generated_specs(attention_width: int | str | None = None) -> tuple[TensorSpec, ...]:
@@ -65,7 +71,7 @@ def attention_width(run: Run, model: Generator, strategy: Strategy) -> int | str
     specs, lengths = source_specs(model), (3, 5)
     settings = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in strategy.dtypes(model).items()}
     settings["max_length"] = np.asarray(1, "int32")
-    sources = [draw(specs, source_symbols(model), 2, length) for length in lengths]
+    sources = [draw(specs, source_vocabulary_sizes(model), 2, length) for length in lengths]
     widths = tuple(run({**source, **settings})["attention"].shape[2] for source in sources)
     if widths[0] == widths[1]:
         return int(widths[0])
@@ -74,9 +80,12 @@ def attention_width(run: Run, model: Generator, strategy: Strategy) -> int | str
 
 
 def _read(code_points, name, codes):
-    """A prompt's length says where it ends; a source ends where the zeros begin, even if 0 is a known character."""
-    symbols = code_points.read(codes)
-    return symbols if name == PROMPT.name else ops.where(codes == 0, 0, symbols)
+    """Code points to token ids.
+
+    A prompt's length says where it ends; a source ends where the zeros begin, even if 0 is a known character.
+    """
+    tokens = code_points.read(codes)
+    return tokens if name == PROMPT.name else ops.where(codes == 0, 0, tokens)
 
 
 def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:

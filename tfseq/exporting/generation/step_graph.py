@@ -1,6 +1,6 @@
-"""One step of a generation as a graph: symbols and states in, the next symbols and states out.
+"""The decode step as a graph: tokens and states (recurrent, or a KV cache) in, the next tokens and new states out.
 
-Who runs it keeps the loop, and so can show each symbol as it comes, or stop whenever it likes. An encoder-decoder's
+Its caller runs the loop, and so can show each token as it comes, or stop whenever it likes. An encoder-decoder's
 memory is one of the states: the step at position 0 computes it, the others hand it on.
 """
 
@@ -14,7 +14,7 @@ from keras import ops, tree
 
 from tfseq.decoding import Strategy, decode_step
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.generator_inputs import encoded, source_specs, source_symbols
+from tfseq.exporting.signatures.generator_inputs import encoded, source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
 from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.exporting.signatures.signature import Signature
@@ -31,13 +31,13 @@ _SIZES = ((2, 3), (3, 5))  # batch and source length, to see which axis is which
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A generator and a strategy, symbol by symbol.
+    """One decode step of a generator under a decoding strategy.
 
     Attributes:
-        signature: of `tokens` just read, their `position` in the sequence, `index` (new symbols so far; negative before
-            the prompt's last symbol), the strategy's settings, the sources, the states.
+        signature: of `tokens` just read, their `position` in the sequence, `index` (new tokens so far; negative before
+            the prompt's last token), the strategy's settings, the sources, the states.
         states: what connects one step to the next.
-        outputs: the symbols `chosen` and their `log_probability`, then the new states.
+        outputs: the tokens `chosen` and their `log_probability`, then the new states.
     """
 
     signature: Signature
@@ -46,11 +46,11 @@ class StepGraph:
 
 
 def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
-    """How a generator writes symbol by symbol.
+    """The graph of one decode step.
 
     Args:
         model: built.
-        strategy: of one path; not `Beam`.
+        strategy: one that keeps a single sequence per row; not `Beam`.
 
     Raises:
         ExportError: a state has no axis for the batch where it should have one.
@@ -80,8 +80,8 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
     inputs = (TOKENS, POSITION, INDEX, *settings.values(), *sources, *parts.specs)
     states = tuple(StateSpec(spec.name, _next(spec.name), first) for spec, first in zip(parts.specs, parts.first))
     outputs = (CHOSEN, LOG_PROBABILITY, *map(_after, parts.specs))
-    symbols = {TOKENS.name: model.vocabulary_size, **(source_symbols(model) if sources else {})}
-    return StepGraph(Signature(inputs, step, symbols), states, outputs)
+    sizes = {TOKENS.name: model.vocabulary_size, **(source_vocabulary_sizes(model) if sources else {})}
+    return StepGraph(Signature(inputs, step, sizes), states, outputs)
 
 
 def _begun(model, position, sources, state, memory):
@@ -133,7 +133,7 @@ def _first_steps(model, strategy, batch, length):
     if model.start is None:
         memory = ()
     else:
-        sources = draw(source_specs(model), source_symbols(model), batch, length)
+        sources = draw(source_specs(model), source_vocabulary_sizes(model), batch, length)
         memory = encoded(model, {name: ops.convert_to_tensor(value) for name, value in sources.items()})
     with portable(model):
         state = model.initial_state(memory, batch)

@@ -1,1 +1,1 @@
-"""The proof that a file gives what its model gives: forward pass, chunks, decode steps and generated tokens."""
+"""Parity of a file with its model: forward pass, chunks, decode steps and generated tokens; reports and provenance."""

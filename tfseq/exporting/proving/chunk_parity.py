@@ -1,4 +1,4 @@
-"""Chunk after chunk has to give what the whole sequence gives: first in Keras itself, then in the exported file."""
+"""Parity of chunk graphs: chunk after chunk against the whole sequence, first in Keras itself, then in the file."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -11,8 +11,8 @@ from tfseq.errors import ExportError
 from tfseq.exporting.conversion.convert import first_line
 from tfseq.exporting.proving.report import NumberCheck, WorstError
 from tfseq.exporting.signatures.random_inputs import draw
-from tfseq.exporting.signatures.user_samples import feeds as as_feeds
-from tfseq.exporting.streaming.chunk_graph import Stream, stream_signature, suspects
+from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
+from tfseq.exporting.streaming.chunk_graph import Stream, layers_across_steps, stream_signature
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.manifest import TensorSpec
 
@@ -41,7 +41,7 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
         ExportError: the model itself gives something else in chunks than over the whole sequence.
     """
     worst = WorstError(tolerance)
-    name, looks = type(model).__name__, suspects(model)
+    name, looks = type(model).__name__, layers_across_steps(model)
     hint = f" These look at several steps at once: {looks}." if looks else ""
 
     def run(feeds: Arrays) -> Arrays:
@@ -63,7 +63,7 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
 def _cases(stream: Stream, samples: Any) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
     inputs = stream.inputs
     for seed, (batch, chunks) in enumerate(CASES):
-        yield draw(inputs, stream.signature.symbols, batch, sum(chunks), seed), chunks
+        yield draw(inputs, stream.signature.vocabulary_sizes, batch, sum(chunks), seed), chunks
     for sample in as_feeds(samples, inputs):
         length = max(sample[spec.name].shape[1] for spec in inputs if _has_time(spec))
         yield sample, (1, length - 1) if length > 1 else (1,)

@@ -1,4 +1,4 @@
-"""Generated sequences against those of Keras, and the logits that they were chosen by."""
+"""Parity of generation: tokens and scores against `tfseq.generate`, and the logits inside the loop against `call`."""
 
 import itertools
 import tempfile
@@ -14,16 +14,16 @@ from keras import ops
 from tfseq.decoding import Strategy, generate
 from tfseq.decoding.random import draw_bits, draw_keys, gumbel
 from tfseq.exporting.conversion.convert import to_onnx
-from tfseq.exporting.generation.held_out_inputs import GenerationCase, generation_cases, sample_cases
+from tfseq.exporting.generation.generation_cases import GenerationCase, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
-from tfseq.exporting.generation.token_interface import Symbols
+from tfseq.exporting.generation.token_interface import TokenIdInterface
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
 from tfseq.exporting.signatures.signature import Run
 from tfseq.models.generator import Generator
 from tfseq.runtime.session import Session
 
 LOGIT_CASES = 3
-SHORTEST = 8  # symbols of a sequence whose logits are compared, if it can be had
+SHORTEST = 8  # tokens of a sequence whose logits are compared, if it can be had
 
 
 def check_generation(
@@ -32,24 +32,24 @@ def check_generation(
     strategy: Strategy,
     of: str,
     tolerance: float,
-    symbols: Symbols,
+    interface: TokenIdInterface,
     attention: bool = False,
     ragged: bool = True,
     samples: Any = (),
 ) -> list[TokenCheck | NumberCheck]:
-    """`run`, a function of symbols, against `tfseq.generate`: the same sequences, and scores within the tolerance.
+    """`run`, a function of token ids, against `tfseq.generate`: the same sequences, and scores within the tolerance.
 
     Args:
         strategy: of the file.
-        symbols: what the file can tell apart.
-        attention: whether the file gives out where it looked; then that is compared, too.
+        interface: of the file: which token ids it reads and tells apart.
+        attention: whether the file outputs its attention; then that is compared, too.
         ragged: whether prompts of one batch may differ in length.
-        samples: further prompts or sources, see `sample_cases`.
+        samples: the user's sample inputs: further prompts or sources, see `sample_cases`.
     """
     scores, weights = WorstError(tolerance), WorstError(tolerance)
     sequences = identical = ties = 0
     where = ""
-    cases = generation_cases(model, strategy, symbols.readable, ragged=ragged)
+    cases = generation_cases(model, strategy, interface.readable, ragged=ragged)
     for case in itertools.chain(cases, sample_cases(model, strategy, samples, ragged)):
         expected = _in_keras(model, case, attention)
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
@@ -59,7 +59,7 @@ def check_generation(
             sequences += 1
             if wanted is None or found is None:
                 where = where or f"{case}: {len(ours)} rows, not {len(theirs)}"
-            elif np.array_equal(_seen(model, symbols, wanted), found):
+            elif np.array_equal(_round_trip(model, interface, wanted), found):
                 same.append(row)
             elif _is_tie(model, case, row, wanted, found, expected["scores"], tolerance):
                 ties += 1
@@ -87,22 +87,22 @@ def _in_keras(model, case, attention):
 
 
 def _sequences(model, case, outputs) -> list[np.ndarray]:
-    """Each row's symbols, its end included if it came; a row with anything but zeros behind it is kept whole."""
+    """Each row's tokens, the end token included if it came; a row with anything but zeros behind it is kept whole."""
     rows = []
-    for symbols, length in zip(outputs["tokens"], outputs["lengths"]):
-        if symbols[length:].any():
-            rows.append(symbols)
+    for tokens, length in zip(outputs["tokens"], outputs["lengths"]):
+        if tokens[length:].any():
+            rows.append(tokens)
         elif model.end is not None and length < case.max_length:
-            rows.append(np.append(symbols[:length], np.int32(model.end)))
+            rows.append(np.append(tokens[:length], np.int32(model.end)))
         else:
-            rows.append(symbols[:length])
+            rows.append(tokens[:length])
     return rows
 
 
-def _seen(model, symbols, sequence):
-    """As a sequence comes out of the file; its end is known by its length."""
-    seen = symbols.seen(sequence)
-    return np.append(seen[:-1], sequence[-1:]) if model.end is not None and model.end in sequence[-1:] else seen
+def _round_trip(model, interface, sequence):
+    """A sequence as the file gives it back; its end token is known by its length."""
+    tokens = interface.round_trip(sequence)
+    return np.append(tokens[:-1], sequence[-1:]) if model.end is not None and model.end in sequence[-1:] else tokens
 
 
 def _parting(wanted, found) -> str:
@@ -146,7 +146,7 @@ def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool
 
 
 def _kept(logits, temperature, top_k, top_p, slack):
-    """The symbols that `Sample` keeps whatever errors of `slack` the logits have, and those that it keeps for some."""
+    """The tokens that `Sample` keeps whatever errors of `slack` the logits have, and those that it keeps for some."""
     order = np.sort(logits)[::-1]
     surely = possibly = np.ones(len(logits), bool)
     if 0 < top_k < len(logits):
@@ -163,31 +163,31 @@ def _kept(logits, temperature, top_k, top_p, slack):
     return surely, possibly
 
 
-def _log_probability(model, case, row, symbols) -> float:
-    """Of a row's symbols, the end among them, under the model after the rules; as `Beam` scores it."""
-    logits = _logits(model, case, row, symbols[:-1], range(len(symbols)))
+def _log_probability(model, case, row, tokens) -> float:
+    """Of a row's tokens, the end token among them, under the model after the rules; as `Beam` scores it."""
+    logits = _logits(model, case, row, tokens[:-1], range(len(tokens)))
     total = 0.0
-    for values, symbol in zip(logits.astype("float64"), symbols):
-        total += values[symbol] - np.logaddexp.reduce(values)
+    for values, token in zip(logits.astype("float64"), tokens):
+        total += values[token] - np.logaddexp.reduce(values)
     penalty = case.strategy.settings.get("length_penalty", 0.0)
-    return total / ((5 + len(symbols)) / 6) ** penalty
+    return total / ((5 + len(tokens)) / 6) ** penalty
 
 
-def _logits(model, case, row, symbols, places) -> np.ndarray:
-    """By teacher forcing, after the strategy's rules: what symbols at these places are chosen by, (places, vocabulary).
+def _logits(model, case, row, tokens, places) -> np.ndarray:
+    """By teacher forcing, after the strategy's rules: the logits of these places, (places, vocabulary).
 
     Args:
-        symbols: new ones of the row, up to the last place.
-        places: among the new symbols.
+        tokens: new ones of the row, up to the last place.
+        places: among the new tokens.
     """
     prompt = case.prompt_of(row) if model.start is None else np.array([model.start], "int32")
-    read = np.concatenate([prompt, symbols]).astype("int32")  # (time,)
+    read = np.concatenate([prompt, tokens]).astype("int32")  # (time,)
     inputs = {name: array[row : row + 1] for name, array in case.inputs.items()}
     logits = teacher_forced(model, inputs, read[None])[0]
     settings = {name: np.asarray(case.strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
     results = []
     for place in places:
-        until = len(prompt) + place  # symbols read before this one is chosen
+        until = len(prompt) + place  # tokens read before this one is chosen
         rules_state = case.strategy.first_rules_state(model, 1)
         if not isinstance(rules_state, tuple):
             rules_state = ops.convert_to_tensor(np.isin(np.arange(model.vocabulary_size), read[: until - 1])[None])
@@ -208,14 +208,14 @@ def _dtypes(model, case):
 
 
 def teacher_forced(model: Generator, inputs: Mapping[str, np.ndarray], read: np.ndarray) -> np.ndarray:
-    """The logits of `call` after each symbol read: (batch, time, vocabulary) for (batch, time)."""
+    """The logits of `call` after each token read: (batch, time, vocabulary) for (batch, time)."""
     if model.start is None:
         return ops.convert_to_numpy(model(read, training=False))
     return ops.convert_to_numpy(model({**inputs, "target": read}, training=False))
 
 
 def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) -> NumberCheck:
-    """The logits inside the loop, from a conversion of the same loop that gives them out, against `call` on the
+    """The logits inside the loop, from a conversion of the same loop that outputs them, against `call` on the
     sequences that it generated."""
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
@@ -239,7 +239,7 @@ def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) ->
 
 
 def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the loop read, (batch, time), and when it chose a row's first new symbol, (batch,)."""
+    """What the loop read, (batch, time), and the step at which it chose a row's first new token, (batch,)."""
     rows, new = tokens.shape
     if model.start is not None:
         start = np.full((rows, 1), model.start, "int32")
@@ -252,7 +252,7 @@ def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) ->
 
 
 class _LogitsAsAttention:
-    """The model, with its logits where decoding gives out the attention's weights."""
+    """The model, with its logits where decoding outputs attention weights."""
 
     has_attention = True
 

@@ -1,4 +1,4 @@
-"""The gate: an exported file is as good as the model only if it gives the same results, and this measures it."""
+"""`verify`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from tfseq.exporting.conversion.convert import first_line
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures
 from tfseq.exporting.generation.loop_graph import strategy_of
-from tfseq.exporting.generation.token_interface import Symbols, alphabet
+from tfseq.exporting.generation.token_interface import TokenIdInterface, token_interface
 from tfseq.exporting.proving.chunk_parity import check_stream
 from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits
 from tfseq.exporting.proving.report import NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
 from tfseq.exporting.signatures.call_arguments import GUESSED
 from tfseq.exporting.signatures.random_inputs import sweep
+from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Run, forward_signature
-from tfseq.exporting.signatures.user_samples import feeds as as_feeds
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
 from tfseq.runtime.session import Session
@@ -35,14 +35,14 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
 
     A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 224 sequences
     from ragged batches of prompts or sources, over the settings of its strategy; they have to be identical, and their
-    scores within the tolerance; and the logits inside its loop, from a conversion of the same loop that gives them out,
-    are compared with `call` on the finished sequences. A streaming graph reads sequences in chunks, and is compared
-    with `call` on the whole; one that generates is compared with `tfseq.generate`, symbol by symbol.
+    scores within the tolerance; and the logits inside its loop, from a conversion of the same loop that outputs them,
+    are compared with `call` on the finished sequences. A chunk graph reads sequences in chunks, and is compared with
+    `call` on the whole; a decode step graph is run as a loop, and compared with `tfseq.generate`.
 
     Args:
         path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
         model: the Keras model. One of lower precision is compared in float32, which is what was exported.
-        samples: further inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
+        samples: sample inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
             these; of a file that generates prompts (and `prompt_length`) or sources.
 
     Returns:
@@ -112,14 +112,15 @@ def _generation_checks(file: _File, model: Generator, samples: Any) -> list[Numb
     if "stream_generate" in file.runs:
         run = in_steps(file.runs["stream_generate"], manifest, model)
         of = f"{file.of}, in steps"
-        return check_generation(run, model, strategy, of, TOLERANCE, Symbols(), ragged=False, samples=samples)
+        interface = TokenIdInterface()
+        return check_generation(run, model, strategy, of, TOLERANCE, interface, ragged=False, samples=samples)
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
         checks.append(check_loop_logits(model, strategy, TOLERANCE))
-    symbols = alphabet(manifest.tokenizer, model.vocabulary_size)
-    run = symbols.around(file.runs["generate"], manifest.inputs)
+    interface = token_interface(manifest.tokenizer, model.vocabulary_size)
+    run = interface.in_token_ids(file.runs["generate"], manifest.inputs)
     attention = any(spec.name == "attention" for spec in manifest.outputs)
-    found = check_generation(run, model, strategy, file.of, TOLERANCE, symbols, attention, samples=samples)
+    found = check_generation(run, model, strategy, file.of, TOLERANCE, interface, attention, samples=samples)
     return [*checks, *found]
 
 
@@ -137,11 +138,11 @@ def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
 
 
 def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:
-    """`run` against the model's `call`, over the sweep and the samples."""
+    """`run` against the model's `call`, over random and sample inputs."""
     signature = forward_signature(model, samples)
     worst = WorstError(TOLERANCE)
     refusal: Exception | None = None
-    for feeds in [*sweep(signature.inputs, signature.symbols), *as_feeds(samples, signature.inputs)]:
+    for feeds in [*sweep(signature.inputs, signature.vocabulary_sizes), *as_feeds(samples, signature.inputs)]:
         try:
             expected = signature.function(**{name: keras.ops.convert_to_tensor(a) for name, a in feeds.items()})
         except Exception as error:  # a size that the model itself doesn't take, such as a length below its kernel's

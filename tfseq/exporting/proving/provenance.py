@@ -1,4 +1,4 @@
-"""Where an artefact comes from: versions, weights, data, date."""
+"""Provenance of an exported file: versions, a hash of the weights (which have to be finite), data, date."""
 
 import hashlib
 import platform

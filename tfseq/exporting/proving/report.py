@@ -1,4 +1,4 @@
-"""What a comparison found, as a table for people and as JSON for the manifest."""
+"""Parity reports: the errors that checks found, as a table for people and as JSON for the manifest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ class NumberCheck:
         cases: inputs tried.
         worst_absolute: largest |a - b|; infinite where shapes or NaNs differ.
         worst_relative: largest |a - b| / max(1, |b|, the lower quartile of the output's |b|).
-        tolerance: what worst_relative may be.
+        tolerance: the largest worst_relative that passes.
         where: the case and place of the worst.
     """
 
@@ -86,7 +86,7 @@ class WorstError:
     """The largest errors over cases, and where they are.
 
     Args:
-        tolerance: what the relative error may be.
+        tolerance: the largest relative error that passes.
     """
 
     def __init__(self, tolerance: float):

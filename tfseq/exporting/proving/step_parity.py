@@ -1,4 +1,4 @@
-"""A step graph run from outside as the loop that it is a step of."""
+"""A decode step graph driven as a whole generation loop, so that its parity is checked like a loop's."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Keras' recurrent cells in the terms of ONNX' recurrent operators: the same equations, gates in another order."""
+"""Keras cell -> NativeCell: the ONNX operator that computes a cell, its weights (gates reordered) and activations."""
 
 from dataclasses import dataclass
 from typing import Any

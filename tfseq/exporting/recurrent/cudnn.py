@@ -1,4 +1,4 @@
-"""cuDNN's recurrent operators, which Keras traces where it sees a GPU, as ONNX' own.
+"""cuDNN operator -> ONNX operator: what Keras traces for a GPU in place of a loop, converted to RNN, GRU and LSTM.
 
 All weights come in one vector: of each layer and direction the gates' input and recurrent kernels, (units, width) and
 (units, units) each; after all of these, of each the gates' input and recurrent biases.

@@ -1,8 +1,9 @@
-"""Keras' recurrent layers as ONNX' recurrent operators, while a model is traced for the conversion.
+"""Keras layer -> marked trace: while a model is traced, a marker takes the place of each recurrent layer's loop.
 
 Keras runs a loop over time, in which no converter finds an LSTM again with its mask, its activations and its states.
-So the layers themselves say what they are: their loops are replaced, during the trace, by what `Recurrences.emit`
-stands for, with what Keras does beside the operator (masks, the order of time, merging of two directions) around it.
+So the layers themselves say what they are: their loops are replaced, during the trace, by the marker of an ONNX
+operator (`native_operators`), with what Keras does beside the operator (masks, the order of time, merging of two
+directions) around it. Layers that no operator computes stay loops, and a note says so.
 """
 
 import contextlib
@@ -22,14 +23,14 @@ from tfseq.exporting.recurrent.native_operators import Recurrences
 _LOOPS = (layers.RNN, layers.LSTM, layers.GRU)  # those that define `inner_loop`; SimpleRNN inherits RNN's
 _CALLS = {kind.call for kind in (*_LOOPS, layers.SimpleRNN)}
 
-# Cells that become an operator where one step of them is computed, as in a loop that generates. One step of ONNX
+# Cells that become an operator where a single step of them is computed, as in a decode step. One step of ONNX
 # Runtime's GRU takes 0.9 (one row) to 1.15 times (32 rows) the products that it stands for on one thread, and 2 to 4
 # times on two; its RNN 1.4 to 3.4 times. So these stay products, which can also be computed in int8.
 _CELLS = (layers.LSTMCell,)
 
 
 class RecurrentMarkers:
-    """Of one conversion.
+    """The markers of one conversion: puts them into the trace, and converts them.
 
     Attributes:
         notes: sentences about layers that stay loops.
@@ -51,7 +52,7 @@ class RecurrentMarkers:
 
     @contextlib.contextmanager
     def emitted(self) -> Iterator[None]:
-        """Within, every recurrent layer that is traced becomes an operator, if it can."""
+        """Within, a recurrent layer that is traced leaves a marker in place of its loop, if an operator computes it."""
         with contextlib.ExitStack() as patches:
             for kind in _LOOPS:
                 loop = self._inner_loop_instead_of(kind.inner_loop)

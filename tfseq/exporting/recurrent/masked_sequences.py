@@ -1,4 +1,4 @@
-"""Sequences as ONNX' recurrent operators read them: time first, and the steps to read before the steps to skip.
+"""Batch-major, masked sequences -> time-major sequences with lengths, as ONNX' operators read them, and back.
 
 Keras lets a mask skip any steps of a row. Moving the steps that count to the front, in their order, and passing their
 number makes every mask one that the operators know. Afterwards each step finds its output by counting the steps that

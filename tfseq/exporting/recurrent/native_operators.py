@@ -1,7 +1,8 @@
-"""A recurrence on its way through TensorFlow's tracing and tf2onnx to one ONNX operator.
+"""Marked trace -> ONNX operator: markers of recurrences, and their conversion by tf2onnx to RNN, GRU and LSTM.
 
-While a model is traced, `Recurrences.emit` stands a `tf.py_function` in the graph for each recurrence. Only its token
-survives to the conversion, where `Recurrences.handlers` put RNN, GRU or LSTM in its place, with constant weights.
+A marker is a `tf.py_function`, which `Recurrences.emit` puts into the trace. Only its key, an attribute that TensorFlow
+calls token, survives to the conversion, where `Recurrences.handlers` put RNN, GRU or LSTM in its place, with constant
+weights.
 (It would compute the same if TensorFlow ran it: a model's own `tf.function` may keep what was traced for the export.)
 """
 
@@ -64,15 +65,15 @@ class Recurrence:
 
 
 class Recurrences:
-    """The recurrences of one conversion."""
+    """The marked recurrences of one conversion."""
 
     def __init__(self):
-        self._by_token: dict[bytes, Recurrence] = {}
+        self._by_key: dict[bytes, Recurrence] = {}
 
     def emit(
         self, cells: Sequence[NativeCell], direction: str, merge: str, x, lengths=None, states=()
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Stands for a recurrent operator in the graph being traced.
+        """Puts the marker of a recurrent operator into the graph being traced.
 
         Args:
             cells: one per direction.
@@ -91,7 +92,7 @@ class Recurrences:
         inputs = [x, *([] if lengths is None else [lengths]), *states]
         native = recurrence.cells[0]
         y, *last = tf.py_function(recurrence.run, inputs, [tf.float32] * (1 + native.state_count))
-        self._by_token[y.op.get_attr("token")] = recurrence
+        self._by_key[y.op.get_attr("token")] = recurrence
         time, batch, directions = x.shape[0], x.shape[1], len(recurrence.cells)
         width = native.units * (directions if merge == "concat" else 1)
         # The converter reads a graph that has been written out and read in again: only an operator keeps shapes in it.
@@ -103,7 +104,7 @@ class Recurrences:
         return {"EagerPyFunc": (self._convert, [])}
 
     def _convert(self, graph, node, name, args):
-        recurrence = self._by_token.get(node.attr["token"].s)
+        recurrence = self._by_key.get(node.attr["token"].s)
         if recurrence is None:
             raise ValueError("tf.py_function runs Python code, which ONNX can't hold")
         x, *rest = node.input

@@ -1,4 +1,4 @@
-"""ONNX' RNN as a Scan of one matrix product and one activation a step.
+"""ONNX RNN -> Scan of one matrix product and one activation a step, over the converted graph, for speed.
 
 ONNX Runtime's kernel for RNN calls a scalar tanh for one number after the other: at 8 sequences of 64 steps and 128
 units it takes 0.85 ms, where this Scan, whose product and tanh are vectorised, takes 0.2 ms. (GRU and LSTM have fast

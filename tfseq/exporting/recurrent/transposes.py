@@ -1,4 +1,4 @@
-"""Fewer transpositions around recurrent operators, which read time first where Keras' layers read batches first."""
+"""Fewer transposes in the converted graph: recurrent operators are time-major, the layers around them batch-major."""
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -14,8 +14,8 @@ _UNARY = {
 _BINARY = {"Add", "Sub", "Mul", "Div"}
 
 
-def lay_out(graph: GraphProto) -> None:
-    """Merges and removes transpositions, and outputs that nobody reads, in place."""
+def remove_transposes(graph: GraphProto) -> None:
+    """Merges and cancels transposes, and drops unused outputs and initializers, in place."""
     constants = {t.name: t for g in all_graphs(graph) for t in g.initializer}
     for g in all_graphs(graph):
         uses = _Uses(graph, g)
@@ -42,7 +42,7 @@ def lay_out(graph: GraphProto) -> None:
 
 
 class _Uses:
-    """Who reads a value of one graph."""
+    """The readers of the values of one graph."""
 
     def __init__(self, whole: GraphProto, graph: GraphProto):
         self._readers: dict[str, list[NodeProto]] = {}
@@ -70,7 +70,7 @@ def _permutation(node: NodeProto) -> list[int] | None:
 def _merge_through_reshape(
     graph: GraphProto, node: NodeProto, uses: _Uses, constants: dict[str, TensorProto]
 ) -> set[str]:
-    """Two transpositions of (time, directions, batch, units), directions put side by side between them, become one."""
+    """Two transposes of (time, directions, batch, units), directions put side by side between them, become one."""
     reshape = uses.only_reader(node.output[0])
     if reshape is None or reshape.op_type != "Reshape" or reshape.input[0] != node.output[0]:
         return set()
@@ -101,7 +101,7 @@ def _cancel_unsqueeze(graph: GraphProto, node: NodeProto, uses: _Uses) -> set[st
 
 
 def _cancel(graph: GraphProto, node: NodeProto, uses: _Uses, constants: dict[str, TensorProto]) -> set[str]:
-    """Removes the transposition and a later one that takes it back, if all between treats positions alike."""
+    """Removes the transpose and a later one that undoes it, if every node between treats positions alike."""
     chain, value = [], node.output[0]
     while True:
         reader = uses.only_reader(value)

@@ -1,4 +1,4 @@
-"""Rewrites over a converted graph that leave its results as they are: lean loops, one operator where there is one."""
+"""Rewrites of a converted graph that keep its results: lean loops (`simplify`), fused operators (`fuse`)."""
 
 import onnx
 

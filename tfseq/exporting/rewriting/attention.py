@@ -1,4 +1,4 @@
-"""Attention (opset 23) from its formula: softmax(scale Q K' + mask) V (Vaswani et al., 2017, eq. 1)."""
+"""Fusing Attention (opset 23) from its formula: softmax(scale Q K' + mask) V (Vaswani et al., 2017, eq. 1)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ import onnx
 from onnx import NodeProto
 
 from tfseq.exporting.rewriting.graph import all_graphs, uses
-from tfseq.exporting.rewriting.values import Values, attribute, both_ways, insert_before, put
+from tfseq.exporting.rewriting.pattern_matching import Values, attribute, both_ways, insert_before, put
 
 _HEADS_FIRST = [0, 2, 1, 3]  # (batch, time, heads, width) to (batch, heads, time, width)
 

@@ -1,4 +1,4 @@
-"""Copies, duplicates and what nothing reads."""
+"""Cleanup passes: unique names; no identities, equal initializers, unused nodes or stale types."""
 
 from itertools import count
 

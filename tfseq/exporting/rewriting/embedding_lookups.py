@@ -1,4 +1,4 @@
-"""Rows of a table, looked up by index."""
+"""Embedding lookups as plain Gather: without Keras' index repair, and instead of products with one-hot vectors."""
 
 import onnx
 from onnx import GraphProto, helper, numpy_helper

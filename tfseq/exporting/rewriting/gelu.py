@@ -1,4 +1,4 @@
-"""Gelu (opset 20) from its formulas (Hendrycks and Gimpel, 2016)."""
+"""Fusing Gelu (opset 20) from its formulas (Hendrycks and Gimpel, 2016)."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import onnx
 
 from tfseq.exporting.rewriting.graph import all_graphs
-from tfseq.exporting.rewriting.values import Values, both_ways, put
+from tfseq.exporting.rewriting.pattern_matching import Values, both_ways, put
 
 
 def fuse_gelu(model: onnx.ModelProto) -> None:

@@ -1,4 +1,4 @@
-"""Looking around in a graph and its subgraphs."""
+"""Walking a graph and its subgraphs: operators, initializers, producers and uses of values, renaming."""
 
 from collections import Counter
 from collections.abc import Iterator

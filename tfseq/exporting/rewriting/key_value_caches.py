@@ -1,4 +1,4 @@
-"""Caches of keys and values as `Attention` keeps them, and masks that are made once for all layers."""
+"""KV caches appended by `Attention` itself (past_key, present_key), and masks computed once for all layers."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from tfseq.exporting.rewriting.cleanup import remove_unused
 from tfseq.exporting.rewriting.graph import all_graphs, initializers, rename_uses
-from tfseq.exporting.rewriting.values import Values, attribute
+from tfseq.exporting.rewriting.pattern_matching import Values, attribute
 
 _ENTRIES = 2  # axis of (batch, heads, entries, head_dim)
 _CHEAP = {"Where", "Expand", "Unsqueeze", "Shape", "Slice", "Concat", "Cast"}  # what masks are made of
@@ -17,7 +17,7 @@ _FEW = 16  # elements of a constant that is compared by its content
 
 def append_in_attention(model: onnx.ModelProto) -> None:
     """Attention(q, Concat(past, k), Concat(past', v)) lets the operator do the appending (`past_key`, `present_key`),
-    where the past is what a step is given: of a loop, or of a graph of one step."""
+    where the past is an input of a decode step: the body of a loop, or a graph of its own."""
     remove_unused(model.graph)  # transposes that `Attention` made superfluous also read the keys
     values = Values(model)
     for graph in all_graphs(model.graph):

@@ -1,4 +1,4 @@
-"""Shapes of values in the bodies of loops.
+"""Shape inference for the values in loop bodies.
 
 ONNX infers them from what a loop carries, whose shape it takes for unknown since a step may change it. tf2onnx has
 noted what TensorFlow guarantees of it at every step.

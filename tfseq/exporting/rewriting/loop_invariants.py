@@ -1,4 +1,4 @@
-"""Loops that do at every step only what differs between steps.
+"""Hoisting loop invariants: loop bodies keep only what differs between steps.
 
 ONNX Runtime optimizes what stands in one graph; what tf2onnx leaves inside a loop's body (weights handed from step to
 step, constants computed anew) it runs at every step. These passes move it out.

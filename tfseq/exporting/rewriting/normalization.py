@@ -1,4 +1,4 @@
-"""LayerNormalization (opset 17) and RMSNormalization (opset 23) from their formulas."""
+"""Fusing LayerNormalization (opset 17) and RMSNormalization (opset 23) from their formulas."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import onnx
 from onnx import NodeProto
 
 from tfseq.exporting.rewriting.graph import all_graphs
-from tfseq.exporting.rewriting.values import Values, attribute, both_ways, put
+from tfseq.exporting.rewriting.pattern_matching import Values, attribute, both_ways, put
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Declaring a graph for another opset than it was converted for."""
+"""Opsets: the one that a graph's operators need, and lifting a graph to a higher one than it was converted for."""
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from tfseq.exporting.rewriting.graph import all_graphs
-from tfseq.exporting.rewriting.values import Values, attribute, put
+from tfseq.exporting.rewriting.pattern_matching import Values, attribute, put
 
 CONVERTED = 18  # the highest that tf2onnx 1.17 writes
 

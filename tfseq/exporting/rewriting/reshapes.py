@@ -1,10 +1,10 @@
-"""Reshapes that get out of the way of other patterns."""
+"""Reshape passes that clear the way for fusion: moved behind bias additions, and merged."""
 
 import numpy as np
 import onnx
 
 from tfseq.exporting.rewriting.graph import all_graphs, rename_uses
-from tfseq.exporting.rewriting.values import Values, both_ways, insert_before, put
+from tfseq.exporting.rewriting.pattern_matching import Values, both_ways, insert_before, put
 
 
 def add_before_reshaping(model: onnx.ModelProto) -> None:

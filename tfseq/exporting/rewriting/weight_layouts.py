@@ -1,4 +1,4 @@
-"""Weights in the layout that their readers want, once and for all."""
+"""Constant folding of weight layouts: reshapes and transposes of weights, done once and for all."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import onnx
 from onnx import GraphProto, NodeProto, numpy_helper
 
 from tfseq.exporting.rewriting.graph import all_graphs, initializers, uses
-from tfseq.exporting.rewriting.values import LARGE, attribute
+from tfseq.exporting.rewriting.pattern_matching import LARGE, attribute
 
 
 def fold_layouts(graph: GraphProto) -> None:

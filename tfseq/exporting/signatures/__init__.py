@@ -1,1 +1,1 @@
-"""What goes into a graph and comes out: names, types and axes of inputs and outputs, and inputs to try a model on."""
+"""Signatures of graphs: named inputs and outputs with dtypes and axes, vocabulary sizes, and inputs to run them on."""

@@ -1,4 +1,4 @@
-"""How a model is called: its arguments, their structure, names, types and sizes; found out where Keras doesn't say."""
+"""The arguments of a model's `call`: structure, names, dtypes and shapes, probed where Keras does not record them."""
 
 import contextlib
 import inspect
@@ -14,7 +14,7 @@ import numpy as np
 from keras.src.models import Functional
 
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.user_samples import as_list, specs_of
+from tfseq.exporting.signatures.sample_inputs import as_list, specs_of
 from tfseq.runtime.manifest import TensorSpec
 
 _AUTOMATIC = re.compile(r"(input_layer|keras_tensor)(_\d+)?")

@@ -1,4 +1,4 @@
-"""Names of classes: whether a graph gives the probabilities that they are for."""
+"""Checks of class labels: distinct names, and a graph whose output holds the classes' probabilities."""
 
 from collections.abc import Mapping, Sequence
 
@@ -49,7 +49,8 @@ def check_probabilities(
     classes = output.shape[-1] if output.shape else 1
     if classes != len(labels) and not (classes == 1 and len(labels) == 2):
         raise ExportError(f"There are {len(labels)} labels, and the output {output} has {classes} classes.")
-    feeds = draw(signature.inputs, signature.symbols, BATCH, LENGTH, seed=1) | dict(samples[0] if samples else {})
+    feeds = draw(signature.inputs, signature.vocabulary_sizes, BATCH, LENGTH, seed=1)
+    feeds |= dict(samples[0] if samples else {})
     values = run(feeds)[output.name]
     adds_up = classes == 1 or np.allclose(values.sum(-1), 1, atol=ROUNDING)
     if values.min() < 0 or values.max() > 1 + ROUNDING or not adds_up:

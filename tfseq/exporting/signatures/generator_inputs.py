@@ -1,4 +1,4 @@
-"""What a generator reads before it writes, as inputs of a graph."""
+"""Inputs of a Generator's graphs: prompts, or sources with named axes and vocabulary sizes; and their encoding."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfseq.exporting.signatures.portable_layers import portable
-from tfseq.exporting.signatures.vocabulary_sizes import symbol_counts
+from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
@@ -30,19 +30,19 @@ def source_specs(model: Generator) -> tuple[TensorSpec, ...]:
 
 
 def texts(inputs: Sequence[TensorSpec]) -> list[str]:
-    """Names of the inputs that hold sequences of symbols."""
+    """Names of the inputs that hold sequences of tokens."""
     return [spec.name for spec in inputs if spec.dtype == "int32" and len(spec.shape) == 2]
 
 
-def source_symbols(model: Generator) -> Mapping[str, int]:
-    """How many symbols each source may hold, where that is known."""
-    if model not in _SOURCE_SYMBOLS:
-        counts, _ = symbol_counts(lambda **sources: encoded(model, sources), source_specs(model))
-        _SOURCE_SYMBOLS[model] = counts
-    return _SOURCE_SYMBOLS[model]
+def source_vocabulary_sizes(model: Generator) -> Mapping[str, int]:
+    """The vocabulary size of each source by name, where it is known."""
+    if model not in _SOURCE_VOCABULARIES:
+        sizes, _ = vocabulary_sizes(lambda **sources: encoded(model, sources), source_specs(model))
+        _SOURCE_VOCABULARIES[model] = sizes
+    return _SOURCE_VOCABULARIES[model]
 
 
-_SOURCE_SYMBOLS: "weakref.WeakKeyDictionary[Generator, Mapping[str, int]]" = weakref.WeakKeyDictionary()
+_SOURCE_VOCABULARIES: "weakref.WeakKeyDictionary[Generator, Mapping[str, int]]" = weakref.WeakKeyDictionary()
 
 
 def encoded(model: Generator, sources: Mapping[str, Any]) -> Any:

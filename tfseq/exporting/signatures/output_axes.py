@@ -1,4 +1,4 @@
-"""Which axis of an output is which axis of an input: found by running the graph at two sizes."""
+"""Named axes of outputs: which output axis follows which input axis, found by running the graph at two sizes."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,7 +20,7 @@ def output_specs(
 
     def fed(apart: int) -> list[dict[str, np.ndarray]]:
         lengths = [{axis: length + apart * i for i, axis in enumerate(axes)} for _, length in SIZES]
-        return [draw(signature.inputs, signature.symbols, batch, by) for (batch, _), by in zip(SIZES, lengths)]
+        return [draw(signature.inputs, signature.vocabulary_sizes, batch, by) for (batch, _), by in zip(SIZES, lengths)]
 
     feeds = fed(APART)
     try:

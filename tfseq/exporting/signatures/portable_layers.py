@@ -1,4 +1,4 @@
-"""Tracing without what a file can't hold."""
+"""Tracing layers without cuDNN operators and without states kept in variables, which a file can't hold."""
 
 import contextlib
 from collections.abc import Iterator

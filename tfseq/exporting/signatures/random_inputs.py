@@ -1,4 +1,4 @@
-"""Inputs to try a model on: sizes and values drawn from its signature."""
+"""Random inputs for a signature: batch sizes, lengths, token ids, floats, masks and padding, drawn from a seed."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,30 +7,34 @@ import numpy as np
 
 from tfseq.runtime.manifest import TensorSpec
 
-Symbols = int | Mapping[str, int] | None
+VocabularySizes = int | Mapping[str, int] | None  # as in `Signature`
 
 BATCHES = (1, 3, 8)
 LENGTHS = (1, 17, 64)
 
 
-def sweep(inputs: Sequence[TensorSpec], symbols: Symbols) -> Iterator[dict[str, np.ndarray]]:
-    """Every batch size with every length, or a few draws for a signature that leaves nothing free."""
+def sweep(inputs: Sequence[TensorSpec], vocabulary_sizes: VocabularySizes) -> Iterator[dict[str, np.ndarray]]:
+    """Random inputs of every batch size with every length, as far as the signature leaves them free."""
     names = dict.fromkeys(size for spec in inputs for size in spec.shape if isinstance(size, str))
     batches = BATCHES if "batch" in names else (1,)
     lengths = LENGTHS if names.keys() - {"batch"} else (1,)
     for seed, (batch, length) in enumerate(itertools.product(batches, lengths)):
-        yield draw(inputs, symbols, batch, length, seed)
+        yield draw(inputs, vocabulary_sizes, batch, length, seed)
 
 
 def draw(
-    inputs: Sequence[TensorSpec], symbols: Symbols, batch: int, length: int | Mapping[str, int], seed: int = 0
+    inputs: Sequence[TensorSpec],
+    vocabulary_sizes: VocabularySizes,
+    batch: int,
+    length: int | Mapping[str, int],
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Random arrays by input name: symbols, normal floats, masks, padded on the right, with holes or not at all.
+    """Random arrays by input name: token ids, normal floats, masks; padded on the right, with holes or not at all.
 
     Args:
+        vocabulary_sizes: token ids stay below: one for all integer inputs, or by name. An input that is not among
+            them gets small integers, below 2 with every other seed; one of bytes gets pixels with the others.
         length: of the free axes other than "batch": one for all, or by name.
-        symbols: how many an integer input may hold: one number for all, or by name. An input that is not among them
-            gets small numbers, in every other draw below 2; one of bytes those of pixels, but in those draws.
         seed: neighbouring ones differ in how they pad.
     """
     random = np.random.default_rng(seed)
@@ -47,8 +51,8 @@ def draw(
         if dtype.kind == "b":
             return kept(random, shape)
         if dtype.kind in "iu":
-            known = symbols.get(spec.name) if isinstance(symbols, Mapping) else symbols
-            values = random.integers(0, known or _numbers(spec, seed), shape)
+            known = vocabulary_sizes.get(spec.name) if isinstance(vocabulary_sizes, Mapping) else vocabulary_sizes
+            values = random.integers(0, known or _limit(spec, seed), shape)
             return (values * kept(random, shape) if known and len(shape) > 1 else values).astype(dtype)
         values = random.normal(size=shape).astype(dtype)
         padded = len(shape) == 3 and isinstance(spec.shape[1], str) and kept is _right_padded
@@ -57,7 +61,8 @@ def draw(
     return {spec.name: array(spec) for spec in inputs}
 
 
-def _numbers(spec: TensorSpec, seed: int) -> int:
+def _limit(spec: TensorSpec, seed: int) -> int:
+    """What integers stay below where no vocabulary size is known."""
     if seed % 2 == 0 or "mask" in spec.name:
         return 2
     return 256 if spec.dtype == "uint8" else 10

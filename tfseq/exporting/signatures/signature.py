@@ -1,4 +1,4 @@
-"""What a model takes and gives, by name: the function that an exporter traces."""
+"""The signature of a model: its named inputs, and the function of them, to named outputs, that an exporter traces."""
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ import numpy as np
 
 from tfseq.errors import ExportError
 from tfseq.exporting.signatures.call_arguments import call_form
-from tfseq.exporting.signatures.generator_inputs import source_specs, source_symbols
+from tfseq.exporting.signatures.generator_inputs import source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
-from tfseq.exporting.signatures.vocabulary_sizes import symbol_counts
+from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
-Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # a graph: arrays by name, in and out
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # runs a graph: arrays by name, in and out
 
 TOKENS = TensorSpec("tokens", "int32", ("batch", "time"))  # what a language model reads
 TARGET = TensorSpec("target", "int32", ("batch", "time"))  # what an encoder-decoder does
@@ -29,12 +29,12 @@ class Signature:
     Attributes:
         inputs: its arguments, with named axes where any size will do.
         function: takes tensors by these names, returns a dictionary of tensors.
-        symbols: how many integer inputs may hold: one number for all, or by name where known.
+        vocabulary_sizes: of integer inputs, whose token ids stay below: one for all, or by name where known.
     """
 
     inputs: tuple[TensorSpec, ...]
     function: Callable
-    symbols: int | Mapping[str, int]
+    vocabulary_sizes: int | Mapping[str, int]
 
 
 def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
@@ -53,29 +53,29 @@ def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
     form = call_form(model, samples)
     if model not in _EXAMINED:
         _EXAMINED[model] = _examined(model, form)
-    inputs, symbols = _EXAMINED[model]
-    return Signature(inputs, _call(model, form, inputs), symbols)
+    inputs, sizes = _EXAMINED[model]
+    return Signature(inputs, _call(model, form, inputs), sizes)
 
 
 _EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
 
 
 def _examined(model, form):
-    """The inputs, and the numbers of symbols by input."""
+    """The inputs, and their vocabulary sizes by name."""
     inputs = _named(form.inputs)
     integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
     embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
     if not (integers or embeds or form.called_with):
         return inputs, {}
     try:
-        counts, only = symbol_counts(_call(model, form, inputs), inputs)
+        sizes, only = vocabulary_sizes(_call(model, form, inputs), inputs)
     except Exception:
         if not form.called_with:  # the conversion will say what is wrong
             return inputs, {}
         # Eager calls take sizes that a graph can't leave open, such as in a slice of a NumPy array.
         return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
-    symbols_only = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
-    return tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, symbols_only)), counts
+    only_ids = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
+    return tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, only_ids)), sizes
 
 
 def _call(model, form, inputs):
@@ -88,7 +88,7 @@ def _call(model, form, inputs):
 
 
 def _generator_signature(model):
-    """Teacher forcing: the logits after each symbol, of the sources too where there are any."""
+    """Teacher forcing: the logits after each token, given the sources too where there are any."""
     if model.start is None:
 
         def function(tokens):
@@ -101,8 +101,8 @@ def _generator_signature(model):
         with portable(model):
             return {"logits": model(tensors, training=False)}
 
-    symbols = {**source_symbols(model), TARGET.name: model.vocabulary_size}
-    return Signature((*source_specs(model), TARGET), function_of_sources, symbols)
+    sizes = {**source_vocabulary_sizes(model), TARGET.name: model.vocabulary_size}
+    return Signature((*source_specs(model), TARGET), function_of_sources, sizes)
 
 
 def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

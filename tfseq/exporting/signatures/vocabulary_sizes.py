@@ -1,4 +1,7 @@
-"""How many symbols an input may hold: found by following it through the traced model to the tables it indexes."""
+"""Vocabulary sizes of integer inputs, found by following them in the traced graph to the tables they index.
+
+A `Signature` carries them, so that `random_inputs` draws token ids that the model has rows for.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,25 +10,25 @@ import tensorflow as tf
 
 from tfseq.runtime.manifest import TensorSpec
 
-# What hands symbols on as they are, and the inputs that they come by.
-_COPIES = ("Identity", "Cast", "SelectV2", "AddV2")  # the last two as Keras lets indices count from the end
+# Operations that pass token ids on as they are, move them (and how many of their first inputs), or ask about them.
+_COPIES = ("Identity", "Cast", "SelectV2", "AddV2")  # the last two where Keras wraps negative indices
 _MOVES = {
     **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze", "Transpose", "StridedSlice", "Slice", "Pad", "Tile"), 1),
     **dict.fromkeys(("ConcatV2", "Pack"), 99),
 }
-_QUESTIONS = ("Shape", "Equal", "NotEqual", "Less")  # what may be asked about symbols beside
+_QUESTIONS = ("Shape", "Equal", "NotEqual", "Less")
 
 
-def symbol_counts(function: Callable, inputs: Sequence[TensorSpec]) -> tuple[dict[str, int], set[str]]:
-    """Traces a function of named tensors.
+def vocabulary_sizes(function: Callable, inputs: Sequence[TensorSpec]) -> tuple[dict[str, int], set[str]]:
+    """The vocabulary size of each input of a function that holds token ids or other indices.
 
     Args:
         function: takes the inputs by name.
         inputs: with names for free axes.
 
     Returns:
-        the number of symbols by input name, for inputs that choose rows of a table or become one-hot vectors; and the
-        names of those that do nothing else, whatever their type.
+        vocabulary sizes by input name, of the inputs that index a table or become one-hot vectors (of several tables
+        the smallest); and the names of the inputs that are used for nothing else, whatever their dtype.
     """
     specs = [
         tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype) for spec in inputs
@@ -36,14 +39,14 @@ def symbol_counts(function: Callable, inputs: Sequence[TensorSpec]) -> tuple[dic
 
     graph = tf.function(positional, input_signature=specs, autograph=False).get_concrete_function().graph
     rows = _rows_of_tables(graph)
-    counts, only = {}, set()
+    sizes, only = {}, set()
     for spec, placeholder in zip(inputs, graph.inputs):
         found = _tables_after(placeholder, rows, (*_COPIES, *_MOVES))
         if found:
-            counts[spec.name] = min(found)
+            sizes[spec.name] = min(found)
             if _tables_after(placeholder, rows, _COPIES, _QUESTIONS):
                 only.add(spec.name)
-    return counts, only
+    return sizes, only
 
 
 def _tables_after(
@@ -74,7 +77,7 @@ def _hands_on(operation: Any, tensor: Any) -> bool:
 
 
 def _size(operation: Any, tensor: Any, rows: dict[str, int]) -> int | None:
-    """How many values of `tensor` an operation can look up."""
+    """The size of the table or one-hot vector that an operation looks `tensor` up in; None if it does not."""
     inputs = [x.name for x in operation.inputs]
     if operation.type == "ResourceGather" and inputs[1] == tensor.name:
         return rows.get(inputs[0])

@@ -1,4 +1,4 @@
-"""TensorFlow operators that tf2onnx 1.17 translates badly or not at all, translated well."""
+"""tf2onnx handlers and rewriters for TensorFlow operators that tf2onnx 1.17 converts badly or not at all."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several ONNX nodes in the place of one TensorFlow node."""
+"""Builder: writes the ONNX nodes that replace one TensorFlow node."""
 
 from typing import Any
 

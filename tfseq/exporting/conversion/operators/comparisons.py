@@ -1,4 +1,4 @@
-"""Comparing and selecting.
+"""Handlers of comparisons and SelectV2: by ONNX' own operators, without tf2onnx's detours through floats.
 
 tf2onnx keeps to what ONNX Runtime could do years ago: it compares integers as floats (wrong from 2^24 on) and selects
 by multiplying with 0 and 1 (NaN where the other side is infinite, and six operators for one).

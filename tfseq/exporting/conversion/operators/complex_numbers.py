@@ -1,4 +1,4 @@
-"""Complex numbers, which ONNX lacks, as pairs of real tensors; Fourier transforms by its operator DFT or by products.
+"""Rewriter of complex tensors, which ONNX lacks, to pairs of real ones; FFTs become DFT or matrix products.
 
 Runs over TensorFlow's operators before they are translated, so that slices, sums, ... of the real and the imaginary
 parts are translated as those of any real tensor.

@@ -1,4 +1,4 @@
-"""Einstein sums as matrix products, which runtimes prepare weights for and run faster than Einsum."""
+"""Handler of Einsum: as matrix products, which runtimes prepare weights for and run faster than Einsum."""
 
 from collections import Counter
 from string import ascii_letters

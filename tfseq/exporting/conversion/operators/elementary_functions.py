@@ -1,4 +1,4 @@
-"""Functions that ONNX lacks, in terms of those it has."""
+"""Handlers of elementary functions that ONNX lacks: erfc, expm1, log1p, erfinv, cumulative product."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Fourier transforms as products with matrices, for the lengths at which ONNX Runtime's DFT is inaccurate.
+"""Fourier transforms as matrix products, for the lengths at which ONNX Runtime's DFT is inaccurate.
 
 DFT is as good as float32 at powers of two. At other lengths ONNX Runtime 1.31 goes by Bluestein's algorithm, loses
 three digits at 1000 and takes long; a product with the matrix of the transform loses none.

@@ -1,4 +1,4 @@
-"""Resizing images, and cutting them into patches."""
+"""Handlers of image operators: resizing with TensorFlow's kernels and rounding, and extracting patches."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Integer division that rounds down, and finding a value's place among sorted boundaries."""
+"""Handlers of floor division and modulo, and of searches among sorted values: Bucketize, LowerBound, InTopK."""
 
 from typing import Any
 

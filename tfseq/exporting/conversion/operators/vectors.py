@@ -1,4 +1,4 @@
-"""Cross products, and the shape that two tensors broadcast to."""
+"""Handlers of Cross (products of 3-vectors) and BroadcastArgs (the shape that two tensors broadcast to)."""
 
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Weight quantization of graphs built by hand: what ONNX Runtime computes, and which weights are stored how."""
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -5,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from onnx import TensorProto, helper, numpy_helper
 
+from tfseq.exporting.quantization.weight_quantization import to_float16, to_int8
 from tfseq.exporting.rewriting import all_graphs, count_operators
-from tfseq.exporting.smaller.weight_quantization import to_float16, to_int8
 
 RANDOM = np.random.default_rng(0)
 WEIGHT = RANDOM.normal(size=(32, 40)).astype("float32")
@@ -73,7 +75,7 @@ def loop():
     return model_of([node], constants, {"x": ["batch", 64]}, {"y": ["batch", 64]})
 
 
-def test_a_product_is_the_product_of_quantized_numbers():
+def test_a_product_is_the_product_of_quantized_values():
     model = product()
     to_int8(model)
     scale = np.float32((max(X.max(), 0) - min(X.min(), 0)) / 255)  # as the standard defines DynamicQuantizeLinear
@@ -94,7 +96,7 @@ def test_float16_is_the_weights_rounded_and_nothing_else():
     assert_allclose(run(model, x=X), X @ WEIGHT.astype("float16").astype("float32"), rtol=1e-5, atol=1e-6)
 
 
-def test_numbers_that_float16_cannot_hold_stay_in_float32():
+def test_values_that_float16_cannot_hold_stay_in_float32():
     model = product()
     huge = WEIGHT.copy()
     huge[0, 0] = 1e6
@@ -231,16 +233,16 @@ def test_recurrent_operators_stay_standard_and_their_weights_are_stored_in_int8(
     assert_allclose(run(model, x=x), expected, atol=0.05)
 
 
-def test_a_table_that_bars_symbols_stays_in_float32():
+def test_a_table_that_forbids_tokens_stays_in_float32():
     """Rows of zeros and -inf, which generation adds to logits, have no scale."""
-    barring = np.where(RANDOM.random((2, 1024)) < 0.5, -np.inf, 0).astype("float32")
+    forbidding = np.where(RANDOM.random((2, 1024)) < 0.5, -np.inf, 0).astype("float32")
     nodes = [
         helper.make_node("Cast", ["early"], ["i"], to=TensorProto.INT64),
-        helper.make_node("Gather", ["barring", "i"], ["y"]),
+        helper.make_node("Gather", ["forbidding", "i"], ["y"]),
     ]
-    model = model_of(nodes, {"barring": barring}, {"early": ["batch"]}, {"y": ["batch", 1024]})
-    assert to_int8(model).kept == barring.size
-    np.testing.assert_array_equal(run(model, early=np.array([1, 0, 1], "float32")), barring[[1, 0, 1]])
+    model = model_of(nodes, {"forbidding": forbidding}, {"early": ["batch"]}, {"y": ["batch", 1024]})
+    assert to_int8(model).kept == forbidding.size
+    np.testing.assert_array_equal(run(model, early=np.array([1, 0, 1], "float32")), forbidding[[1, 0, 1]])
 
 
 def test_large_biases_and_other_constants_stay_in_float32():

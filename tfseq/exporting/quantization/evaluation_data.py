@@ -1,4 +1,4 @@
-"""What a file is judged on: the user's arrays or text, cut into cases that it can run, or else random inputs."""
+"""Evaluation data of an accuracy check: the user's arrays or texts in batches with targets, or random inputs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from tfseq.runtime.decoding_settings import length_name, setting_specs
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.model import Model
-from tfseq.runtime.text_generation import continues_prompts, encode, read, source_specs
+from tfseq.runtime.text_generation import encode, read
 
 ROWS = 32  # at a time
-WINDOW = 128  # symbols of text that a forward graph reads at a time
+WINDOW = 128  # tokens of text that a forward graph reads at a time
 PROMPT, PROMPTS = 64, 512
 WINDOWS = 512
-RANDOM_CASES, RANDOM_ROWS, RANDOM_LENGTH = 8, 8, 32
+RANDOM_BATCHES, RANDOM_ROWS, RANDOM_LENGTH = 8, 8, 32
 TARGETS = "targets"
 LONGER = 1.5  # than its reference an answer may get
 
@@ -26,7 +26,7 @@ Samples = Mapping[str, Any] | Iterable[Mapping[str, Any]] | Iterable[tuple[str, 
 
 
 @dataclass(frozen=True)
-class Case:
+class Batch:
     """Arrays to run a graph on, by input name, and what its outputs should be, by output name, where that is known."""
 
     feeds: Mapping[str, np.ndarray]
@@ -35,28 +35,29 @@ class Case:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Cases, and in words what they are.
+    """Batches to evaluate a file on.
 
     Attributes:
-        symbol: what a target is, such as "character".
+        what: they are, in words.
+        unit: what a target is, such as "character" or "token".
         sequences: whether the targets are references for whole sequences of tokens, (rows, time), padded with 0.
     """
 
-    cases: list[Case]
+    batches: list[Batch]
     what: str
-    symbol: str = "target"
+    unit: str = "target"
     sequences: bool = False
 
 
 def task_data(model: Model, samples: Samples, vocabulary_size: int | None) -> TaskData:
-    """Cases for a file.
+    """Evaluation data for a file.
 
     Args:
         model: the file.
         samples: a text for a file that reads text. Or pairs of texts, a source and what is to become of it, for a file
             that turns sources into sequences. Or arrays by input name, or several such mappings: beside the inputs,
             `targets` for the first output, or targets under an output's name. Or None for random inputs.
-        vocabulary_size: what random symbols stay below.
+        vocabulary_size: what random token ids stay below.
 
     Raises:
         InputError: the samples don't fit the file.
@@ -69,13 +70,13 @@ def task_data(model: Model, samples: Samples, vocabulary_size: int | None) -> Ta
     if not given:
         raise InputError("There are no samples; expected arrays by input name.")
     if isinstance(given[0], Mapping):
-        cases = [case for mapping in given for case in _arrays(model.manifest, mapping)]
-        what = _counted(_rows(model.manifest.inputs, cases), "given case")
-        return TaskData(cases, what, sequences=_is_of_sequences(model.manifest, cases))
+        batches = [batch for mapping in given for batch in _arrays(model.manifest, mapping)]
+        what = _counted(_rows(model.manifest.inputs, batches), "sample")
+        return TaskData(batches, what, sequences=_is_of_sequences(model.manifest, batches))
     return _pairs(model, given)
 
 
-def _arrays(manifest: Manifest, mapping: Mapping[str, Any]) -> list[Case]:
+def _arrays(manifest: Manifest, mapping: Mapping[str, Any]) -> list[Batch]:
     names = [spec.name for spec in manifest.inputs]
     outputs = [spec.name for spec in manifest.outputs]
     unknown = [name for name in mapping if name not in (*names, *outputs, TARGETS)]
@@ -95,11 +96,11 @@ def _arrays(manifest: Manifest, mapping: Mapping[str, Any]) -> list[Case]:
     return _cut(manifest.inputs, feeds, {name: np.asarray(value) for name, value in targets.items()})
 
 
-def _cut(specs: Iterable[TensorSpec], feeds: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> list[Case]:
-    """Cases of at most ROWS rows."""
+def _cut(specs: Iterable[TensorSpec], feeds: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> list[Batch]:
+    """Batches of at most ROWS rows."""
     in_batch = {spec.name for spec in specs if spec.shape[:1] == ("batch",)}
     if not in_batch:
-        return [Case(feeds, targets)]
+        return [Batch(feeds, targets)]
     rows = len(feeds[next(iter(in_batch))])
     for name, target in targets.items():
         if target.shape[:1] != (rows,):
@@ -107,7 +108,7 @@ def _cut(specs: Iterable[TensorSpec], feeds: dict[str, np.ndarray], targets: dic
 
     def part(start):
         stop = start + ROWS
-        return Case(
+        return Batch(
             {name: array[start:stop] if name in in_batch else array for name, array in feeds.items()},
             {name: array[start:stop] for name, array in targets.items()},
         )
@@ -115,9 +116,10 @@ def _cut(specs: Iterable[TensorSpec], feeds: dict[str, np.ndarray], targets: dic
     return [part(start) for start in range(0, rows, ROWS)]
 
 
-def _is_of_sequences(manifest: Manifest, cases: Sequence[Case]) -> bool:
+def _is_of_sequences(manifest: Manifest, batches: Sequence[Batch]) -> bool:
     """Whether what a file generates is judged as a whole: other targets are single tokens."""
-    targets = [case.targets[manifest.outputs[0].name] for case in cases if manifest.outputs[0].name in case.targets]
+    name = manifest.outputs[0].name
+    targets = [batch.targets[name] for batch in batches if name in batch.targets]
     return manifest.task == "generate" and bool(targets) and any(target.shape[1:] != (1,) for target in targets)
 
 
@@ -131,7 +133,7 @@ def _pairs(model: Model, pairs: Sequence[Any]) -> TaskData:
     manifest = model.manifest
     if not all(isinstance(pair, tuple | list) and [*map(type, pair)] == [str, str] for pair in pairs):
         raise InputError(f"The samples hold {pairs[0]!r}; expected pairs of texts, or arrays by input name.")
-    if manifest.task != "generate" or continues_prompts(manifest) or model.tokenizer is None:
+    if manifest.task != "generate" or manifest.continues_prompts or model.tokenizer is None:
         raise InputError(f"{model.path.name} does not turn texts into texts, so pairs of them can't judge it.")
     sources, references = ([pair[i] for pair in pairs] for i in (0, 1))
     ids = [encode(model.tokenizer, text, "reference") for text in references]
@@ -140,8 +142,8 @@ def _pairs(model: Model, pairs: Sequence[Any]) -> TaskData:
         row[: len(tokens)] = tokens
     feeds = dict(read(manifest, model.tokenizer, sources).feeds)
     feeds |= _greedy(manifest) | {length_name(manifest.inputs): _room(targets.shape[1])}
-    cases = _cut(manifest.inputs, bind(manifest.inputs, (), feeds), {manifest.outputs[0].name: targets})
-    return TaskData(cases, f"{_counted(len(ids), 'pair')} of texts", "sequence", sequences=True)
+    batches = _cut(manifest.inputs, bind(manifest.inputs, (), feeds), {manifest.outputs[0].name: targets})
+    return TaskData(batches, f"{_counted(len(ids), 'pair')} of texts", "sequence", sequences=True)
 
 
 def _text(model: Model, text: str) -> TaskData:
@@ -149,11 +151,11 @@ def _text(model: Model, text: str) -> TaskData:
     if model.tokenizer is None:
         raise InputError(f"{model.path.name} has no tokenizer to read a text with; give arrays in a .npz file.")
     ids = model.tokenizer.encode(text)  # (time,)
-    symbol = "character" if model.tokenizer.kind in ("characters", "code_points") else "token"
+    unit = "character" if model.tokenizer.kind in ("characters", "code_points") else "token"
     if manifest.task == "generate":
-        if not continues_prompts(manifest):
+        if not manifest.continues_prompts:
             raise InputError(f"{model.path.name} reads a source; give pairs of a source and what is to become of it.")
-        return _next_of_prompts(manifest, ids, symbol)
+        return _next_of_prompts(manifest, ids, unit)
     if len(manifest.inputs) != 1 or len(manifest.inputs[0].shape) != 2:
         raise InputError(f"{model.path.name} does more than read a text; give arrays in a .npz file.")
     (spec,) = manifest.inputs
@@ -161,26 +163,26 @@ def _text(model: Model, text: str) -> TaskData:
     window = size if isinstance(size, int) else min(WINDOW, len(ids) - 1)
     count = min(WINDOWS, (len(ids) - 1) // window) if window > 0 else 0
     if not count:
-        raise InputError(f"The text has {len(ids)} {symbol}s; expected more than {max(window, 1)}.")
+        raise InputError(f"The text has {len(ids)} {unit}s; expected more than {max(window, 1)}.")
     read = ids[: count * window].reshape(count, window)
     following = ids[1 : count * window + 1].reshape(count, window)
     feeds = bind(manifest.inputs, (), {spec.name: read})
-    cases = _cut(manifest.inputs, feeds, {manifest.outputs[0].name: following})
-    return TaskData(cases, f"{_counted(read.size, symbol)} of text, {window} at a time", symbol)
+    batches = _cut(manifest.inputs, feeds, {manifest.outputs[0].name: following})
+    return TaskData(batches, f"{_counted(read.size, unit)} of text, {window} at a time", unit)
 
 
-def _next_of_prompts(manifest: Manifest, ids: np.ndarray, symbol: str) -> TaskData:
-    """What follows each of many places in a text, if the likeliest symbol is taken."""
+def _next_of_prompts(manifest: Manifest, ids: np.ndarray, unit: str) -> TaskData:
+    """The next token at each of many places in a text, as greedy decoding predicts it."""
     length = min(PROMPT, len(ids) - 1)
     if length < 1:
-        raise InputError(f"The text has {len(ids)} {symbol}s; expected at least 2.")
+        raise InputError(f"The text has {len(ids)} {unit}s; expected at least 2.")
     ends = np.linspace(length, len(ids) - 1, min(PROMPTS, len(ids) - length)).astype(int)
     prompts = np.stack([ids[end - length : end] for end in ends])  # (prompts, length)
-    cases = _prompt_cases(manifest, prompts, ids[ends][:, None])
-    return TaskData(cases, f"the next {symbol} at {_counted(len(ends), 'place')} of a text", symbol)
+    batches = _prompt_batches(manifest, prompts, ids[ends][:, None])
+    return TaskData(batches, f"the next {unit} at {_counted(len(ends), 'place')} of a text", unit)
 
 
-def _prompt_cases(manifest: Manifest, prompts: np.ndarray, following: np.ndarray | None) -> list[Case]:
+def _prompt_batches(manifest: Manifest, prompts: np.ndarray, following: np.ndarray | None) -> list[Batch]:
     lengths = np.full(len(prompts), prompts.shape[1])
     named = {"prompt": prompts, "prompt_length": lengths, length_name(manifest.inputs): 1}
     names = [spec.name for spec in manifest.inputs]
@@ -191,7 +193,7 @@ def _prompt_cases(manifest: Manifest, prompts: np.ndarray, following: np.ndarray
 
 
 def _greedy(manifest: Manifest) -> dict[str, Any]:
-    """Settings of generation under which only the model decides."""
+    """Decoding settings under which only the model decides: no sampling."""
     decoding = manifest.decoding or {}
     settings = {name: decoding[name] for name in setting_specs(manifest) if name in decoding}
     return settings | ({"temperature": 0.0} if "temperature" in settings else {})
@@ -200,25 +202,25 @@ def _greedy(manifest: Manifest) -> dict[str, Any]:
 def _random(model: Model, vocabulary_size: int | None) -> TaskData:
     manifest = model.manifest
     random = np.random.default_rng(0)
-    symbols = _readable(model, vocabulary_size)
-    if manifest.task == "generate" and continues_prompts(manifest):
-        prompts = random.choice(symbols, (RANDOM_CASES * RANDOM_ROWS, RANDOM_LENGTH))
-        cases = _prompt_cases(manifest, prompts, None)
-        return TaskData(cases, f"the next symbol after {_counted(len(prompts), 'random prompt')}")
-    drawn = source_specs(manifest) if manifest.task == "generate" else manifest.inputs
-    feeds = [draw(drawn, len(symbols), RANDOM_ROWS, RANDOM_LENGTH, seed) for seed in range(RANDOM_CASES)]
+    ids = _input_ids(model, vocabulary_size)
+    if manifest.task == "generate" and manifest.continues_prompts:
+        prompts = random.choice(ids, (RANDOM_BATCHES * RANDOM_ROWS, RANDOM_LENGTH))
+        batches = _prompt_batches(manifest, prompts, None)
+        return TaskData(batches, f"the next token after {_counted(len(prompts), 'random prompt')}")
+    drawn = manifest.sources if manifest.task == "generate" else manifest.inputs
+    feeds = [draw(drawn, len(ids), RANDOM_ROWS, RANDOM_LENGTH, seed) for seed in range(RANDOM_BATCHES)]
     if manifest.task != "generate":
-        cases = [Case(feed) for feed in feeds]
-        return TaskData(cases, _counted(_rows(manifest.inputs, cases), "random case"))
+        batches = [Batch(feed) for feed in feeds]
+        return TaskData(batches, _counted(_rows(manifest.inputs, batches), "random input"))
     settings = _greedy(manifest) | {length_name(manifest.inputs): 1}
     texts = {spec.name for spec in drawn if spec.dtype == "int32"}
-    feeds = [{name: symbols[array] if name in texts else array for name, array in feed.items()} for feed in feeds]
-    cases = [Case(bind(manifest.inputs, (), feed | settings)) for feed in feeds]
-    return TaskData(cases, f"the first symbol for {_counted(_rows(manifest.inputs, cases), 'random source')}")
+    feeds = [{name: ids[array] if name in texts else array for name, array in feed.items()} for feed in feeds]
+    batches = [Batch(bind(manifest.inputs, (), feed | settings)) for feed in feeds]
+    return TaskData(batches, f"the first token for {_counted(_rows(manifest.inputs, batches), 'random source')}")
 
 
-def _readable(model: Model, vocabulary_size: int | None) -> np.ndarray:
-    """What stands for symbols in the file's inputs; that of symbol 0 is 0."""
+def _input_ids(model: Model, vocabulary_size: int | None) -> np.ndarray:
+    """What the file's inputs hold for its tokens: token ids, or code points; 0 for token 0."""
     if model.tokenizer is None:
         return np.arange(vocabulary_size or 2, dtype="int32")
     if model.tokenizer.kind == "code_points":
@@ -227,9 +229,9 @@ def _readable(model: Model, vocabulary_size: int | None) -> np.ndarray:
     return np.arange(model.tokenizer.vocabulary_size, dtype="int32")
 
 
-def _rows(specs: Iterable[TensorSpec], cases: list[Case]) -> int:
+def _rows(specs: Iterable[TensorSpec], batches: list[Batch]) -> int:
     in_batch = next((spec.name for spec in specs if spec.shape[:1] == ("batch",)), None)
-    return len(cases) if in_batch is None else sum(len(case.feeds[in_batch]) for case in cases)
+    return len(batches) if in_batch is None else sum(len(batch.feeds[in_batch]) for batch in batches)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""What a pattern asks about a value: who makes it, whether it is a constant, what shape it has."""
+"""Matching patterns: a value's producer, constant content and shape; and the nodes that replace a pattern."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

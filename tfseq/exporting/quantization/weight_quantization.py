@@ -1,43 +1,28 @@
-"""Graphs with their weights in one or two bytes a number, at every level of subgraphs.
+"""Weight quantization of an ONNX graph, in place: to int8 (products, embeddings) and float16, in all its subgraphs.
 
 ONNX Runtime's own `quantize_dynamic` (1.31) leaves a generation graph with weights outside its loop invalid, turns LSTM
 into a contrib operator whether wanted or not, and knows no GRU. Here a weight is stored once, outside, and
 
-- int8, a matrix that something is multiplied with: `DynamicQuantizeLinear`, `MatMulInteger`, rescaled by column. Seven
-  bits of the eight are used, since x86 processors without VNNI overflow when they add two full products.
-- int8, a table that rows are looked up in: the rows found are rescaled. One that is also multiplied with, transposed,
-  as tied embeddings are, serves both with one scale for a row.
-- all others, and float16: `Cast` and `Mul` outside every loop, which ONNX Runtime computes once, as it loads the file.
+- int8, a matrix of a product: `DynamicQuantizeLinear`, `MatMulInteger`, rescaled by column. Seven bits of the eight are
+  used, since x86 processors without VNNI overflow when they add two full products.
+- int8, an embedding: the rows looked up are dequantized. One that is also multiplied with, transposed, as tied
+  embeddings are, serves both with one scale for a row.
+- all others, and float16: dequantized (`Cast` and `Mul`) outside every loop, which ONNX Runtime computes once, as it
+  loads the file.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from tfseq.exporting.quantization.lstm_as_products import steps_as_products
+from tfseq.exporting.quantization.weight_store import Weights, WeightStore
 from tfseq.exporting.rewriting import all_graphs, subgraphs
-from tfseq.exporting.smaller.lstm_as_products import steps_as_products
 
-SMALLEST = 1024  # numbers in a weight that is worth it
 PRODUCT_LEVELS, STORED_LEVELS = 63, 127
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 CONTRIB = "com.microsoft"
-
-
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """What became of a graph's weights, in numbers of weights.
-
-    Attributes:
-        multiplied: in int8 products.
-        stored: smaller in the file only, and computed with in float32.
-        kept: in float32, since small.
-    """
-
-    multiplied: int
-    stored: int
-    kept: int
 
 
 def to_int8(model: ModelProto, contrib: bool = False) -> Weights:
@@ -66,12 +51,12 @@ def to_int8(model: ModelProto, contrib: bool = False) -> Weights:
 
 
 def to_float16(model: ModelProto) -> Weights:
-    """Stores the weights in float16, in place; the graph computes in float32, as before.
+    """Stores the weights in half precision, in place; the graph computes in float32, as before.
 
-    A weight with a number beyond float16's range stays as it is.
+    A weight with a value beyond float16's range stays as it is.
     """
     graph = model.graph
-    weights = _WorthwhileWeights(graph)
+    weights = WeightStore(graph)
     for name, values in weights.items():
         if np.abs(values).max() <= LARGEST_FLOAT16:
             weights.store(name, f"{name}/float16", values.astype(np.float16))
@@ -79,63 +64,8 @@ def to_float16(model: ModelProto) -> Weights:
     return weights.finish()
 
 
-class _WorthwhileWeights:
-    """The large float32 constants of a graph and its subgraphs, moved to the outermost graph.
-
-    Attributes:
-        before: nodes to put in front of the graph's.
-    """
-
-    def __init__(self, graph: GraphProto):
-        self.graph = graph
-        self.before: list[NodeProto] = []
-        self._stored: set[str] = set()
-        self._multiplied: set[str] = set()
-        found = {}
-        for g in all_graphs(graph):
-            outputs = {output.name for output in g.output}
-            for tensor in list(g.initializer):
-                if _worthwhile(tensor) and tensor.name not in outputs:
-                    found[tensor.name] = tensor
-                    if g is not graph:
-                        graph.initializer.append(tensor)
-                        g.initializer.remove(tensor)
-        self._values = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
-        floats = [t for g in all_graphs(graph) for t in g.initializer if t.data_type == TensorProto.FLOAT]
-        self._numbers = sum(int(np.prod(t.dims)) for t in floats)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._values[name]
-
-    def items(self) -> Iterator[tuple[str, np.ndarray]]:
-        return iter(self._values.items())
-
-    def store(self, name: str, stored_as: str, values: np.ndarray, multiplied: bool = False) -> None:
-        """Adds the small form of a weight."""
-        self.constant(stored_as, values)
-        (self._multiplied if multiplied else self._stored).add(name)
-
-    def constant(self, name: str, values: np.ndarray) -> str:
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def finish(self) -> Weights:
-        """Puts the nodes in place and drops the large forms."""
-        small = self._stored | self._multiplied
-        kept = [t for t in self.graph.initializer if t.name not in small]
-        nodes = [*self.before, *self.graph.node]
-        del self.graph.initializer[:], self.graph.node[:]
-        self.graph.initializer.extend(kept)
-        self.graph.node.extend(nodes)
-        multiplied, stored = (sum(self._values[n].size for n in names) for names in (self._multiplied, self._stored))
-        return Weights(multiplied, stored, self._numbers - multiplied - stored)
-
-
-class _Int8Weights(_WorthwhileWeights):
-    """Weights that are stored in int8 in the form that their first use asks for."""
+class _Int8Weights(WeightStore):
+    """Weights in int8, with the scales (of rows, columns or filters) that their first use asks for."""
 
     def __init__(self, graph: GraphProto):
         super().__init__(graph)
@@ -299,15 +229,6 @@ def quantized(values: np.ndarray, axes: int | tuple[int, ...], levels: int) -> t
     largest = np.abs(values).max(axis=axes, keepdims=True)
     scales = np.where(largest > 0, largest / levels, 1).astype(np.float32)
     return np.clip(np.rint(values / scales), -levels, levels).astype(np.int8), scales
-
-
-def _worthwhile(tensor: TensorProto) -> bool:
-    return (
-        tensor.data_type == TensorProto.FLOAT
-        and int(np.prod(tensor.dims)) >= SMALLEST
-        and sum(size > 1 for size in tensor.dims) > 1
-        and bool(np.isfinite(numpy_helper.to_array(tensor)).all())  # -inf bars a symbol
-    )
 
 
 def _uses_by_operator(graph: GraphProto) -> dict[str, set[str]]:

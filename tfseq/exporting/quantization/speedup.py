@@ -1,4 +1,4 @@
-"""Two ways to do one thing, timed in turn in one process, so that what disturbs one disturbs both."""
+"""The speed-up of a quantized file: both files timed in turn in one process, so that both suffer what disturbs one."""
 
 import time
 from collections.abc import Callable

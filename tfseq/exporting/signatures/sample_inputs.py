@@ -1,4 +1,4 @@
-"""Inputs that a user gives, in whatever form the model takes them, as arrays by input name."""
+"""The user's sample inputs, in whatever form the model takes them, as arrays by input name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from tfseq.errors import ExportError
 from tfseq.runtime.manifest import TensorSpec
 
 Sample = Any  # an array, a list of arrays, or a dictionary of arrays
-DTYPES = {"float64": "float32", "int64": "int32"}  # NumPy's defaults, and what models compute in
+DTYPES = {"float64": "float32", "int64": "int32"}  # NumPy's default dtypes, and what models compute in
 
 
 def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
@@ -30,7 +30,7 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
 
 
 def by_name(sample: Sample, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
-    """One sample as a signature wants it.
+    """One sample input as arrays by input name, checked against the signature.
 
     Raises:
         ExportError: it does not fit.
@@ -51,7 +51,7 @@ def by_name(sample: Sample, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarra
 
 
 def feeds(samples: Any, inputs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:
-    """Samples as a signature wants them.
+    """Sample inputs as arrays by input name, checked against the signature.
 
     Raises:
         ExportError: one of them does not fit.

@@ -1,6 +1,6 @@
-"""Single steps of an LSTM, as a loop that generates has them, taken apart into products, which integers can compute.
+"""LSTM operators of one decode step rewritten as matrix products, so that int8 quantization reaches them.
 
-Standard ONNX has no integer form of its recurrent operators. In float32 the operator is as quick as its parts.
+Standard ONNX has no integer form of its recurrent operators. In float32 the operator is as fast as its parts.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tfseq.exporting.rewriting.graph import all_graphs, initializers, uses
 
 
 def steps_as_products(graph: GraphProto) -> None:
-    """Replaces every LSTM that reads one step from given states, in place; others stay.
+    """Replaces every LSTM that reads one step from given states, as in a decoding loop, in place; others stay.
 
     c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c') with [i o f g] = x W + h R + b.
     """

@@ -1,11 +1,13 @@
+"""LSTMs of one decode step as products, against ONNX Runtime's LSTM."""
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tfseq.exporting.quantization.lstm_as_products import steps_as_products
+from tfseq.exporting.quantization.weight_quantization import to_int8
 from tfseq.exporting.rewriting import all_graphs, count_operators
-from tfseq.exporting.smaller.lstm_as_products import steps_as_products
-from tfseq.exporting.smaller.weight_quantization import to_int8
 from tfseq.runtime.session import Session
 
 UNITS, WIDTH = 16, 24

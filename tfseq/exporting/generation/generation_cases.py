@@ -1,4 +1,4 @@
-"""Held-out inputs to generate from: ragged batches of prompts or sources, each with settings of its own."""
+"""Generation cases: ragged batches of prompts or sources with decoding settings, random or from sample inputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfseq.decoding import Strategy
-from tfseq.exporting.signatures.generator_inputs import PROMPT, PROMPT_LENGTH, source_specs, source_symbols
-from tfseq.exporting.signatures.user_samples import as_list, by_name
+from tfseq.exporting.signatures.generator_inputs import PROMPT, PROMPT_LENGTH, source_specs, source_vocabulary_sizes
+from tfseq.exporting.signatures.sample_inputs import as_list, by_name
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
@@ -33,7 +33,7 @@ class GenerationCase:
     Attributes:
         inputs: prompt and prompt_length, or the sources, by name, (batch, ...) each.
         strategy: with its settings.
-        max_length: new symbols at most.
+        max_length: new tokens at most.
         chosen: the settings that are not the strategy's own.
     """
 
@@ -53,7 +53,7 @@ class GenerationCase:
         return self.inputs["prompt"][row, : self.inputs["prompt_length"][row]]
 
     def feeds(self, model: Generator) -> dict[str, np.ndarray]:
-        """All inputs of a graph."""
+        """All inputs of a generation graph, by name."""
         settings = self.strategy.settings
         arrays = {name: np.asarray(settings[name], dtype) for name, dtype in self.strategy.dtypes(model).items()}
         return {**self.inputs, "max_length": np.asarray(self.max_length, "int32"), **arrays}
@@ -71,10 +71,10 @@ def generation_cases(
     count: int = CASES,
     ragged: bool = True,
 ) -> Iterator[GenerationCase]:
-    """Batches of several sizes and lengths; the first has the strategy's own settings.
+    """Random batches of several sizes and lengths; the first has the strategy's own settings.
 
     Args:
-        readable: the symbols that prompts and sources of symbols may hold; None for all.
+        readable: the token ids that prompts and sources of tokens may hold; None for all.
         ragged: whether the prompts of a batch differ in length.
     """
     settings = {name: SETTINGS[name] for name in strategy.dtypes(model) if name in SETTINGS}
@@ -88,13 +88,13 @@ def generation_cases(
         inputs = _inputs(model, BATCHES[case % len(BATCHES)], longest, random, readable)
         if "prompt_length" in inputs and not ragged:
             inputs["prompt_length"] = np.full_like(inputs["prompt_length"], inputs["prompt"].shape[1])
-        read = longest if model.start is None else 1  # before the first new symbol
+        read = longest if model.start is None else 1  # before the first new token
         max_length = max(min(MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)], room - read), 1)  # `call` reads it all, too
         yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
 
 
 def sample_cases(model: Generator, strategy: Strategy, samples: Any, ragged: bool = True) -> list[GenerationCase]:
-    """What a user gives to generate from, with the strategy's own settings.
+    """The user's sample inputs as generation cases, with the strategy's own settings.
 
     Args:
         samples: sources as the model's `encode` takes them, or prompts: an array (batch, time), or a dictionary that
@@ -130,24 +130,25 @@ def sample_cases(model: Generator, strategy: Strategy, samples: Any, ragged: boo
 
 def _inputs(model, batch, longest, random, readable):
     if model.start is not None:
-        counts, specs = source_symbols(model), source_specs(model)
-        return {spec.name: _source(spec, counts.get(spec.name), batch, longest, random, readable) for spec in specs}
-    symbols = np.arange(model.vocabulary_size) if readable is None else np.asarray(readable)
-    prompt = random.choice(symbols, (batch, longest)).astype("int32")  # beyond a row's length, what must not matter
+        sizes, specs = source_vocabulary_sizes(model), source_specs(model)
+        return {spec.name: _source(spec, sizes.get(spec.name), batch, longest, random, readable) for spec in specs}
+    tokens = np.arange(model.vocabulary_size) if readable is None else np.asarray(readable)
+    prompt = random.choice(tokens, (batch, longest)).astype("int32")  # beyond a row's length, what must not matter
     return {"prompt": prompt, "prompt_length": random.integers(1, longest + 1, batch).astype("int32")}
 
 
 def _source(
-    spec: TensorSpec, symbols: int | None, batch: int, longest: int, random: np.random.Generator, readable: Any
+    spec: TensorSpec, vocabulary_size: int | None, batch: int, longest: int, random: np.random.Generator, readable: Any
 ) -> np.ndarray:
-    """Symbols padded on the right with 0, or normal numbers."""
+    """Token ids padded on the right with 0, or normal floats."""
     shape = tuple({"batch": batch}.get(size, longest) if isinstance(size, str) else size for size in spec.shape)
     if np.dtype(spec.dtype).kind not in "iu":
         return random.normal(size=shape).astype(spec.dtype)
     if readable is None or len(shape) != 2:
-        values = random.integers(min(1, (symbols or 2) - 1), symbols or 2, shape)
+        size = vocabulary_size or 2
+        values = random.integers(min(1, size - 1), size, shape)
     else:
-        values = random.choice([symbol for symbol in readable if symbol], shape)
+        values = random.choice([token for token in readable if token], shape)
     if len(shape) == 2:
         values *= np.arange(shape[1]) < random.integers(1, shape[1] + 1, (batch, 1))
     return values.astype(spec.dtype)

@@ -1,4 +1,4 @@
-"""A smaller version of an exported file, written only if it does its task about as well."""
+"""`quantize`: an exported file with quantized weights, kept only if its accuracy drop is within the tolerance."""
 
 import dataclasses
 import os
@@ -10,18 +10,18 @@ import numpy as np
 import onnx
 
 from tfseq.errors import ArtefactError, ExportError, InputError, QuantizationError
+from tfseq.exporting.quantization.accuracy_drop import METRICS, Metric, Score, compare
+from tfseq.exporting.quantization.evaluation_data import Batch, Samples, TaskData, task_data
+from tfseq.exporting.quantization.speedup import compare_speed
+from tfseq.exporting.quantization.weight_quantization import to_float16, to_int8
 from tfseq.exporting.rewriting import all_graphs, count_operators
-from tfseq.exporting.smaller.accuracy_drop import METRICS, Metric, Score, compare
-from tfseq.exporting.smaller.evaluation_data import Case, Samples, TaskData, task_data
-from tfseq.exporting.smaller.speedup import compare_speed
-from tfseq.exporting.smaller.weight_quantization import to_float16, to_int8
 from tfseq.runtime.atomic_write import atomic_write
 from tfseq.runtime.decoding_settings import length_name
 from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.model import Model
 
-# What a smaller file may lose where no tolerance is given: a share of the outputs' norm (or of the tokens), a share of
-# the cases, nats, and a share of the squared error.
+# Accuracy drops that pass where no tolerance is given: a share of the outputs' norm (or of the tokens), shares of 1,
+# nats, and a share of the squared error.
 TOLERANCES = {
     "int8": {"change": 0.1, "similarity": 0.02, "accuracy": 0.01, "cross_entropy": 0.02, "squared_error": 0.05},
     "float16": {"change": 0.01, "similarity": 0.005, "accuracy": 0.005, "cross_entropy": 0.002, "squared_error": 0.005},
@@ -40,22 +40,23 @@ def quantize(
     contrib: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
-    """Writes a smaller version of a file that `export` wrote, and measures what that costs and gains.
+    """Writes a file that `export` wrote with quantized weights, and measures its accuracy drop and speed-up.
 
-    int8 multiplies in 8-bit integers where a weight is a matrix, inside loops too: activations are quantized as they
-    come, with one scale for a whole array, so that a row can depend a little on the others in its batch. Weights of
-    recurrent operators and convolutions are stored in int8 and computed with in float32, for which standard ONNX has
-    no other way; an LSTM that reads a single step, as in a loop that generates, is taken apart into products. float16
-    stores weights in float16 and computes in float32. Inputs and outputs stay as they are.
+    int8 multiplies in 8-bit integers where a weight is a matrix, inside loops too: activations are quantized
+    dynamically, with one scale for a whole array, so that a row can depend a little on the others in its batch. Weights
+    of recurrent operators and convolutions are stored in int8 and computed with in float32, for which standard ONNX has
+    no other way; the LSTM of a decode step is rewritten as products. float16 stores weights in half precision and
+    computes in float32. Inputs and outputs stay as they are.
 
     Args:
         path: of the file.
-        output: of the smaller one, ends in .onnx.
+        output: of the quantized file, ends in .onnx.
         to: "int8" or "float16".
-        samples: what to judge it on: a text for a file that reads text (a language model is judged by the next token,
-            the likeliest, at places all over the text); pairs of texts, source and reference, for a file that turns one
-            into the other; or arrays by input name, or several such mappings, with `targets` for the first output, or
-            targets by output name, if they are known. None judges on random inputs, by the change of the outputs.
+        samples: what to check its accuracy on: a text for a file that reads text (a language model is checked by the
+            most likely next token at places all over the text); pairs of texts, source and reference, for a file that
+            turns one into the other; or arrays by input name, or several such mappings, with `targets` for the first
+            output, or targets by output name, if they are known. None takes random inputs, and checks the change of the
+            outputs.
         metric: what may not get worse: "change", "similarity", "accuracy", "cross_entropy" or "squared_error"; by
             default the first that the samples allow of similarity, cross-entropy, accuracy, squared error and change.
             Or a function of outputs and targets by name, each of all samples, to a number that may not move.
@@ -65,39 +66,39 @@ def quantize(
         progress: is told each step.
 
     Returns:
-        The manifest of the smaller file: its `quantization` has sizes, speeds and scores. Parity and provenance are
+        The manifest of the quantized file: its `quantization` has sizes, speeds and scores. Parity and provenance are
         the original's.
 
     Raises:
         ArtefactError: `path` is not a file that `export` wrote.
         InputError: the samples don't fit the file.
-        QuantizationError: the smaller file loses more than the tolerance. What stood at `output` still does.
-        ExportError: there is nothing to make smaller, or the file can't be written.
+        QuantizationError: the accuracy drop exceeds the tolerance. What stood at `output` still does.
+        ExportError: there is nothing to quantize, or the file can't be written.
     """
     path, output = Path(path), Path(output)
     say = progress or (lambda _: None)
     _check_arguments(to, metric, tolerance, contrib, output)
     original = Model(path)
     if original.manifest.quantization:
-        raise ExportError(f"{path} is a smaller version already; quantize the original.")
+        raise ExportError(f"{path} is quantized already; quantize the original.")
     graph = onnx.load(path)
     data = task_data(original, samples, _smallest_table(graph))
-    if isinstance(metric, str) and metric != "change" and not any(case.targets for case in data.cases):
+    if isinstance(metric, str) and metric != "change" and not any(batch.targets for batch in data.batches):
         raise InputError(f"{metric} needs samples with targets.")
     say(f"converting to {to}")
     weights = to_int8(graph, contrib) if to == "int8" else to_float16(graph)
     if not weights.multiplied + weights.stored:
-        raise ExportError(f"{path} has no weights that are worth making smaller.")
+        raise ExportError(f"{path} has no weights that are worth quantizing.")
     _check_graph(graph, path, to)
     manifest = dataclasses.replace(original.manifest, operators=count_operators(graph.graph))
     try:
         with atomic_write(output) as temporary:
             if _save(graph, temporary, manifest) >= path.stat().st_size:
                 raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
-            smaller = _open(temporary, path, to)
+            quantized = _open(temporary, path, to)
             say(f"comparing on {data.what}")
             try:
-                scores = compare(original.run, smaller.run, data, metric if callable(metric) else None)
+                scores = compare(original.run, quantized.run, data, metric if callable(metric) else None)
             except InputError as error:
                 if samples is None:
                     raise InputError(f"Random inputs don't suit {path}; give samples. {error}") from None
@@ -107,8 +108,8 @@ def quantize(
             if not gate.loss <= tolerance:
                 raise QuantizationError(_refusal(gate, tolerance, data, to, path))
             say("timing both")
-            feeds, timed = _timed(data.cases[0], manifest)
-            speed = compare_speed(lambda: original.run(feeds), lambda: smaller.run(feeds))
+            feeds, timed = _timed(data.batches[0], manifest)
+            speed = compare_speed(lambda: original.run(feeds), lambda: quantized.run(feeds))
             record: dict[str, Any] = {
                 "to": to,
                 "contrib": any(opset.domain not in ("", "ai.onnx") for opset in graph.opset_import),
@@ -149,7 +150,7 @@ def _check_arguments(
 
 
 def _smallest_table(graph: onnx.ModelProto) -> int | None:
-    """Rows of the smallest table that symbols are looked up in: what random symbols have to stay below."""
+    """Rows of the smallest embedding: what random token ids have to stay below."""
     matrices = {t.name: t.dims[0] for g in all_graphs(graph.graph) for t in g.initializer if len(t.dims) == 2}
     gathers = [node for g in all_graphs(graph.graph) for node in g.node if node.op_type == "Gather"]
     return min((matrices[node.input[0]] for node in gathers if node.input[0] in matrices), default=None)
@@ -175,7 +176,7 @@ def _open(temporary: Path, path: Path, to: str) -> Model:
 
 
 def _gate(scores: list[Score], metric: str | Metric | None) -> Score:
-    """The score that decides; the worst of several outputs' where there are several."""
+    """The score that the tolerance bounds; the worst of several outputs' where there are several."""
     wanted = scores[0].metric if metric is None else "given" if callable(metric) else metric
     candidates = [score for score in scores if score.metric == wanted]
     if not candidates:
@@ -192,9 +193,9 @@ def _refusal(gate: Score, tolerance: float, data: TaskData, to: str, path: Path)
     )
 
 
-def _timed(case: Case, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:
-    """The first row of a case, and in words how large it is; a generator adds TIMED_TOKENS tokens to it."""
-    feeds = dict(case.feeds)
+def _timed(batch: Batch, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:
+    """The first row of a batch, and in words how large it is; a generator adds TIMED_TOKENS tokens to it."""
+    feeds = dict(batch.feeds)
     sizes: dict[str, int] = {}
     for spec in manifest.inputs:
         if spec.shape[:1] == ("batch",):

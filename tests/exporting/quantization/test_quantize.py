@@ -1,3 +1,5 @@
+"""`quantize`: accuracy checks, the tolerance as a gate, the record in the manifest, refusals."""
+
 import errno
 import json
 import os
@@ -53,7 +55,7 @@ def bigrams(tmp_path, write) -> Path:
 
 @pytest.fixture
 def bigram_generator(tmp_path, write) -> Path:
-    """A file that generates one character: the likeliest after the prompt's last one."""
+    """A file that generates one character: the most likely after the prompt's last one."""
     manifest = Manifest(
         name="generator",
         task="generate",
@@ -73,8 +75,8 @@ def bigram_generator(tmp_path, write) -> Path:
         helper.make_node("Unsqueeze", ["last", "axis"], ["place"]),
         helper.make_node("GatherElements", ["prompt", "place"], ["token"], axis=1),
         helper.make_node("Gather", ["table", "token"], ["logits"]),  # (batch, 1, 64)
-        helper.make_node("ArgMax", ["logits"], ["likeliest"], axis=-1, keepdims=0),
-        helper.make_node("Cast", ["likeliest"], ["tokens"], to=TensorProto.INT32),
+        helper.make_node("ArgMax", ["logits"], ["best"], axis=-1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["tokens"], to=TensorProto.INT32),
     ]
     constants = [
         numpy_helper.from_array(TABLE, "table"),
@@ -92,7 +94,7 @@ def one_hot(classes):
     return np.eye(32, dtype="float32")[classes]
 
 
-def test_a_smaller_file_says_what_it_costs_and_gains(classifier, tmp_path):
+def test_a_quantized_file_records_its_accuracy_drop_and_speed_up(classifier, tmp_path):
     small = tmp_path / "small.onnx"
     classes = np.arange(32)
     manifest = quantize(classifier, small, samples={"x": one_hot(classes), "targets": classes})
@@ -103,7 +105,7 @@ def test_a_smaller_file_says_what_it_costs_and_gains(classifier, tmp_path):
     assert record["milliseconds"]["of"] == "batch 1"
     assert record["milliseconds"]["low"] <= record["milliseconds"]["faster"] <= record["milliseconds"]["high"]
     assert record["gate"] == {"metric": "cross_entropy", "tolerance": 0.02}
-    assert record["data"] == "32 given cases"
+    assert record["data"] == "32 samples"
     assert scores(manifest)["accuracy"]["before"] == scores(manifest)["accuracy"]["after"] == 1
     assert manifest.operators["MatMulInteger"] == 1
 
@@ -133,11 +135,11 @@ def test_a_generator_is_judged_by_the_next_token_all_over_a_text(bigram_generato
     text = "".join(RANDOM.choice(LETTERS.symbols[1:], 300))
     manifest = quantize(bigram_generator, tmp_path / "small.onnx", samples=text, tolerance=1)
     ids = LETTERS.encode(text)
-    likeliest = TABLE.argmax(-1)
+    best = TABLE.argmax(-1)
     assert manifest.quantization["data"] == "the next character at 236 places of a text"
-    assert scores(manifest)["accuracy"]["before"] == np.mean(likeliest[ids[63:-1]] == ids[64:])
+    assert scores(manifest)["accuracy"]["before"] == np.mean(best[ids[63:-1]] == ids[64:])
     scales = np.abs(TABLE).max(1, keepdims=True) / 127
-    same = (np.rint(TABLE / scales) * scales).argmax(-1) == likeliest
+    same = (np.rint(TABLE / scales) * scales).argmax(-1) == best
     assert scores(manifest)["change"]["after"] == pytest.approx(np.mean(same[ids[63:-1]]))
 
 
@@ -171,7 +173,7 @@ def test_a_file_that_loses_too_much_is_not_kept(classifier, tmp_path):
 
 def test_a_file_can_take_the_place_of_its_original_once(classifier):
     quantize(classifier, classifier)
-    with pytest.raises(ExportError, match="smaller version already"):
+    with pytest.raises(ExportError, match="quantized already"):
         quantize(classifier, classifier)
 
 
@@ -268,5 +270,5 @@ def test_a_file_that_would_not_be_smaller_is_refused(tmp_path, write):
 def test_the_steps_are_told(classifier, tmp_path, to):
     told: list[str] = []
     quantize(classifier, tmp_path / "small.onnx", to, progress=told.append)
-    assert told == [f"converting to {to}", "comparing on 64 random cases", "timing both"]
+    assert told == [f"converting to {to}", "comparing on 64 random inputs", "timing both"]
     assert_array_equal(load(tmp_path / "small.onnx").predict(np.zeros((1, 32))), np.zeros((1, 32)))

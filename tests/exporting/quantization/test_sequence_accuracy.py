@@ -1,4 +1,4 @@
-"""Smaller versions of files that turn sources into sequences, judged by whole answers."""
+"""Accuracy checks of quantized encoder-decoders, by the similarity of whole answers to their references."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tfseq.cli import main
 from tfseq.errors import InputError, QuantizationError
 from tfseq.exporting import quantize
-from tfseq.exporting.smaller.accuracy_drop import edit_distance
+from tfseq.exporting.quantization.accuracy_drop import edit_distance
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
 from tfseq.runtime.array_files import read_samples
 
@@ -31,7 +31,7 @@ def test_edits_are_counted_as_defined(a, b):
 
 @pytest.fixture
 def translator(tmp_path, write):
-    """A file that turns each symbol of the source into the likeliest after it, a row of TABLE; padding into padding."""
+    """A file that turns each token of the source into the most likely one by its row of TABLE; padding into padding."""
     manifest = Manifest(
         name="translator",
         task="generate",
@@ -44,17 +44,17 @@ def translator(tmp_path, write):
     )
     nodes = [
         helper.make_node("Gather", ["table", "source"], ["logits"]),  # (batch, time, 64)
-        helper.make_node("ArgMax", ["logits"], ["likeliest"], axis=-1, keepdims=0),
-        helper.make_node("Cast", ["likeliest"], ["symbols"], to=TensorProto.INT32),
+        helper.make_node("ArgMax", ["logits"], ["best"], axis=-1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["best_tokens"], to=TensorProto.INT32),
         helper.make_node("Min", ["source", "one"], ["real"]),  # 0 or 1
-        helper.make_node("Mul", ["symbols", "real"], ["all"]),
+        helper.make_node("Mul", ["best_tokens", "real"], ["all"]),
         helper.make_node("Unsqueeze", ["max_length", "axis_0"], ["width"]),
         helper.make_node("Slice", ["all", "zero", "width", "axis_1"], ["tokens"]),
         helper.make_node("Min", ["tokens", "one"], ["counted"]),
         helper.make_node("ReduceSum", ["counted", "axis_1_long"], ["lengths"], keepdims=0),
     ]
     table = TABLE.copy()
-    table[:, 0] = -9  # no symbol becomes padding
+    table[:, 0] = -9  # no token becomes padding
     constants = [
         numpy_helper.from_array(table, "table"),
         numpy_helper.from_array(np.array(1, "int32"), "one"),
@@ -121,10 +121,10 @@ def test_a_loss_of_similarity_is_refused(translator, tmp_path):
         quantize(path, tmp_path / "small.onnx", samples=pairs, tolerance=0.0001)
 
 
-def test_without_samples_its_first_symbols_are_compared(translator, tmp_path):
+def test_without_samples_its_first_tokens_are_compared(translator, tmp_path):
     path, _ = translator
     manifest = quantize(path, tmp_path / "small.onnx", "float16")
-    assert manifest.quantization["data"] == "the first symbol for 64 random sources"
+    assert manifest.quantization["data"] == "the first token for 64 random sources"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How a smaller file does at its task, beside the file that it comes from."""
+"""The accuracy drop of a quantized file: metrics of its outputs, beside those of the original."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfseq.errors import InputError
-from tfseq.exporting.smaller.evaluation_data import Case, TaskData
+from tfseq.exporting.quantization.evaluation_data import Batch, TaskData
 
 METRICS = ("change", "similarity", "accuracy", "cross_entropy", "squared_error")
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
@@ -15,13 +15,13 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of two files.
+    """One metric of the original and of the quantized file.
 
     Attributes:
         metric: one of METRICS, or "given" for the caller's own.
         what: it is, for people.
-        before, after: of the original and of the smaller file.
-        loss: how much worse the smaller one is; what a tolerance bounds.
+        before, after: of the original and of the quantized file.
+        loss: the accuracy drop: how much worse the quantized file is; what a tolerance bounds.
     """
 
     metric: str
@@ -32,28 +32,28 @@ class Score:
 
 
 def compare(before: Run, after: Run, data: TaskData, metric: Metric | None = None) -> list[Score]:
-    """Runs both files on all cases.
+    """Runs both files on all batches.
 
     Args:
-        before, after: the original and the smaller file: arrays by input name to arrays by output name.
-        data: the cases.
-        metric: of the caller: (outputs by name, targets by name), each of all cases, to a number.
+        before, after: the original and the quantized file: arrays by input name to arrays by output name.
+        data: the batches.
+        metric: of the caller: (outputs by name, targets by name), each of all batches, to a number.
 
     Returns:
         `change` of the outputs, and what the targets allow: accuracy and cross-entropy for classes, the squared error
-        for numbers; for sequences the similarity to their references, 1 - edits / length of the longer one, and the
-        share that is identical to its reference. Negative class targets are left out.
+        for float targets; for sequences the similarity to their references, 1 - edits / length of the longer one, and
+        the share that is identical to its reference. Negative class targets are left out.
 
     Raises:
         InputError: targets and outputs have shapes that don't go together.
     """
-    change, tasks, kept = _Change(), _Tasks(data.symbol, data.sequences), []
-    for case in data.cases:
-        old, new = (_of_full_length(run(case.feeds), case) for run in (before, after))
+    change, tasks, kept = _Change(), _Tasks(data.unit, data.sequences), []
+    for batch in data.batches:
+        old, new = (_of_full_length(run(batch.feeds), batch) for run in (before, after))
         change.add(old, new)
-        tasks.add(case, old, new)
+        tasks.add(batch, old, new)
         if metric:
-            kept.append((old, new, case.targets))
+            kept.append((old, new, batch.targets))
     scores = [*tasks.scores(), *change.scores()]
     if metric:
         old, new, targets = (_joined(part) for part in zip(*kept))
@@ -63,11 +63,11 @@ def compare(before: Run, after: Run, data: TaskData, metric: Metric | None = Non
     return scores
 
 
-def _of_full_length(outputs: Mapping[str, np.ndarray], case: Case) -> Mapping[str, np.ndarray]:
+def _of_full_length(outputs: Mapping[str, np.ndarray], batch: Batch) -> Mapping[str, np.ndarray]:
     """What was generated padded with 0 to the length that it could have had."""
-    if "max_length" not in case.feeds or "tokens" not in outputs:
+    if "max_length" not in batch.feeds or "tokens" not in outputs:
         return outputs
-    missing = int(case.feeds["max_length"]) - outputs["tokens"].shape[1]
+    missing = int(batch.feeds["max_length"]) - outputs["tokens"].shape[1]
 
     def padded(name: str, array: np.ndarray) -> np.ndarray:
         if name not in ("tokens", "attention"):
@@ -83,7 +83,7 @@ def _joined(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 class _Change:
-    """Of numbers, the norm of the difference by the norm of the original; of other outputs, the share that differ."""
+    """Of float outputs, the norm of the difference by that of the original; of other outputs, the share that differ."""
 
     def __init__(self) -> None:
         self.difference = self.norm = self.worst = 0.0
@@ -119,14 +119,14 @@ class _Change:
 
 
 class _Tasks:
-    """Sums over cases, by metric and output."""
+    """Sums of task metrics over batches, by metric and output."""
 
-    def __init__(self, symbol: str, sequences: bool):
-        self.symbol, self.sequences = symbol, sequences
+    def __init__(self, unit: str, sequences: bool):
+        self.unit, self.sequences = unit, sequences
         self.sums: dict[tuple[str, str], list[float]] = {}  # (metric, output) -> before, after, count
 
-    def add(self, case: Case, old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> None:
-        for name, target in case.targets.items():
+    def add(self, batch: Batch, old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> None:
+        for name, target in batch.targets.items():
             metrics = _sequence_metrics(target) if self.sequences else _task_metrics(name, old[name], target)
             for metric, values in metrics.items():
                 self._add(metric, name, values(old[name]), values(new[name]))
@@ -149,8 +149,8 @@ class _Tasks:
             }
             what = {
                 "similarity": "similarity to the references",
-                "accuracy": f"{self.symbol}s right" if self.symbol != "target" else "accuracy",
-                "cross_entropy": f"nats per {self.symbol}",
+                "accuracy": f"{self.unit}s right" if self.unit != "target" else "accuracy",
+                "cross_entropy": f"nats per {self.unit}",
                 "squared_error": "mean squared error",
             }[metric]
             of = f" of {output}" if len(outputs) > 1 else ""
@@ -177,8 +177,8 @@ def edit_distance(a: np.ndarray, b: np.ndarray) -> int:
     """The fewest insertions, deletions and replacements that turn `a` into `b` (Levenshtein, 1966)."""
     columns = np.arange(len(b) + 1)
     distances = columns  # of the beginnings of b from the beginning of a that was read
-    for i, symbol in enumerate(a):
-        replaced = np.minimum(distances[:-1] + (b != symbol), distances[1:] + 1)
+    for i, token in enumerate(a):
+        replaced = np.minimum(distances[:-1] + (b != token), distances[1:] + 1)
         row = np.concatenate([[i + 1], replaced])
         distances = np.minimum.accumulate(row - columns) + columns  # insertions
     return int(distances[-1])
@@ -203,7 +203,7 @@ def _task_metrics(name: str, output: np.ndarray, target: np.ndarray) -> dict[str
             return _class_metrics(output, target.reshape(output.shape[:-1]))
     raise InputError(
         f"The targets of {name} are {target.dtype} {target.shape} and its values {output.dtype} {output.shape}: "
-        "expected a class for each position of all axes but the last, or numbers of the same shape."
+        "expected a class for each position of all axes but the last, or floats of the same shape."
     )
 
 

@@ -1,1 +1,0 @@
-"""Weight quantization of exported files: int8 and float16, with the accuracy drop and the speed-up measured."""
