@@ -1,17 +1,21 @@
-"""What a user waits for: an export, `import tfseq`, and the first prediction of a file. Each in a process of its own.
+"""Seconds that a user waits: an export, `import tfseq`, and the first prediction of a file, each in its own process.
 
-    python -m benchmarks.first_use transformer | import | load FILE
+    pip install -e ".[train-cpu]"
+    python -m benchmarks.first_use                                    # prints the table that benchmarks.export has, too
+    python -m benchmarks.first_use transformer | import | load FILE   # one of them, in this process, as JSON
 
-prints one JSON object; `benchmarks.export` runs them in turn.
+Exporting includes the parity check; importing and loading start from a fresh process.
 """
 
+import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from benchmarks.harness.process_memory import peak_megabytes
 
 DEPTH, WIDTH, HEADS, VOCABULARY = 6, 512, 8, 8000
 
@@ -35,18 +39,12 @@ def import_tfseq() -> dict[str, float]:
 
 
 def load_and_predict(path: str) -> dict[str, float]:
-    """Seconds from `import tfseq` on, and the process' highest memory."""
+    """Seconds from `import tfseq` on, and the process' peak memory."""
     start = time.perf_counter()
     from tfseq import runtime
 
     runtime.load(path).predict([[1, 2, 3, 4]])
     return {"seconds": time.perf_counter() - start, "megabytes": peak_megabytes()}
-
-
-def peak_megabytes() -> float:
-    """Of this process alone; `getrusage` would count its parent's memory, in which it began."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def transformer():
@@ -80,7 +78,7 @@ def write_small_model(path: Path) -> None:
 
 def durations(rounds: int) -> str:
     """The three in turn, as Markdown."""
-    from benchmarks.harness.rounds import take_turns
+    from benchmarks.harness.rounds import failed_lines, require_any, take_turns, values
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.onnx"
@@ -94,10 +92,13 @@ def durations(rounds: int) -> str:
             },
             rounds,
         )
+    require_any(results)
 
     def row(what: str, name: str, measure: str, unit: str) -> str:
-        values = [run[measure] for run in results[name]]
-        return f"| {what} | {statistics.median(values):.3g} {unit} | {min(values):.3g} to {max(values):.3g} |"
+        found = values(results[name], measure)
+        if not found:
+            return f"| {what} | | |"
+        return f"| {what} | {statistics.median(found):.3g} {unit} | {min(found):.3g} to {max(found):.3g} |"
 
     first = f"`runtime.load` and first prediction, {size:.1f} MB, imports included"
     return "\n".join(
@@ -112,7 +113,8 @@ def durations(rounds: int) -> str:
             ),
             row("`import tfseq`", "import", "seconds", "s"),
             row(first, "load", "seconds", "s"),
-            row("memory of that process at its highest", "load", "megabytes", "MB"),
+            row("peak memory of that process", "load", "megabytes", "MB"),
+            *failed_lines(results),
         ]
     )
 
@@ -124,6 +126,21 @@ MEASURES: dict[str, Callable[..., dict[str, float]]] = {
 }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=MEASURES, help="one of them, in this process")
+    parser.add_argument("file", nargs="?", help="an exported file of tokens, for load")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each (%(default)s)")
+    arguments = parser.parse_args()
+    if (arguments.what == "load") != (arguments.file is not None):
+        parser.error("load wants a FILE, and nothing else does")
+    if arguments.what:
+        print(json.dumps(MEASURES[arguments.what](*([arguments.file] if arguments.file else []))))
+        return
+    from benchmarks.harness.machine import machine
+
+    print(machine(), "", durations(arguments.rounds), sep="\n")
+
+
 if __name__ == "__main__":
-    name, *arguments = sys.argv[1:]
-    print(json.dumps(MEASURES[name](*arguments)))
+    main()

@@ -1,12 +1,12 @@
-"""A Transformer beside an LSTM and a GRU: validation nats after the same seconds, with about as many parameters.
+"""Validation loss after equal wall-clock time: Transformer, LSTM and GRU of about as many parameters.
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.language_models FILE --seconds 360        # tinyshakespeare: its last 10 % are validation text
     python -m benchmarks.language_models FILE --run lstm --seconds 90 --learning-rate 4e-3    # one of them alone
 
-Each trains in a process of its own, compiling included, in bfloat16, with one of `LEARNING_RATES`; short runs
-alone tell which suits. The recurrent models carry their state over the validation text; the Transformer reads it in
-blocks, each character with at least half a block before it.
+Each trains in a process of its own, compiling included, in bfloat16 where the CPU multiplies it, with one of
+`LEARNING_RATES`; short runs alone tell which suits. The recurrent models carry their state over the validation text;
+the Transformer reads it in blocks, each character with at least half a block before it.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from typing import Any, Literal
 
 from benchmarks.harness.equal_time import fit_for
+from benchmarks.harness.rounds import report, take_turns
 
 PEER = "lstm"
 LEARNING_RATES = {"transformer": 2e-3, "lstm": 4e-3, "gru": 4e-3}
@@ -56,10 +57,17 @@ def _transformer(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
     from tfseq.data import random_blocks, sliding_blocks
     from tfseq.exporting import as_float32
     from tfseq.models import TransformerLanguageModel
-    from tfseq.training import evaluate_blocks
+    from tfseq.training import evaluate_blocks, training_precision
 
     model = TransformerLanguageModel(
-        vocabulary_size, 192, heads=3, depth=4, dropout=DROPOUT, positions="rotary", window=128, dtype="mixed_bfloat16"
+        vocabulary_size,
+        192,
+        heads=3,
+        depth=4,
+        dropout=DROPOUT,
+        positions="rotary",
+        window=128,
+        dtype=training_precision(),
     )
     batches = random_blocks(learned, BATCH, BLOCK, steps=10**9)(0)
     validation = sliding_blocks(held_out, BATCH, BLOCK, context=BLOCK // 2)
@@ -70,10 +78,10 @@ def _recurrent(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
     from tfseq.data import contiguous_streams, evaluation_stream
     from tfseq.exporting import as_float32
     from tfseq.models import RecurrentLanguageModel
-    from tfseq.training import TruncatedBPTT, evaluate
+    from tfseq.training import TruncatedBPTT, evaluate, training_precision
 
     units = {"lstm": 624, "gru": 720}[kind]  # about the 1.79 million parameters of the Transformer
-    model = RecurrentLanguageModel(vocabulary_size, units=units, cell=kind, dropout=DROPOUT, dtype="mixed_bfloat16")
+    model = RecurrentLanguageModel(vocabulary_size, units=units, cell=kind, dropout=DROPOUT, dtype=training_precision())
     batches = contiguous_streams(learned, RECURRENT_BATCH, CHUNK, epochs=None, seed=0)
     validation = evaluation_stream(held_out, EVALUATION_STREAMS, CHUNK)
     trainer = TruncatedBPTT(model, RECURRENT_BATCH)
@@ -88,9 +96,9 @@ def _recurrent(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="UTF-8 text; the last 10 % are the validation text")
+    parser.add_argument("file", help="UTF-8 text; the last 10 %% are the validation text")
     parser.add_argument("--seconds", type=float, default=360, help="of training, for each")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="turns of everyone (%(default)s)")
     parser.add_argument("--run", choices=LEARNING_RATES, help="only this one, in this process")
     parser.add_argument("--learning-rate", type=float, help="of --run")
     arguments = parser.parse_args()
@@ -98,13 +106,14 @@ def main() -> None:
         learning_rate = arguments.learning_rate or LEARNING_RATES[arguments.run]
         print(json.dumps(train_for(arguments.seconds, arguments.run, arguments.file, learning_rate)))
         return
-    from benchmarks.harness.rounds import report, take_turns
+    from tfseq.training.precision import explained_precision
 
     command = ["benchmarks.language_models", arguments.file, "--seconds", str(arguments.seconds)]
     results = take_turns(
         {kind: [*command, "--run", kind] for kind in LEARNING_RATES},
         arguments.rounds,
     )
+    print("All train in {}: {}.".format(*explained_precision("auto")), end="\n\n")
     for measure, unit in (
         ("nats", "validation nats per character"),
         ("tokens", "characters read"),

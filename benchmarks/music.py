@@ -1,4 +1,4 @@
-"""Nats per character of unseen tunes after the same CPU seconds: our recurrent model and MIT's lab on music, in turn.
+"""Nats per character of unseen tunes after equal CPU time: our character LSTM and the recipe of MIT's lab on music.
 
     pip install -e ".[train-cpu,bench]"
     python -m benchmarks.music FILE          # irish.abc
@@ -12,6 +12,11 @@ import argparse
 import json
 import time
 from pathlib import Path
+
+from benchmarks.harness.failures import Failure
+from benchmarks.harness.rounds import Run, report, take_turns
+
+PEER = "the lab's LSTM"
 
 
 def train_ours(path: str) -> dict[str, float]:
@@ -37,15 +42,14 @@ def main() -> None:
     if arguments.ours:
         print(json.dumps(train_ours(arguments.file)))
         return
-    from benchmarks.harness.rounds import report, take_turns
-
-    results = take_turns({"tfseq": ["benchmarks.music", arguments.file, "--ours"]}, 1)
-    seconds = str(results["tfseq"][0]["seconds"])
-    peer = "the lab's LSTM"
-    results |= take_turns({peer: ["benchmarks.peers.mit_lab", arguments.file, seconds]}, 1)
-    print(report(results, "nats", peer, "test nats per character"))
+    (ours,) = take_turns({"tfseq": ["benchmarks.music", arguments.file, "--ours"]}, 1)["tfseq"]
+    peer: Run = Failure("it trains for as long as tfseq, which failed")
+    if not isinstance(ours, Failure):
+        (peer,) = take_turns({PEER: ["benchmarks.peers.mit_lab", arguments.file, str(ours["seconds"])]}, 1)[PEER]
+    results = {"tfseq": [ours], PEER: [peer]}
+    print(report(results, "nats", PEER, "test nats per character"))
     print()
-    print(report(results, "seconds", peer, "CPU seconds of training"))
+    print(report(results, "seconds", PEER, "CPU seconds of training"))
 
 
 if __name__ == "__main__":

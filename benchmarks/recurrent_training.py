@@ -1,30 +1,40 @@
-"""Tokens per second of a training step: a 2-layer LSTM language model, ours and torch.nn.LSTM's, in turn.
+"""Tokens per second of a training step: a 2-layer LSTM language model in tfseq, in Keras and with `torch.nn.LSTM`.
 
     pip install -e ".[train-cpu,bench]"
     python -m benchmarks.recurrent_training
+    python -m benchmarks.recurrent_training --quick    # one round of two steps, to see that everything runs
 
-512 units, embedding 128, batch 64, 100 steps of time, vocabulary 96; forward, backward, optimizer. `keras` is the same
-model of Keras' own layers, as `fit` runs it by default.
+512 units, embedding 128, batch 64, 100 time steps, vocabulary 96; forward, backward, optimizer. `keras` is the same
+model of Keras' own layers, as `fit` runs it by default. What has no kernels on this CPU, as PyTorch's LSTM has none for
+bfloat16 without AVX-512, is a row that says so.
 """
 
 import argparse
 import json
-import time
 
 import numpy as np
 
-BATCH, TIME, VOCABULARY, EMBEDDING, UNITS, DEPTH = 64, 100, 96, 128, 512, 2
-CONTESTANTS = {
-    "PyTorch float32": ["benchmarks.peers.torch_lstm", "float32"],
-    "PyTorch bfloat16 autocast": ["benchmarks.peers.torch_lstm", "bfloat16"],
-    "Keras float32": ["benchmarks.recurrent_training", "--run", "keras", "float32"],
-    "Keras mixed_bfloat16": ["benchmarks.recurrent_training", "--run", "keras", "mixed_bfloat16"],
-    "tfseq float32": ["benchmarks.recurrent_training", "--run", "tfseq", "float32"],
-    "tfseq mixed_bfloat16": ["benchmarks.recurrent_training", "--run", "tfseq", "mixed_bfloat16"],
-}
+from benchmarks.harness.clock import Clock
+from benchmarks.harness.recurrent_task import BATCH, DEPTH, EMBEDDING, TIME, UNITS, VOCABULARY
+from benchmarks.harness.rounds import report, take_turns
+
+STEPS, WARMUP = 16, 2  # of the second `fit`: timed, and before these
 
 
-def measure(library: str, precision: str, steps: int = 16) -> float:
+def contestants(steps: int) -> dict[str, list[str]]:
+    """Commands by name; each times so many steps."""
+    ours = ["benchmarks.recurrent_training", "--steps", str(steps), "--run"]
+    return {
+        "PyTorch float32": ["benchmarks.peers.torch_lstm", "float32", str(steps)],
+        "PyTorch bfloat16 autocast": ["benchmarks.peers.torch_lstm", "bfloat16", str(steps)],
+        "Keras float32": [*ours, "keras", "float32"],
+        "Keras mixed_bfloat16": [*ours, "keras", "mixed_bfloat16"],
+        "tfseq float32": [*ours, "tfseq", "float32"],
+        "tfseq mixed_bfloat16": [*ours, "tfseq", "mixed_bfloat16"],
+    }
+
+
+def measure(library: str, precision: str, steps: int) -> float:
     """Tokens per second of `fit`, after it has been compiled and warmed up."""
     from tfseq.training import TruncatedBPTT, one_stream_per_core
 
@@ -56,40 +66,25 @@ def measure(library: str, precision: str, steps: int = 16) -> float:
     )
     data = tf.data.Dataset.from_tensors((inputs, targets)).cache().repeat()
     model.fit(data, steps_per_epoch=4, shuffle=False, verbose=0)
-    clock = Clock(warmup=2)
-    model.fit(data, steps_per_epoch=2 + steps, shuffle=False, verbose=0, callbacks=[clock.callback()])
+    clock = Clock(WARMUP)
+    model.fit(data, steps_per_epoch=WARMUP + steps, shuffle=False, verbose=0, callbacks=[clock.callback()])
     return steps * BATCH * TIME / clock.seconds
-
-
-class Clock:
-    """Time from the end of step `warmup` to the end of the last step: `fit`'s own start and end are not a step's."""
-
-    def __init__(self, warmup: int):
-        self.warmup = warmup
-        self.started = self.seconds = 0.0
-
-    def callback(self):
-        import keras
-
-        def at_end(step, logs):
-            if step == self.warmup - 1:
-                self.started = time.perf_counter()
-            self.seconds = time.perf_counter() - self.started
-
-        return keras.callbacks.LambdaCallback(on_train_batch_end=at_end)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of everyone (%(default)s)")
     parser.add_argument("--run", nargs=2, metavar=("LIBRARY", "PRECISION"), help="one contestant, in this process")
+    parser.add_argument("--steps", type=int, default=STEPS, help="to time in a turn (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one round of 2 steps, to see that everything runs")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.steps = 1, 2
     if arguments.run:
-        print(json.dumps({"tokens_per_second": measure(*arguments.run)}))
+        library, precision = arguments.run
+        print(json.dumps({"tokens_per_second": measure(library, precision, arguments.steps)}))
         return
-    from benchmarks.harness.rounds import report, take_turns
-
-    results = take_turns(CONTESTANTS, arguments.rounds)
+    results = take_turns(contestants(arguments.steps), arguments.rounds)
     print(report(results, "tokens_per_second", "PyTorch float32", "tokens/s"))
     print()
     print(report(results, "tokens_per_second", "PyTorch bfloat16 autocast", "tokens/s"))

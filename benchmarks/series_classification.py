@@ -1,21 +1,25 @@
-"""Who of nine speaks: the recurrent classifier beside classifiers that are no networks, on the official split.
+"""Accuracy on JapaneseVowels (nine speakers): the recurrent classifier beside nearest neighbour and SVM.
 
     pip install -e ".[train-cpu,data]"
     python -m benchmarks.series_classification [DIRECTORY]     # JapaneseVowels; that of sktime or aeon by default
 
-Ours learns from 216 of the 270 training utterances and keeps the epoch that does best on the other 54; the peers learn
-from all 270. What the peers may choose, they choose by cross-validation there. Every seed is shown.
+On the official split. Ours learns from 216 of the 270 training utterances and keeps the epoch that does best on the
+other 54; the peers learn from all 270. What the peers may choose, they choose by cross-validation there. Every seed is
+shown.
 """
 
 import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.harness.machine import machine
+from benchmarks.harness.rounds import Run, failed_lines, require_any, run_here, values
 from tfseq.data.optional_packages import import_package
 
 SEEDS = range(5)
@@ -50,26 +54,35 @@ def main() -> None:
 
     from pipelines.series_classification import FULL, accuracy, fit, nearest_neighbour_accuracy
     from tfseq.data import japanese_vowels
+    from tfseq.terminal import one_line_errors
     from tfseq.training import one_stream_per_core
 
     one_stream_per_core()
-    data = japanese_vowels(directory)
+    with one_line_errors("series_classification"):
+        data = japanese_vowels(directory)
     known = [*data.train.inputs, *data.validation.inputs]
     classes = np.concatenate([data.train.targets, data.validation.targets])
-    ours = []
-    for seed in SEEDS:
+
+    def trained(seed: int) -> float:
         settings = replace(FULL, seed=seed, training=replace(FULL.training, seed=seed))
         with TemporaryDirectory() as run:
-            ours.append(accuracy(fit(settings, data.train, data.validation, len(data.labels), Path(run)), data.test))
-    peers = {
-        "nearest neighbour by dynamic time warping": nearest_neighbour_accuracy(data),
-        "support vectors on ten times": support_vectors_accuracy(known, classes, *data.test),
+            return accuracy(fit(settings, data.train, data.validation, len(data.labels), Path(run)), data.test)
+
+    results: dict[str, list[Run]] = {
+        f"tfseq, {len(SEEDS)} seeds": [run_here("accuracy", partial(trained, seed)) for seed in SEEDS],
+        "nearest neighbour by dynamic time warping": [run_here("accuracy", lambda: nearest_neighbour_accuracy(data))],
+        "SVM on ten interpolated times": [
+            run_here("accuracy", lambda: support_vectors_accuracy(known, classes, *data.test))
+        ],
     }
-    print(f"\n{data.source}, {len(data.test)} test series\n\n| | accuracy | |\n|---|---|---|")
-    each = ", ".join(f"{a:.1%}" for a in ours)
-    print(f"| tfseq, {len(ours)} seeds | {statistics.mean(ours):.1%} | {each} |")
-    for name, score in peers.items():
-        print(f"| {name} | {score:.1%} | |")
+    require_any(results)
+    print(machine(), f"{data.source}, {len(data.test)} test series", "| | accuracy | |\n|---|---|---|", sep="\n\n")
+    for name, runs in results.items():
+        scores = values(runs, "accuracy")
+        mean = f"{statistics.mean(scores):.1%}" if scores else ""
+        each = ", ".join(f"{score:.1%}" for score in scores) if len(scores) > 1 else ""
+        print(f"| {name} | {mean} | {each} |")
+    print(*failed_lines(results), sep="\n")
 
 
 if __name__ == "__main__":

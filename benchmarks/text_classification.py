@@ -1,4 +1,4 @@
-"""Praise or blame in a sentence: what counting words and pairs of words reaches on the folds of the text classifier.
+"""Accuracy on rt-polarity by ten folds: naive Bayes and logistic regression on words and bigrams, the peers of ours.
 
     pip install -e ".[train-cpu,data]"
     python -m benchmarks.text_classification DIRECTORY      # with rt-polarity.neg and rt-polarity.pos
@@ -11,11 +11,15 @@ The peers learn from nine tenths; ours keeps a tenth of those to choose the epoc
 import argparse
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.failures import Failure, attempt
+from benchmarks.harness.machine import machine
+from benchmarks.harness.rounds import Run, failed_lines, require_any, run_here, values
 from tfseq.data.optional_packages import import_package
 
 FOLDS = 10
@@ -68,20 +72,34 @@ def main() -> None:
     directory = parser.parse_args().directory
 
     from tfseq.data import rt_polarity
-    from tfseq.data.vocabulary import reading_tokenizer
+    from tfseq.data.tokenizers import reading_tokenizer
+    from tfseq.terminal import one_line_errors
 
-    scores: dict[str, list[float]] = {name: [] for name in peers()}
+    classifiers = attempt(peers)
+    if isinstance(classifiers, Failure):
+        raise SystemExit(f"Nobody could run: {classifiers.reason}.")
+    results: dict[str, list[Run]] = {name: [] for name in classifiers}
     for fold in range(FOLDS):
-        data = rt_polarity(directory, fold, FOLDS)
+        with one_line_errors("text_classification"):
+            data = rt_polarity(directory, fold, FOLDS)
         texts = [*data.train.inputs, *data.validation.inputs]
         tokenizer = reading_tokenizer(texts * 2, 10**6)  # twice, so that none is unknown for being found once
         known, held_out = ([tokenizer.encode(text).tolist() for text in part] for part in (texts, data.test.inputs))
         labels = np.concatenate([data.train.targets, data.validation.targets])
-        for name, classifier in peers().items():
-            scores[name].append(classifier().fit(known, labels).score(held_out, data.test.targets))
-    print(f"| {FOLDS} folds of rt-polarity | mean accuracy | deviation |\n|---|---|---|")
-    for name, values in scores.items():
-        print(f"| {name} | {statistics.mean(values):.1%} | {statistics.pstdev(values):.1%} |")
+        for name, classifier in classifiers.items():
+            score = partial(_accuracy, classifier(), known, labels, held_out, data.test.targets)
+            results[name].append(run_here("accuracy", score))
+    require_any(results)
+    print(machine(), f"| {FOLDS} folds of rt-polarity | mean accuracy | deviation |\n|---|---|---|", sep="\n\n")
+    for name, runs in results.items():
+        scores = values(runs, "accuracy")
+        cells = f"{statistics.mean(scores):.1%} | {statistics.pstdev(scores):.1%}" if scores else " | "
+        print(f"| {name} | {cells} |")
+    print(*failed_lines(results), sep="\n")
+
+
+def _accuracy(classifier: Any, known: Any, labels: Any, held_out: Any, right: Any) -> float:
+    return classifier.fit(known, labels).score(held_out, right)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""BLEU of exported translators, in all and by the length of the source: what a single vector of context costs.
+"""BLEU of exported translators, over all texts and by source length: encoder-decoders with and without attention.
 
     pip install -e ".[train-cpu]"
     python -m pipelines.seq2seq full --data DIR
@@ -10,8 +10,12 @@ The files translate with the strategy they were exported with. BLEU is sacrebleu
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
+from benchmarks.harness.failures import Failure, attempt
+from benchmarks.harness.machine import machine
+from benchmarks.harness.rounds import Run, failed_lines, require_any
 from tfseq import runtime
 from tfseq.analysis.bleu import OfLength, bleu, bleu_by_length, plot_bleu_by_length
 from tfseq.data import Part, parallel_texts
@@ -33,13 +37,16 @@ def translations(file: runtime.Model, texts: list[str]) -> list[str]:
 
 
 def measure(files: list[Path], part: Part, plot: Path | None) -> None:
+    """Prints the table, and draws it if there is a plot to write."""
     measured: dict[str, list[OfLength]] = {}
+    failed: dict[str, list[Run]] = {}
+    print(machine(), end="\n\n")
     for path in files:
-        file = runtime.load(path)
-        began = time.perf_counter()
-        written = translations(file, part.inputs)
-        seconds = time.perf_counter() - began
-        name = file.manifest.name or path.parent.name
+        found = attempt(partial(_translated, path, part.inputs))
+        if isinstance(found, Failure):
+            failed[str(path)] = [found]
+            continue
+        name, written, seconds = found
         groups = bleu_by_length(part.inputs, written, part.targets)
         if not measured:
             lengths = "".join(f" {g.shortest}-{g.longest} words ({g.texts}) |" for g in groups)
@@ -47,8 +54,19 @@ def measure(files: list[Path], part: Part, plot: Path | None) -> None:
         measured[name] = groups
         scores = [bleu(written, part.targets), bleu(written, part.targets, lowercase=False), *(g.bleu for g in groups)]
         print(f"| {name} | {' | '.join(f'{score:.1f}' for score in scores)} | {seconds:.0f} |", flush=True)
+    if not measured:
+        require_any(failed)
+    print(*failed_lines(failed), sep="\n", end="\n" if failed else "")
     if plot is not None:
         plot_bleu_by_length(measured, plot, f"BLEU of {len(part):,} held-out texts by the length of the source")
+
+
+def _translated(path: Path, texts: list[str]) -> tuple[str, list[str], float]:
+    """The file's name, what it makes of the texts, and in how many seconds."""
+    file = runtime.load(path)
+    began = time.perf_counter()
+    written = translations(file, texts)
+    return file.manifest.name or path.parent.name, written, time.perf_counter() - began
 
 
 def main() -> None:

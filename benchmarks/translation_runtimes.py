@@ -1,12 +1,12 @@
-"""One translator in Keras, in ONNX Runtime, in Node and in int8: BLEU of each, and how many translations are the same.
+"""One translator in Keras, in ONNX Runtime, in Node and quantized to int8: BLEU, and how many translations are equal.
 
     pip install -e ".[train-cpu]"
     python -m pipelines.transformer full --data DIR
     (cd clients/js && npm ci --ignore-scripts)
     python -m benchmarks.translation_runtimes exported/transformer_multi30k --data DIR
 
-The folder is one that a pipeline wrote. Where it has no model.int8.onnx, that is written there first, judged on the
-validation part. BLEU is sacrebleu's with its tokenizer 13a.
+The folder is one that a pipeline wrote. Where it has no model.int8.onnx, that is written there first, with an
+accuracy check on the validation part. BLEU is sacrebleu's with its tokenizer 13a.
 """
 
 import argparse
@@ -15,24 +15,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
-
 import tfseq
+from benchmarks.harness.failures import Failure, attempt
+from benchmarks.harness.machine import machine
+from benchmarks.harness.rounds import Run, require_any
 from benchmarks.translation import translations
-from pipelines.parts.translation import translations as translations_in_keras
 from tfseq import runtime
 from tfseq.analysis.bleu import bleu
 from tfseq.data import DataSet, parallel_texts
 from tfseq.errors import InputError
-from tfseq.exporting.generation.loop_graph import strategy_of
 from tfseq.terminal import one_line_errors
 
 NODE = Path(__file__).parents[1] / "clients" / "js"
-JUDGED_ON = 200  # sentences on which int8 is accepted or refused
+JUDGED_ON = 200  # sentences of the accuracy check that accepts or refuses int8
 
 
 def in_keras(folder: Path, texts: list[str]) -> list[str]:
-    """What model.keras makes of the texts, with the tokenizer and the strategy of model.onnx."""
+    """What model.keras makes of the texts, with the tokenizer and the decoding strategy of model.onnx."""
+    import keras
+
+    from pipelines.parts.translation import translations as translations_in_keras
+    from tfseq.exporting.generation.loop_graph import strategy_of
+
     file = runtime.load(folder / "model.onnx")
     if file.tokenizer is None:
         raise InputError(f"{folder / 'model.onnx'} has no tokenizer; expected the folder of a translator.")
@@ -73,16 +77,24 @@ def measure(folder: Path, data: DataSet, part: str) -> None:
         "Node": lambda: in_node(file, texts),
         "int8, ONNX Runtime": lambda: translations(in_int8(folder, data), texts),
     }
+    failed: dict[str, list[Run]] = {}
+    print(machine(), end="\n\n")
     print("| runs in | BLEU | cased | same as in Keras | seconds |\n|---|---|---|---|---|")
-    first: list[str] = []
+    of_keras: list[str] | None = None
     for name, run in ways.items():
         began = time.perf_counter()
-        written = run()
+        written = attempt(run)
         seconds = time.perf_counter() - began
-        first = first or written
-        same = sum(ours == theirs for ours, theirs in zip(written, first))
+        if isinstance(written, Failure):
+            failed[name] = [written]
+            print(f"| {name} | could not run: {written.reason} | | | |", flush=True)
+            continue
+        of_keras = written if name == "Keras" else of_keras
+        same = f"{sum(a == b for a, b in zip(written, of_keras)):,} of {len(texts):,}" if of_keras else ""
         scores = f"{bleu(written, right):.2f} | {bleu(written, right, lowercase=False):.2f}"
-        print(f"| {name} | {scores} | {same:,} of {len(texts):,} | {seconds:.0f} |", flush=True)
+        print(f"| {name} | {scores} | {same} | {seconds:.0f} |", flush=True)
+    if failed.keys() == ways.keys():
+        require_any(failed)
 
 
 def main() -> None:

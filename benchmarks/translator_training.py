@@ -1,16 +1,19 @@
-"""Sentence pairs per second of a translator's training step: one batch, or two of half the size side by side.
+"""Sentence pairs per second of a translator's training step: one batch, or two of half the size on a core each.
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.translator_training
 
-The model, loss and optimizer of `pipelines.transformer full` on random symbols: 64 pairs per step, each read twice for
-R-Drop, 15 symbols of the source and 16 of the target.
+The model, loss and optimizer of `pipelines.transformer full` on random tokens: 64 pairs per step, each read twice for
+R-Drop, 15 tokens of the source and 16 of the target.
 """
 
 import argparse
 import json
 
 import numpy as np
+
+from benchmarks.harness.clock import Clock
+from benchmarks.harness.rounds import report, take_turns
 
 PAIRS, SOURCE, TARGET = 64, 15, 16
 PEER = "one batch, each product shared between cores"
@@ -22,9 +25,8 @@ CONTESTANTS = {
 
 def measure(way: str, steps: int = 30) -> float:
     """Pairs per second of `fit`, after it has been compiled and warmed up."""
-    from benchmarks.recurrent_training import Clock
     from pipelines.transformer import FULL
-    from tfseq.training import one_stream_per_core
+    from tfseq.training import one_stream_per_core, training_precision
 
     if way == "halves":
         one_stream_per_core()
@@ -37,8 +39,8 @@ def measure(way: str, steps: int = 30) -> float:
     from tfseq.training.r_drop import RDropCrossEntropy, twice
 
     count = {"whole": 1, "halves": 2}[way]
-    symbols = np.random.default_rng(0).integers(3, FULL.subwords, (PAIRS // count, SOURCE + 2 * TARGET)).astype("int32")
-    source, target, answers = np.split(symbols, [SOURCE, SOURCE + TARGET], axis=1)
+    tokens = np.random.default_rng(0).integers(3, FULL.subwords, (PAIRS // count, SOURCE + 2 * TARGET)).astype("int32")
+    source, target, answers = np.split(tokens, [SOURCE, SOURCE + TARGET], axis=1)
     batch = ({"source": source, "target": target}, answers, np.ones(answers.shape, "float32"))
     data = twice(tf.data.Dataset.from_tensors(batch).cache().repeat())
     model = Transformer(
@@ -49,7 +51,7 @@ def measure(way: str, steps: int = 30) -> float:
         depth=FULL.depth,
         dropout=FULL.dropout,
         positions=FULL.positions,
-        dtype=FULL.precision,
+        dtype=training_precision(FULL.precision),
     )
     model({name: array[:1] for name, array in batch[0].items()})
     trainer = model if count == 1 else SideBySide(model)
@@ -68,15 +70,17 @@ def measure(way: str, steps: int = 30) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of everyone (%(default)s)")
     parser.add_argument("--run", choices=("whole", "halves"), help="one contestant, in this process")
     arguments = parser.parse_args()
     if arguments.run:
         print(json.dumps({"pairs_per_second": measure(arguments.run)}))
         return
-    from benchmarks.harness.rounds import report, take_turns
+    from tfseq.training.precision import explained_precision
 
-    print(report(take_turns(CONTESTANTS, arguments.rounds), "pairs_per_second", PEER, "pairs/s"))
+    results = take_turns(CONTESTANTS, arguments.rounds)
+    print("Both train in {}: {}.".format(*explained_precision("auto")), end="\n\n")
+    print(report(results, "pairs_per_second", PEER, "pairs/s"))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What benchmarks share: contestants in turn, the tasks that they solve, tables."""
+"""What benchmarks are made of: contestants in turn, the tasks they solve, tables, and the machine they ran on."""

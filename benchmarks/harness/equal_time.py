@@ -1,4 +1,4 @@
-"""Training for so many seconds, for comparisons at equal time."""
+"""Training for a given wall-clock time, compiling included: comparisons at equal time."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Every Keras layer that sequence models are made of, as the smallest model around it: 64 steps, 128 units."""
+"""Every Keras layer that sequence models are made of, in the smallest model around it: 64 time steps, 128 units."""
 
 from collections.abc import Callable, Mapping
 
@@ -216,7 +216,7 @@ POOLING: Mapping[str, Build] = {
 
 
 class Positions(layers.Layer):
-    """Adds a learned vector for each place."""
+    """Adds a learned embedding of each position."""
 
     def __init__(self, longest, units):
         super().__init__()

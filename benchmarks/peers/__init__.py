@@ -1,1 +1,1 @@
-"""What others use, written from their published recipes in a few lines of PyTorch."""
+"""Peers of the benchmarks: PyTorch models written from published recipes, CTranslate2, and the loop in Python."""

@@ -1,4 +1,4 @@
-"""CTranslate2 with the weights of a `tfseq.models.Transformer`: OpenNMT's engine for just this kind of model.
+"""CTranslate2, OpenNMT's engine for Transformers, with the weights of a `tfseq.models.Transformer`.
 
     python -m benchmarks.peers.ctranslate2_transformer FOLDER float32 2 1 OMP_WAIT_POLICY=active
 
@@ -29,8 +29,8 @@ def write(model, folder: Path) -> None:
         (spec.encoder, model.encoder, model.source_embedding, model.encoder_norm),
         (spec.decoder, model.decoder.blocks, model.target_embedding, model.decoder.last_norm),
     ):
-        symbols = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
-        symbols.weight = np.asarray(embedding.symbols.embeddings)  # times sqrt(units), as `scale_embeddings` is True
+        tokens = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
+        tokens.weight = np.asarray(embedding.symbols.embeddings)  # times sqrt(units), as `scale_embeddings` is True
         side.position_encodings.encodings = positions
         _normalization(side.layer_norm, norm)
         for layer, block in zip(side.layer, blocks):
@@ -55,7 +55,7 @@ def write(model, folder: Path) -> None:
 
 
 def vocabulary(size: int, start: int, end: int) -> list[str]:
-    """Names of symbols, among them those that CTranslate2 asks for."""
+    """Names of token ids, among them those that CTranslate2 asks for."""
     names = [f"t{i}" for i in range(size)]
     names[0], names[start], names[end], names[3] = "<blank>", "<s>", "</s>", "<unk>"
     return names
@@ -81,7 +81,7 @@ def main() -> None:
     os.environ.update(pair.split("=", 1) for pair in arguments.environment)  # read when the library is loaded
     import ctranslate2
 
-    from benchmarks.generation import measure, read_task
+    from benchmarks.harness.generation_task import measure, read_task
 
     translators = arguments.translators
     translator = ctranslate2.Translator(
@@ -93,7 +93,7 @@ def main() -> None:
     )
     task = read_task(arguments.folder)
     names = vocabulary(task.vocabulary, task.start, task.end)
-    numbers = {name: i for i, name in enumerate(names)}
+    ids = {name: i for i, name in enumerate(names)}
 
     def run(source, width, length):
         results = translator.translate_batch(
@@ -103,7 +103,7 @@ def main() -> None:
             max_decoding_length=length,
             max_batch_size=-(-len(source) // translators),
         )
-        return np.array([[numbers[name] for name in result.hypotheses[0]] for result in results])
+        return np.array([[ids[name] for name in result.hypotheses[0]] for result in results])
 
     measure(run, arguments.folder, f"CTranslate2_{arguments.precision}")
 

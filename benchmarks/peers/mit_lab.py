@@ -86,14 +86,14 @@ def main() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     tunes = load(Path(sys.argv[1]))
-    symbols = {character: i for i, character in enumerate(sorted(set("".join(tunes.train))))}
+    ids = {character: i for i, character in enumerate(sorted(set("".join(tunes.train))))}
 
     def stream(texts):
         """Tunes with an empty line after each; a character that training never showed is read as the first."""
-        return torch.tensor([symbols.get(c, 0) for c in "\n" + "".join(text + "\n" for text in texts)])
+        return torch.tensor([ids.get(c, 0) for c in "\n" + "".join(text + "\n" for text in texts)])
 
     validation_streams, test_streams = ([stream(p[i::16]) for i in range(16)] for p in (tunes.validation, tunes.test))
-    model = LanguageModel(len(symbols))
+    model = LanguageModel(len(ids))
     iterations, seconds, validation, best = train(model, stream(tunes.train), validation_streams, float(sys.argv[2]))
     measured = {"nats": nats_per_character(model, test_streams), "validation_nats": validation}
     print(json.dumps(measured | {"seconds": seconds, "iterations": iterations, "best_iteration": best}))

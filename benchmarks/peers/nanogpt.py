@@ -95,8 +95,8 @@ def validation_nats(model, text):
 def main() -> None:
     torch.manual_seed(1337)
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
-    symbols = {character: i for i, character in enumerate(sorted(set(text)))}
-    tokens = torch.from_numpy(np.array([symbols[c] for c in text]))
+    ids = {character: i for i, character in enumerate(sorted(set(text)))}
+    tokens = torch.from_numpy(np.array([ids[c] for c in text]))
     cut = int(0.9 * len(tokens))
     started = time.perf_counter()
     model = train(tokens[:cut])

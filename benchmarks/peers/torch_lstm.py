@@ -1,4 +1,4 @@
-"""`torch.nn.LSTM` on the task of `benchmarks.recurrent_training`."""
+"""`torch.nn.LSTM` as the language model of `benchmarks.recurrent_training`: tokens per second of a training step."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from benchmarks.recurrent_training import BATCH, DEPTH, EMBEDDING, TIME, UNITS, VOCABULARY
+from benchmarks.harness.recurrent_task import BATCH, DEPTH, EMBEDDING, TIME, UNITS, VOCABULARY
 
 
 class LanguageModel(nn.Module):
@@ -21,7 +21,7 @@ class LanguageModel(nn.Module):
         return self.logits(self.lstm(self.embedding(tokens))[0])  # (batch, time, vocabulary)
 
 
-def measure(precision: str, steps: int = 16, warmup: int = 4) -> float:
+def measure(precision: str, steps: int, warmup: int = 4) -> float:
     torch.manual_seed(0)
     model = LanguageModel()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -38,5 +38,15 @@ def measure(precision: str, steps: int = 16, warmup: int = 4) -> float:
     return steps * BATCH * TIME / (time.perf_counter() - started)
 
 
+def main() -> None:
+    precision, steps = sys.argv[1:]
+    try:
+        print(json.dumps({"tokens_per_second": measure(precision, int(steps))}))
+    except RuntimeError as error:
+        if "could not create a primitive" not in str(error):
+            raise
+        sys.exit(f"oneDNN has no {precision} LSTM for this CPU, so PyTorch has none")
+
+
 if __name__ == "__main__":
-    print(json.dumps({"tokens_per_second": measure(sys.argv[1])}))
+    main()

@@ -1,6 +1,6 @@
-"""The usual way to generate with ONNX: one file encodes, one does a step, and a loop in Python holds them together.
+"""The usual way to generate with ONNX: an encoder file, a decoder file with KV cache, and the loop in Python.
 
-Files as Optimum and others write them: the decoder takes the past keys and values and returns them with one entry more.
+Files as Optimum and others write them: the decoder takes the KV cache and returns it with one entry more.
 Both are traced from the model's own `encode` and `step` by tfseq's converter, so the operators are those of tfseq's
 single file, fused attention included. What differs is where the loop is.
 """
@@ -62,7 +62,7 @@ class TwoFiles:
 
     Args:
         folder: of both files.
-        start, end: symbols.
+        start, end: token ids.
         bound: hands ONNX Runtime its own values back instead of NumPy arrays (IO binding).
     """
 
@@ -83,7 +83,7 @@ class TwoFiles:
         self.value = onnxruntime.OrtValue.ortvalue_from_numpy
 
     def run(self, source: np.ndarray, width: int, length: int) -> np.ndarray:
-        """(batch, source_time) symbols -> (batch, length) symbols, none of them END."""
+        """(batch, source_time) token ids -> (batch, length) token ids, none of them END."""
         encoded = dict(zip((n.name for n in self.encoder.get_outputs()), self.encoder.run(None, {"source": source})))
         memory = {name: encoded[name].repeat(width, 0) if width > 1 else encoded[name] for name in self.memory_names}
         rows = len(source) * width
@@ -165,11 +165,11 @@ def _dtype(node) -> type:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("way", choices=("numpy", "bound"))
     arguments = parser.parse_args()
-    from benchmarks.generation import THREADS, measure, read_task
+    from benchmarks.harness.generation_task import THREADS, measure, read_task
 
     task = read_task(arguments.folder)
     contestant = TwoFiles(arguments.folder, task.start, task.end, THREADS, arguments.way == "bound")

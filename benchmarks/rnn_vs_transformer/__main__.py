@@ -1,4 +1,4 @@
-"""RNN against Transformer as sequences grow from 32 to 4,096 symbols: what each costs, and what each remembers.
+"""RNN beside Transformer on sequences of 32 to 4,096 tokens: speed, memory and recall.
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.rnn_vs_transformer                      # everything, half an hour; prints the tables
@@ -16,7 +16,10 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.rnn_vs_transformer.contestants import LENGTHS, NAMES, Results, one_thread
+from benchmarks.harness.machine import machine
+from benchmarks.harness.markdown import insert
+from benchmarks.harness.rounds import failed_lines, require_any
+from benchmarks.rnn_vs_transformer.contestants import LENGTHS, NAMES, Outcomes, Results, one_thread
 
 PARTS = ("throughput", "generation", "memory", "recall", "beyond", "curriculum")
 KEPT = ("throughput", "generation", "training", "forward", "recall", "beyond", "curriculum")
@@ -27,27 +30,32 @@ def main() -> None:
     if arguments.run:
         _run_alone(*arguments.run)
         return
-    from benchmarks.harness.rounds import machine
     from benchmarks.rnn_vs_transformer import report
 
     if arguments.only:
         one_thread()
+    outcomes: Outcomes = {}
     for part in arguments.only:
-        measure_part(part, arguments)
+        measure_part(part, arguments, outcomes)
+    if outcomes:
+        require_any(outcomes)
     found = {name: report.load(arguments.folder / f"{name}.json") for name in KEPT}
     print(f"{machine()}; 1 thread")
+    if arguments.only:
+        from tfseq.training.precision import explained_precision
+
+        print("Trained in {}: {}.".format(*explained_precision("auto")))
     for part, table in report.tables(found).items():
         print("", f"**{part}**", "", table, sep="\n")
         if arguments.write:
-            from benchmarks.export import insert
-
             insert(arguments.write, part, table)
+    print(*failed_lines(outcomes), sep="\n")
     if arguments.plot:
         report.plot(found, arguments.plot)
 
 
-def measure_part(part: str, arguments: argparse.Namespace) -> None:
-    """Measures, and keeps what it found in the folder."""
+def measure_part(part: str, arguments: argparse.Namespace, outcomes: Outcomes) -> None:
+    """Measures, keeps what it found in the folder, and notes in `outcomes` who could not run."""
     from benchmarks.rnn_vs_transformer import generation, memory, recall, report, throughput
 
     lengths = [length for length in LENGTHS if arguments.shortest <= length < arguments.longest][:: arguments.stride]
@@ -57,17 +65,17 @@ def measure_part(part: str, arguments: argparse.Namespace) -> None:
         report.add(results, arguments.folder / f"{name}.json")
 
     if part == "throughput":
-        keep(part, throughput.measure(lengths, arguments.rounds, arguments.tokens))
+        keep(part, throughput.measure(lengths, arguments.rounds, arguments.tokens, outcomes))
     elif part == "generation":
-        keep(part, generation.measure(lengths, arguments.rounds))
+        keep(part, generation.measure(lengths, arguments.rounds, outcomes))
     elif part == "memory":
-        training, forward = memory.measure(lengths, arguments.rounds)
+        training, forward = memory.measure(lengths, arguments.rounds, outcomes)
         keep("training", training)
         keep("forward", forward)
     else:
         ways = {"recall": recall.from_scratch, "beyond": recall.beyond, "curriculum": recall.length_by_length}
         budget = recall.Budget(arguments.seconds)
-        ways[part](lengths, budget, arguments.names, lambda results: keep(part, results))
+        ways[part](lengths, budget, arguments.names, lambda results: keep(part, results), outcomes)
 
 
 def _run_alone(what: str, which: str, length: str) -> None:

@@ -1,9 +1,13 @@
-"""Who is compared: recurrent networks and a Transformer as language models, with about as many parameters each."""
+"""The language models compared: recurrent networks and a Transformer of about as many parameters each."""
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from benchmarks.harness.failures import Failure, attempt
+from benchmarks.harness.rounds import Run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -11,6 +15,9 @@ NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN", "irnn": "IRNN", "tr
 LENGTHS = tuple(32 * 2**i for i in range(8))  # 32 to 4,096
 
 Results = dict[str, dict[int, list[float]]]  # contestant -> length -> what each round measured
+Outcomes = dict[str, list[Run]]  # part and contestant -> whether it could run, or why not
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,12 @@ LARGE = Size(256, 4, 2, {"lstm": 320, "gru": 376})  # 1.6 million parameters
 SMALL = Size(64, 2, 1, {"lstm": 80, "gru": 96, "rnn": 192, "irnn": 192})  # 55 thousand
 
 
-def language_model(name: str, size: Size, vocabulary: int, dtype: str = "mixed_bfloat16") -> Any:
-    """Built, with random weights; bfloat16 in its products is how we train."""
+def language_model(name: str, size: Size, vocabulary: int, dtype: str = "auto") -> Any:
+    """Built, with random weights; "auto" computes in bfloat16 where this machine multiplies it faster, as we train."""
     from tfseq.models import RecurrentLanguageModel, TransformerLanguageModel
+    from tfseq.training import training_precision
 
+    dtype = training_precision(dtype)
     if name == "transformer":
         model = TransformerLanguageModel(
             vocabulary, size.units, size.heads, depth=size.depth, positions="sinusoidal", dtype=dtype
@@ -66,3 +75,14 @@ def session(path: Any, **options: Any) -> Any:
     for name, value in options.items():
         setattr(settings, name, value)
     return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+
+
+def tried(what: str, run: Callable[[], Result], outcomes: Outcomes) -> Result | None:
+    """What a contestant returns; None if it raised. Notes in `outcomes` whether it did, and why."""
+    found = attempt(run)
+    if isinstance(found, Failure):
+        outcomes[what] = [found]
+        print(f"{what} could not run: {found.reason}", file=sys.stderr, flush=True)
+        return None
+    outcomes[what] = [{}]
+    return found

@@ -1,32 +1,59 @@
-"""Milliseconds per generated symbol, by how many come before it: greedy, batch 1, from exported files."""
+"""Milliseconds per generated token, by how many come before it: greedy, batch 1, from exported files."""
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rnn_vs_transformer.contestants import LARGE, Results, Size, language_model, session
-from benchmarks.rnn_vs_transformer.throughput import NAMES, VOCABULARY
+from benchmarks.rnn_vs_transformer.contestants import (
+    LARGE,
+    NAMES,
+    Outcomes,
+    Results,
+    Size,
+    language_model,
+    session,
+    tried,
+)
+from benchmarks.rnn_vs_transformer.throughput import CONTESTANTS, VOCABULARY
 
-LEAST_SYMBOLS = 1024  # in a turn: short texts are written several times
+LEAST_TOKENS = 1024  # in a turn: short texts are written several times
 
 
-def measure(lengths: Sequence[int], rounds: int, size: Size = LARGE, names: Sequence[str] = NAMES) -> Results:
-    """Milliseconds of processor time per symbol, mean over the second half of a text of `length` symbols.
+def measure(
+    lengths: Sequence[int],
+    rounds: int,
+    outcomes: Outcomes,
+    size: Size = LARGE,
+    names: Sequence[str] = CONTESTANTS,
+) -> Results:
+    """Milliseconds of processor time per token, mean over the second half of a text of `length` tokens.
 
-    That is the time of the whole text less that of its first half, over half its symbols: the loop is inside of the
-    file, which tells no time of its steps.
+    That is the time of the whole text less that of its first half, over half its tokens: the loop is inside of the
+    file, which tells no time of its decode steps.
+
+    Args:
+        lengths: of the texts.
+        rounds: at each length; everyone has one turn in each.
+        outcomes: is told who could not run; the results lack them.
+        size: of the contestants.
+        names: of the contestants.
     """
-    results: Results = {name: {length: [] for length in lengths} for name in names}
+    results: Results = {name: {} for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        writers = {name: _writer(write(name, size, Path(folder))) for name in names}
+        writers = {}
+        for name in names:
+            writer = tried(f"generation, {NAMES[name]}", partial(_writer, name, size, Path(folder)), outcomes)
+            if writer is not None:
+                writers[name] = writer
         for _ in range(rounds):
             for length in lengths:
                 for name, seconds in writers.items():
                     second_half = seconds(length) - seconds(length // 2)
-                    results[name][length].append(second_half / (length - length // 2) * 1e3)
+                    results[name].setdefault(length, []).append(second_half / (length - length // 2) * 1e3)
     return results
 
 
@@ -39,13 +66,13 @@ def write(name: str, size: Size, folder: Path) -> Path:
     return path
 
 
-def _writer(path: Path):
-    """From a length to the seconds that a text of it takes."""
-    opened = session(path)
+def _writer(name: str, size: Size, folder: Path) -> Callable[[int], float]:
+    """From a length to the seconds that generating as many tokens takes."""
+    opened = session(write(name, size, folder))
     prompt = {"prompt": np.array([[1]], np.int32), "prompt_length": np.array([1], np.int32)}
 
     def seconds(length: int) -> float:
-        texts = max(1, LEAST_SYMBOLS // length)
+        texts = max(1, LEAST_TOKENS // length)
         start = time.process_time()
         for _ in range(texts):
             (tokens,) = opened.run(["tokens"], prompt | {"max_length": np.array(length, np.int32)})

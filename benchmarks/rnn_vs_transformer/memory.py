@@ -1,6 +1,6 @@
-"""What one sequence adds to a process' memory: a training step, and a forward pass of an exported file.
+"""Peak memory that one sequence adds to a process: in a training step, and in a forward pass of an exported file.
 
-Every case runs in a process of its own, whose highest memory during the step is compared with what it had before.
+Every case runs in a process of its own, whose peak memory during the step is compared with what it had before.
 """
 
 import tempfile
@@ -9,19 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.first_use import peak_megabytes
-from benchmarks.rnn_vs_transformer.contestants import LARGE, Results, Size, language_model, one_thread, session
+from benchmarks.harness.process_memory import peak_megabytes
+from benchmarks.harness.rounds import take_turns, values
+from benchmarks.rnn_vs_transformer.contestants import (
+    LARGE,
+    NAMES,
+    Outcomes,
+    Results,
+    Size,
+    language_model,
+    one_thread,
+    session,
+)
 from benchmarks.rnn_vs_transformer.throughput import VOCABULARY, compiled
 
-NAMES = ("lstm", "transformer")
+CONTESTANTS = ("lstm", "transformer")
 MODULE = "benchmarks.rnn_vs_transformer"
 SHORT = (8, 16)  # lengths that load and compile everything
 
 
-def measure(lengths: Sequence[int], rounds: int, names: Sequence[str] = NAMES) -> tuple[Results, Results]:
-    """Megabytes of training steps, and of forward passes, at batch 1."""
-    from benchmarks.harness.rounds import take_turns
-
+def measure(
+    lengths: Sequence[int], rounds: int, outcomes: Outcomes, names: Sequence[str] = CONTESTANTS
+) -> tuple[Results, Results]:
+    """Megabytes of training steps, and of forward passes, at batch 1; `outcomes` is told who could not run."""
     with tempfile.TemporaryDirectory() as folder:
         commands = {}
         for name in names:
@@ -33,8 +43,9 @@ def measure(lengths: Sequence[int], rounds: int, names: Sequence[str] = NAMES) -
     training: Results = {name: {} for name in names}
     forward: Results = {name: {} for name in names}
     for what, name, length in commands:
-        found = [run["megabytes"] for run in runs[f"{what} {name} {length}"]]
-        (training if what == "training" else forward)[name][length] = found
+        outcomes[f"memory, {what}, {NAMES[name]} at length {length:,}"] = runs[f"{what} {name} {length}"]
+        if found := values(runs[f"{what} {name} {length}"], "megabytes"):
+            (training if what == "training" else forward)[name][length] = found
     return training, forward
 
 
@@ -81,7 +92,7 @@ def forward_pass(path: Path, length: int) -> float:
 
 
 def _added(run) -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # the highest memory counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = peak_megabytes()
     run()
     return peak_megabytes() - before

@@ -1,4 +1,4 @@
-"""Who remembers notes that were read many distractors ago. At every length all train for as long.
+"""Recall of notes among distractors, by sequence length: accuracy after equal training time at every length.
 
 The task is `tfseq.data.recall_task.Recall`. Seconds are of processor time on one thread, without compiling and testing.
 """
@@ -7,19 +7,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from benchmarks.rnn_vs_transformer.contestants import NAMES as ALL_NAMES
-from benchmarks.rnn_vs_transformer.contestants import SMALL, Results, Size, language_model
+from benchmarks.rnn_vs_transformer.contestants import NAMES, SMALL, Outcomes, Results, Size, language_model, tried
 from tfseq.data.recall_task import Recall
 
-NAMES = ("lstm", "rnn", "transformer")
 TASK = Recall(keys=2, values=8)
 LEARNING_RATES = {"lstm": 1e-2, "gru": 1e-2, "rnn": 1e-3, "irnn": 1e-3, "transformer": 3e-3}
 WARMUP = 0.05  # of the seconds; then the learning rate falls to 0 with their share
 TRAINING, TEST, COMPILING = 1, 2, 3  # first part of every seed: what is drawn for
-TESTED_AT_ONCE = {"transformer": 8192}  # symbols; a score per pair of symbols fills the memory
+TESTED_AT_ONCE = {"transformer": 8192}  # tokens; a score per pair of tokens fills the memory
 
 Keep = Callable[[Results], None]  # is called with a new result after every one
 
@@ -39,31 +38,49 @@ class Budget:
     answers: int = 256
 
 
-def from_scratch(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
+def from_scratch(
+    lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, outcomes: Outcomes, seed: int = 0
+) -> None:
     """Accuracy of new contestants at each length."""
+
+    def learn(name: str, length: int) -> None:
+        pupil = Pupil(name, TASK, seed=seed)
+        pupil.train(length, budget)
+        keep({name: {length: [pupil.accuracy(length, budget)]}})
+
     for length in lengths:
         for name in names:
-            pupil = Pupil(name, TASK, seed=seed)
-            pupil.train(length, budget)
-            keep({name: {length: [pupil.accuracy(length, budget)]}})
+            tried(f"recall, {NAMES[name]} at length {length:,}", partial(learn, name, length), outcomes)
 
 
-def length_by_length(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
+def length_by_length(
+    lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, outcomes: Outcomes, seed: int = 0
+) -> None:
     """Accuracy of contestants that go on, at each length, from what they learned at the ones before."""
-    for name in names:
+
+    def learn(name: str) -> None:
         pupil = Pupil(name, TASK, seed=seed)
         for length in lengths:
             pupil.train(length, budget)
             keep({name: {length: [pupil.accuracy(length, budget)]}})
 
-
-def beyond(lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, seed: int = 0) -> None:
-    """Accuracy at each length of contestants that were trained at the first one only."""
     for name in names:
+        tried(f"recall length by length, {NAMES[name]}", partial(learn, name), outcomes)
+
+
+def beyond(
+    lengths: Sequence[int], budget: Budget, names: Sequence[str], keep: Keep, outcomes: Outcomes, seed: int = 0
+) -> None:
+    """Accuracy at each length of contestants that were trained at the first one only."""
+
+    def learn(name: str) -> None:
         pupil = Pupil(name, TASK, seed=seed)
         pupil.train(lengths[0], budget)
         for length in lengths:
             keep({name: {length: [pupil.accuracy(length, budget)]}})
+
+    for name in names:
+        tried(f"recall beyond the length of training, {NAMES[name]}", partial(learn, name), outcomes)
 
 
 class Pupil:
@@ -118,4 +135,4 @@ class Pupil:
         return right
 
     def _say(self, what):
-        print(f"recall: {ALL_NAMES[self.name]} {what}", file=sys.stderr, flush=True)
+        print(f"recall: {NAMES[self.name]} {what}", file=sys.stderr, flush=True)

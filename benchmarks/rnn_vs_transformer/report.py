@@ -1,4 +1,4 @@
-"""The tables and the picture."""
+"""Results kept in a folder, and the tables and the picture made from them."""
 
 import json
 import statistics
@@ -61,12 +61,12 @@ def _generation(results: Results) -> str:
         ]
         for length in _lengths(results)
     ]
-    header = ["symbols", *(f"{NAMES[name]}, ms" for name in results), RATIO]
+    header = ["tokens", *(f"{NAMES[name]}, ms" for name in results), RATIO]
     return _table([*header, *(f"state of {NAMES[name]}, kB" for name in results)], rows)
 
 
 def state_bytes(name: str, length: int) -> int:
-    """Of what is kept between two symbols, float32: h and c, or the keys and values of `length` symbols."""
+    """Of what is kept between two decode steps, float32: h and c, or the KV cache of `length` tokens."""
     if name == "transformer":
         return 4 * LARGE.depth * 2 * length * LARGE.units
     return 4 * LARGE.depth * (2 if name == "lstm" else 1) * LARGE.recurrent_units[name]
@@ -80,7 +80,7 @@ def _memory(training: Results, forward: Results) -> str:
             f"{score_matrices(length):,.2f}",
             *(cell for _, results in kinds for cell in _of_everyone(results, length, ",.1f")),
         ]
-        for length in _lengths(training)
+        for length in sorted({*_lengths(training), *_lengths(forward)})
     ]
     titles = [f"{NAMES[name]}, {kind}, MB" for kind, results in kinds for name in results]
     return _table(["length", "scores of one layer, computed, MB", *titles], rows)
@@ -104,9 +104,9 @@ def _of_everyone(results: Results, length: int, form: str) -> list[str]:
 
 
 def _ratio(results: Results, length: int) -> str:
-    """Taken round by round."""
-    above, below = results["transformer"][length], results["lstm"][length]
-    return _spread([a / b for a, b in zip(above, below, strict=True)], ".2f")
+    """Taken round by round; nothing where one of the two could not run."""
+    above, below = (results.get(name, {}).get(length, []) for name in ("transformer", "lstm"))
+    return _spread([a / b for a, b in zip(above, below)], ".2f") if len(above) == len(below) else ""
 
 
 def _spread(values: list[float], form: str) -> str:
@@ -128,7 +128,7 @@ def plot(found: Mapping[str, Results], path: Path) -> None:
     figure = Figure(figsize=(13, 7), layout="constrained")
     axes = figure.subplots(2, 3)
     _draw(axes[0, 0], found["throughput"], "Training: tokens per second")
-    _draw(axes[0, 1], found["generation"], "Generating: ms per symbol")
+    _draw(axes[0, 1], found["generation"], "Generating: ms per token")
     _draw_memory(axes[0, 2], found["training"])
     for axis, (part, way) in zip(axes[1], WAYS.items()):
         _draw_recall(axis, found[part], f"Recall, {way}: share of right answers")

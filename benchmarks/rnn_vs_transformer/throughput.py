@@ -1,13 +1,14 @@
-"""Tokens per second of a training step: forward, backward, optimizer."""
+"""Tokens per second of a training step (forward, backward, optimizer), by sequence length."""
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from benchmarks.rnn_vs_transformer.contestants import LARGE, Results, Size, language_model
+from benchmarks.rnn_vs_transformer.contestants import LARGE, NAMES, Outcomes, Results, Size, language_model, tried
 
-NAMES = ("lstm", "gru", "transformer")
+CONTESTANTS = ("lstm", "gru", "transformer")
 VOCABULARY = 96
 LEAST_SECONDS = 0.5  # of a contestant in one turn
 
@@ -16,8 +17,9 @@ def measure(
     lengths: Sequence[int],
     rounds: int,
     tokens: int,
+    outcomes: Outcomes,
     size: Size = LARGE,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = CONTESTANTS,
     least_seconds: float = LEAST_SECONDS,
 ) -> Results:
     """Tokens per second of processor time.
@@ -26,6 +28,7 @@ def measure(
         lengths: of the sequences, `tokens` at most.
         rounds: at each length; everyone has one turn in each.
         tokens: of a step: a batch has tokens / length sequences.
+        outcomes: is told who could not run; the results lack them.
         size: of the contestants.
         names: of the contestants.
         least_seconds: that a turn lasts; one step at least.
@@ -33,9 +36,12 @@ def measure(
     results: Results = {name: {} for name in names}
     for length in lengths:
         batch = max(1, tokens // length)
-        steps = {name: training_step(name, size, batch, length) for name in names}
+        steps = {}
         for name in names:
-            results[name][length] = []
+            what = f"throughput, {NAMES[name]} at length {length:,}"
+            step = tried(what, partial(training_step, name, size, batch, length), outcomes)
+            if step is not None:
+                steps[name], results[name][length] = step, []
         for _ in range(rounds):
             for name, step in steps.items():
                 results[name][length].append(batch * length / _seconds(step, least_seconds))

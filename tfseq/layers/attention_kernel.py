@@ -11,7 +11,8 @@ from functools import partial
 
 import tensorflow as tf
 
-from tfseq.layers.tensorflow_kernels import by_xla, stream_count
+from tfseq.layers.batch_streams import stream_count
+from tfseq.layers.tensorflow_kernels import by_xla
 from tfseq.machine import available_cores
 
 

@@ -2,14 +2,17 @@
 
 import itertools
 import tempfile
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from keras import ops
+import tensorflow as tf
+from keras import ops, tree
 
 from tfseq.decoding import Strategy, generate
 from tfseq.decoding.random import draw_bits, draw_keys, gumbel
@@ -17,6 +20,7 @@ from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.exporting.generation.generation_cases import GenerationCase, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
 from tfseq.exporting.generation.token_interface import TokenIdInterface
+from tfseq.exporting.proving.provenance import weights_sha256
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
 from tfseq.exporting.signatures.signature import Run
 from tfseq.models.generator import Generator
@@ -207,11 +211,31 @@ def _dtypes(model, case):
     return case.strategy.dtypes(model).items()
 
 
-def teacher_forced(model: Generator, inputs: Mapping[str, np.ndarray], read: np.ndarray) -> np.ndarray:
-    """The logits of `call` after each token read: (batch, time, vocabulary) for (batch, time)."""
-    if model.start is None:
-        return ops.convert_to_numpy(model(read, training=False))
-    return ops.convert_to_numpy(model({**inputs, "target": read}, training=False))
+def teacher_forced(
+    model: Generator, inputs: Mapping[str, np.ndarray], read: np.ndarray, call: Callable[[Any], Any] | None = None
+) -> np.ndarray:
+    """The logits of `call` after each token read: (batch, time, vocabulary) for (batch, time).
+
+    Args:
+        call: of the model, traced; called eagerly if None.
+    """
+    call = call or partial(model.__call__, training=False)
+    return ops.convert_to_numpy(call(read if model.start is None else {**inputs, "target": read}))
+
+
+def _traced_call(model: Generator) -> Callable[[Any], Any]:
+    """The model's `call`, traced once for all sizes: eagerly a loop over time costs as much for every few tokens."""
+    eager: Callable[[Any], Any] = partial(model.__call__, training=False)
+    traced = tf.function(eager, autograph=False)
+
+    def call(inputs: Any) -> Any:
+        free = tree.map_structure(lambda x: tf.TensorSpec([None] * np.ndim(x), np.asarray(x).dtype), inputs)
+        try:
+            return traced.get_concrete_function(free)(tree.map_structure(tf.convert_to_tensor, inputs))
+        except Exception:  # one that runs only eagerly, or only with sizes that are known
+            return eager(inputs)
+
+    return call
 
 
 def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) -> NumberCheck:
@@ -219,23 +243,38 @@ def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) ->
     sequences that it generated."""
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
-    witness: Any = _LogitsAsAttention(model)
-    signature = generation_signature(witness, strategy, attention=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "loop.onnx"
-        onnx.save(to_onnx(signature.function, signature.inputs, None), path)
-        run = Session(path).run
-    worst = WorstError(tolerance)
+    run = _loop_with_logits(model, strategy)
+    worst, call = WorstError(tolerance), _traced_call(model)
     for case in generation_cases(model, strategy, count=LOGIT_CASES):
         got = run(case.feeds(model))
         read, first = _read_in_loop(model, case, got["tokens"])
-        logits = teacher_forced(model, case.inputs, read)
+        logits = teacher_forced(model, case.inputs, read, call)
         steps = first[:, None] + np.arange(got["tokens"].shape[1])
         expected = np.take_along_axis(logits, steps[:, :, None], axis=1)  # (batch, new_time, vocabulary)
         chosen = np.arange(got["tokens"].shape[1]) < got["lengths"][:, None]
         if chosen.any():
             worst.add(got["attention"][chosen], expected[chosen], str(case), "logits")
     return worst.check("logits", "onnx loop", "keras")
+
+
+def _loop_with_logits(model: Generator, strategy: Strategy) -> Run:
+    """The converted loop that outputs its logits; the last one of a model is kept, as its weights were.
+
+    A model is often exported twice, as a SavedModel and as an ONNX file, and a conversion is most of a verification.
+    """
+    weights = weights_sha256(model.get_weights())
+    kept = _LAST_LOOPS.get(model)
+    if kept is None or kept[:2] != (strategy, weights):
+        witness: Any = _LogitsAsAttention(model)
+        signature = generation_signature(witness, strategy, attention=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "loop.onnx"
+            onnx.save(to_onnx(signature.function, signature.inputs, None), path)
+            kept = _LAST_LOOPS[model] = (strategy, weights, Session(path).run)
+    return kept[2]
+
+
+_LAST_LOOPS: "weakref.WeakKeyDictionary[Generator, tuple[Strategy, str, Run]]" = weakref.WeakKeyDictionary()
 
 
 def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

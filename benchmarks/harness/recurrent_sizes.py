@@ -1,8 +1,8 @@
-"""Recurrent layers by batch and width: Keras' own export, ours, and the matrix products that both have to compute.
+"""Recurrent layers by batch and units: Keras' own export, ours, and the matrix products that both have to compute.
 
     python -m benchmarks.export --parts sizes
 
-A part of `benchmarks.export`. The products are files, too: one product for all inputs, and those of each step, one step
+The products are files, too: one product for all inputs, and those of each step, one step
 after another, with nothing between them; and the same with a tanh of what each step gives. Any file of the layer has to
 compute that much, whatever exported it.
 """
@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.export import Contestant, Outcome, exported, take_turns
+from benchmarks.harness.export_contest import Contestant, Outcome, exported, time_in_turn
 
 STEPS = 64
 SIZES = ((1, 64), (1, 128), (1, 256), (8, 64), (8, 128), (32, 128), (8, 512))  # batch and units
@@ -111,13 +111,24 @@ def table(seconds: float) -> str:
                 products(batch, units, gates),
                 products(batch, units, gates, activated=True),
             ]
-            take_turns(contestants, seconds)
-            stock, ours, alone, activated = (contestant.outcome.milliseconds for contestant in contestants)
-            ratios.append(stock / ours)
+            time_in_turn(contestants, seconds)
+            stock, ours, alone, activated = (contestant.outcome for contestant in contestants)
             rows.append(
-                f"| {name} | {batch} x {units} | {stock:.3f} | {ours:.3f} | {ratios[-1]:.2f} | {alone:.3f} | "
-                f"{activated:.3f} | {stock / activated:.2f} |"
+                f"| {name} | {batch} x {units} | {_time(stock)} | {_time(ours)} | {_ratio(stock, ours)} | "
+                f"{_time(alone)} | {_time(activated)} | {_ratio(stock, activated)} |"
             )
             print(rows[-1], file=sys.stderr, flush=True)
+            if stock.works and ours.works:
+                ratios.append(stock.milliseconds / ours.milliseconds)
+    if not ratios:
+        raise SystemExit("No layer has a file of both exporters that works; the rows say why.")
     reached = sum(ratio >= GOAL for ratio in ratios)
     return "\n".join([*rows, "", f"- Keras / tfseq is {GOAL:g} or more in {reached} of {len(ratios)}."])
+
+
+def _time(outcome: Outcome) -> str:
+    return f"{outcome.milliseconds:.3f}" if outcome.works else outcome.cells()[0]
+
+
+def _ratio(outcome: Outcome, base: Outcome) -> str:
+    return f"{outcome.milliseconds / base.milliseconds:.2f}" if outcome.works and base.works else ""
