@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.on_jax import OnJax
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
 from tfseq.runtime.manifest import StateSpec
 
 ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
+
+
+@pytest.fixture(scope="session")
+def on_jax() -> Iterator[OnJax]:
+    """Runs scripts on Keras' JAX backend, all in one process."""
+    pytest.importorskip("jax")
+    process = OnJax()
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """`generate` and `decode_step` against reference decoding; batches, lengths, arguments, and JAX."""
 
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -299,12 +297,10 @@ def jax_cases(model):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares JAX with TensorFlow")
-def test_jax_generates_the_same_tokens(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_generates_the_same_tokens(tmp_path, on_jax):
     model = language_model("gru", embedding_dim=4)
     model.save(tmp_path / "model.keras")
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path), os.getcwd()], env=environment, check=True, timeout=300)
+    on_jax(ON_JAX, tmp_path, os.getcwd())
     result = np.load(tmp_path / "jax.npz")
     for expected in jax_cases(model):
         for name, array in expected.items():

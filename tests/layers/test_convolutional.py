@@ -1,9 +1,5 @@
 """`ConvolutionalEncoder`: its equation in NumPy, clips frame by frame, and what is refused."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -164,14 +160,12 @@ np.save(f"{sys.argv[1]}/features.npy", model(np.load(f"{sys.argv[1]}/images.npy"
 """
 
 
-def test_jax_gives_the_features_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_features_of_tensorflow(tmp_path, on_jax):
     model = keras.Sequential([made(units=5, stride=2, pool=1)])
     model.build(IMAGES.shape)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "features.npy"), model(IMAGES), atol=2e-5)
 
 

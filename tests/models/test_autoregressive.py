@@ -1,9 +1,5 @@
 """AR(tau), the latent autoregressive model and forecasts, against NumPy and statsmodels."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -107,7 +103,7 @@ for name in ("window", "lstm"):
 """
 
 
-def test_saved_forecasters_come_back_the_same_and_do_so_on_jax(tmp_path):
+def test_saved_forecasters_come_back_the_same_and_do_so_on_jax(tmp_path, on_jax):
     np.save(tmp_path / "series.npy", SERIES)
     expected = {}
     for name in ("window", "lstm"):
@@ -115,9 +111,7 @@ def test_saved_forecasters_come_back_the_same_and_do_so_on_jax(tmp_path):
         expected[name] = np.asarray(forecaster(SERIES))
         forecaster.save(tmp_path / f"{name}.keras")
         np.testing.assert_array_equal(keras.models.load_model(tmp_path / f"{name}.keras")(SERIES), expected[name])
-    pytest.importorskip("jax")
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     for name, forecasts in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), forecasts, rtol=1e-4, atol=1e-4)
 

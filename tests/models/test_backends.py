@@ -1,9 +1,5 @@
 """The same model on JAX and on TensorFlow: equal outputs for equal weights."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -31,7 +27,7 @@ for cell in ("rnn", "irnn", "lstm", "gru"):
 """
 
 
-def test_jax_gives_the_logits_of_tensorflow_before_and_after_a_training_step(tmp_path):
+def test_jax_gives_the_logits_of_tensorflow_before_and_after_a_training_step(tmp_path, on_jax):
     tokens = np.random.default_rng(0).integers(0, 7, (3, 6)).astype("int32")
     np.save(tmp_path / "tokens.npy", tokens)
     expected = {}
@@ -42,7 +38,6 @@ def test_jax_gives_the_logits_of_tensorflow_before_and_after_a_training_step(tmp
         model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         model.train_on_batch(tokens[:, :-1], tokens[:, 1:])
         expected[f"{cell}_trained"] = np.asarray(model(tokens))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     for name, logits in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), logits, atol=2e-5, err_msg=name)

@@ -1,9 +1,5 @@
 """Dense and convolutional classifiers, against NumPy and logistic regression, on JAX, and exported."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -125,16 +121,14 @@ for name in sys.argv[2:]:
 """
 
 
-def test_jax_gives_the_probabilities_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_probabilities_of_tensorflow(tmp_path, on_jax):
     expected = {}
     for name, (make, x) in MODELS.items():
         model = make()
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}_inputs.npy", x)
         expected[name] = np.asarray(model(x))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path), *MODELS], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path, *MODELS)
     for name, probabilities in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), probabilities, atol=2e-5, err_msg=name)
 

@@ -1,8 +1,6 @@
 """`DelayedAnswer`: `call` against `step`, the equations in NumPy, padding, and that no token is fed back."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -154,13 +152,10 @@ np.save(f"{sys.argv[1]}/steps.npy", common.logits_of_steps(model))
 """
 
 
-def test_jax_gives_the_logits_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
     model = model_of(depth=2, reverse=True)
     model.save(tmp_path / "model.keras")
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", ON_JAX, str(tmp_path), os.path.dirname(__file__)]
-    subprocess.run(command, check=True, env=environment)
+    on_jax(ON_JAX, tmp_path, os.path.dirname(__file__))
     for name in ("logits", "steps"):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), model(inputs()), atol=2e-5)
 

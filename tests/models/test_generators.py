@@ -1,8 +1,6 @@
 """The contract of every generator: `call` against `step`, padding, KV caches, beams that share a memory."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -276,16 +274,13 @@ for i, name in enumerate(common.MODELS):
 """
 
 
-def test_jax_gives_the_logits_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
     expected = []
     for i, name in enumerate(MODELS):
         model = made(name)
         model.save(tmp_path / f"{i}.keras")
         expected.append(np.asarray(model(inputs(model))))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", ON_JAX, str(tmp_path), os.path.dirname(__file__)]
-    subprocess.run(command, check=True, env=environment)
+    on_jax(ON_JAX, tmp_path, os.path.dirname(__file__))
     for i, logits in enumerate(expected):
         np.testing.assert_allclose(np.load(tmp_path / f"{i}.npy"), logits, atol=2e-5)
         np.testing.assert_allclose(np.load(tmp_path / f"{i}_steps.npy"), logits, atol=2e-5)

@@ -1,9 +1,5 @@
 """The recurrent attention model: glimpses, its REINFORCE loss, and exported files."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -195,15 +191,13 @@ assert np.isfinite(history["loss"]).all() and np.abs(np.asarray(model.location.k
 """
 
 
-def test_jax_sees_the_same_and_can_train(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_sees_the_same_and_can_train(tmp_path, on_jax):
     np.save(tmp_path / "images.npy", IMAGES)
     np.save(tmp_path / "labels.npy", LABELS)
     models = {cell: model_of(cell=cell, scales=2) for cell in CELLS}
     for cell, model in models.items():
         model.save(tmp_path / f"{cell}.keras")
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     for cell, model in models.items():
         with np.load(tmp_path / f"{cell}.npz") as on_jax:
             for name, values in model(IMAGES).items():

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -166,16 +164,13 @@ for cell in common.CELLS:
 """
 
 
-def test_jax_gives_the_logits_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
     expected = {}
     for cell in CELLS:
         model = made(cell=cell)
         model.save(tmp_path / f"{cell}.keras")
         expected[cell] = np.asarray(model(INPUTS))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", ON_JAX, str(tmp_path), os.path.dirname(__file__)]
-    subprocess.run(command, check=True, env=environment)
+    on_jax(ON_JAX, tmp_path, os.path.dirname(__file__))
     for cell, logits in expected.items():
         for name in (cell, f"{cell}_steps"):
             np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), logits, rtol=1e-5, atol=2e-5)

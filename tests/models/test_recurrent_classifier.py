@@ -1,9 +1,6 @@
 """`RecurrentClassifier`: poolings, both directions, padding, training, and exported files."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -193,12 +190,10 @@ np.save(f"{folder}/jax.npy", model(np.load(f"{folder}/tokens.npy")))
 """
 
 
-def test_jax_gives_the_answers_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_answers_of_tensorflow(tmp_path, on_jax):
     model = RecurrentClassifier(embedding(), CLASSES, UNITS, depth=2, cell="gru", bidirectional=True, pooling="max")
     expected = randomized(model, TOKENS)(TOKENS)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "tokens.npy", TOKENS)
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "jax.npy"), expected, atol=2e-5)

@@ -1,9 +1,5 @@
 """`RecurrentTagger`: causality, masks, training, and step graphs against the whole graph."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -141,15 +137,13 @@ for name in ("tokens", "clips"):
 """
 
 
-def test_jax_gives_the_answers_of_tensorflow(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_answers_of_tensorflow(tmp_path, on_jax):
     expected = {}
     for name, model, inputs in (("tokens", tagger(depth=2), TOKENS), ("clips", of_clips(cell="gru"), CLIPS)):
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}_inputs.npy", inputs)
         expected[name] = np.asarray(model(inputs))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     for name, answers in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), answers, atol=2e-5)
 

@@ -1,9 +1,5 @@
 """`TransformerClassifier` and `VisionTransformer`: padding is masked, and exported files agree with Keras."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -124,14 +120,12 @@ for name in ("text", "image"):
 """
 
 
-def test_jax_gives_the_same_probabilities(tmp_path):
-    pytest.importorskip("jax")
+def test_jax_gives_the_same_probabilities(tmp_path, on_jax):
     expected = {}
     for name, model, inputs in (("text", text_model(), TOKENS), ("image", image_model(), IMAGES)):
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}_in.npy", inputs)
         expected[name] = np.asarray(model(inputs))
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+    on_jax(ON_JAX, tmp_path)
     for name, probabilities in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), probabilities, atol=2e-5, err_msg=name)

@@ -1,9 +1,5 @@
 """Steps of several batches on a backend that does not compute them side by side."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -37,9 +33,8 @@ for batch, side_by_side in ((16, 1), (8, 2)):
 """
 
 
-def test_gradients_of_batches_are_accumulated_where_they_are_not_computed_side_by_side(tmp_path):
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], check=True, env=environment)
+def test_gradients_of_batches_are_accumulated_where_they_are_not_computed_side_by_side(tmp_path, on_jax):
+    on_jax(ON_JAX, tmp_path)
     with np.load(tmp_path / "16.npz") as whole, np.load(tmp_path / "8.npz") as parts:
         assert parts["arr_0"].tolist() == whole["arr_0"].tolist() == [3, 6, 9, 12, 15, 18, 21, 24]
         for name in whole.files[1:]:  # learning rates are half a step apart
