@@ -66,7 +66,7 @@ class CharLM:
     temperature: float = 0.7
 
 
-QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=2000, evaluate_every=200, learning_rate=6e-3))
+QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=1000, evaluate_every=200, learning_rate=8e-3))
 FULL = CharLM(
     units=512,
     depth=2,
