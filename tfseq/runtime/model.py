@@ -257,8 +257,10 @@ def stream(
 
 
 def _suitable_threads(path: Path) -> int | None:
-    """One for small files that generate; None, all cores, for others.
+    """One for small files that generate, on 1, 4, 8 or 16 cores alike; None, all cores, for others.
 
+    A decode step of a small model is shorter than waking another thread: more cores would only wait longer for each
+    other. The size was found on two cores; where it is wrong for a machine, `threads=` of `load` says it.
     With all cores of an idle machine of two, an LSTM of 128 units takes 26 us a step and one of 256 units (1.6 MB) 31;
     with one thread 25 and 36. As soon as something else runs there, too, one thread is the quicker by far (42 to 85).
     """

@@ -2,6 +2,6 @@
 
 export { ArtefactError, InputError, TfseqError } from "./errors.js";
 export { Model, load } from "./model.js";
-export { Chunks } from "./states.js";
+export { Chunks } from "./chunks.js";
 export { Tensor } from "./tensors.js";
 export { TextStream } from "./text_stream.js";

@@ -7,7 +7,7 @@ import { readManifest } from "./manifest.js";
 import { readMetadata } from "./metadata.js";
 import { Session } from "./session.js";
 import { checkedLength, checkedSettings, lengthName } from "./settings.js";
-import { Chunks } from "./states.js";
+import { Chunks } from "./chunks.js";
 import { Tensor, bind, isKnown, zeros } from "./tensors.js";
 import { TextStream } from "./text_stream.js";
 import { loadTokenizer } from "./tokenizers.js";

@@ -1,7 +1,7 @@
 /** `Session`: an ONNX Runtime session, whose failures become `ArtefactError` or `InputError`. */
 
 import { ArtefactError, InputError } from "./errors.js";
-import { fromHalves, toHalves } from "./halves.js";
+import { fromHalves, toHalves } from "./float16.js";
 import { DAMAGED } from "./metadata.js";
 import { Tensor } from "./tensors.js";
 

@@ -3,7 +3,7 @@
 import { InputError } from "./errors.js";
 import { checkedTexts, continuesPrompts, encode, read, warnOfUnknown } from "./generation.js";
 import { checkedLength, checkedSettings } from "./settings.js";
-import { firstStates, takeStates } from "./states.js";
+import { firstStates, takeStates } from "./chunks.js";
 import { Tensor } from "./tensors.js";
 
 /** @typedef {import("./manifest.js").Manifest} Manifest */
@@ -14,7 +14,7 @@ export class TextStream {
   /**
    * @param {Manifest} manifest
    * @param {Tokenizer} tokenizer
-   * @param {import("./states.js").Run} run
+   * @param {import("./chunks.js").Run} run
    * @param {any} given
    * @param {Record<string, any>} options
    */

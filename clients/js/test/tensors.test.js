@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { fromHalves, toHalves } from "../src/halves.js";
+import { fromHalves, toHalves } from "../src/float16.js";
 import { Tensor, bind } from "../src/tensors.js";
 
 const spec = (dtype, ...shape) => [{ name: "x", dtype, shape }];

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { firstStates } from "../src/states.js";
+import { firstStates } from "../src/chunks.js";
 import { Chunks, Tensor, TextStream } from "../src/index.js";
 import { loadTokenizer } from "../src/tokenizers.js";
 
