@@ -7,6 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# Each operator is compiled for a handful of runs, so that optimizing it takes longer than it saves.
+ENVIRONMENT = {
+    "KERAS_BACKEND": "jax",
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip(),
+}
+
 # Reads a line of JSON per script, [code, arguments], and answers with the traceback, or null.
 _SERVER = """
 import json, sys, traceback
@@ -42,7 +49,7 @@ class OnJax:
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=Path(__file__).parents[1],
-                env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+                env=os.environ | ENVIRONMENT,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -7,8 +7,9 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from tfseq import machine
+from tfseq.data import contiguous_streams, evaluation_stream
 from tfseq.models import RecurrentLanguageModel
-from tfseq.training import precision
+from tfseq.training import TrainingSettings, fit, precision
 from tfseq.training.checkpoint import save_checkpoint
 from tfseq.training.precision import explained_precision, of_gpu, precision_of, recorded_precision, training_precision
 
@@ -78,3 +79,26 @@ def test_the_precision_of_a_model_is_that_of_its_products(policy):
     model(np.ones((1, 2), "int32"))
     assert precision_of(model) == policy
     assert precision_of(keras.Sequential([keras.layers.Dense(1)])) == "float32"
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_training_records_its_precision_and_goes_on_in_it_on_another_kind_of_machine(on_cpu_with, tmp_path, policy):
+    tokens = np.tile(np.array([1, 2, 3, 4], "int32"), 40)
+    settings = TrainingSettings(batch=2, chunk=5, steps=4, evaluate_every=2, warmup=1)
+
+    def train(dtype, resume):
+        keras.utils.set_random_seed(0)
+        model = RecurrentLanguageModel(5, units=4, dtype=dtype)
+
+        def streams(step):
+            return contiguous_streams(tokens, 2, 5, start=step, epochs=None, seed=0)
+
+        return fit(model, streams, evaluation_stream(tokens, 2, 5), settings, tmp_path, resume=resume, verbose=0)
+
+    before = train(policy, resume=False)
+    other = HAS_BFLOAT16 if policy == "float32" else frozenset()
+    on_cpu_with(other)
+    assert training_precision() != policy  # what a new run would take there
+    kept, _ = explained_precision("auto", tmp_path / "checkpoint.npz")
+    assert kept == policy
+    assert train(kept, resume=True) == before  # its identity fits

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,3 +65,11 @@ def test_a_model_that_cannot_be_exported_leaves_no_file_that_runs():
     with pytest.raises(ExportError, match="End the model in a softmax"):
         published([keras.layers.Dense(3, bias_initializer="ones")])
     assert not (Path("exported", "tagger") / "model.onnx").exists()
+
+
+def test_the_command_on_a_card_says_where_a_path_was_but_not_on_whose_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tagger.py", "full", "--data", "/somewhere/multi30k", "--name", "mine"])
+    published([softmax()])
+    card = Path("exported", "tagger", "card.md").read_text(encoding="utf-8")
+    assert "full --data PATH/TO/multi30k --name mine" in card
+    assert "somewhere" not in card
