@@ -50,7 +50,7 @@ def check_generation(
         ragged: whether prompts of one batch may differ in length.
         samples: the user's sample inputs: further prompts or sources, see `sample_cases`.
     """
-    scores, weights = WorstError(tolerance), WorstError(tolerance)
+    scores, weights, call = WorstError(tolerance), WorstError(tolerance), traced_call(model)
     sequences = identical = ties = 0
     where = ""
     cases = generation_cases(model, strategy, interface.readable, ragged=ragged)
@@ -65,7 +65,7 @@ def check_generation(
                 where = where or f"{case}: {len(ours)} rows, not {len(theirs)}"
             elif np.array_equal(_round_trip(model, interface, wanted), found):
                 same.append(row)
-            elif _is_tie(model, case, row, wanted, found, expected["scores"], tolerance):
+            elif _is_tie(model, call, case, row, wanted, found, expected["scores"], tolerance):
                 ties += 1
             else:
                 where = where or f"{case}: row {row}{_parting(wanted, found)}"
@@ -121,17 +121,17 @@ def _first_difference(a, b) -> int:
     return int(different[0]) if different.size else size
 
 
-def _is_tie(model, case, row, wanted, found, scores, tolerance) -> bool:
+def _is_tie(model, call, case, row, wanted, found, scores, tolerance) -> bool:
     """Whether errors within the tolerance could make the strategy choose `found` where Keras has `wanted`."""
     if not (found.min(initial=0) >= 0 and found.max(initial=0) < model.vocabulary_size):
         return False
     if case.strategy.NAME == "beam":  # as good as the one found, by Keras' own account
-        score = _log_probability(model, case, row, found)
+        score = _log_probability(model, call, case, row, found)
         return bool(abs(score - scores[row]) <= tolerance * max(1.0, abs(score)))
     place = _first_difference(wanted, found)
     if place == min(len(wanted), len(found)):
         return False
-    (logits,) = _logits(model, case, row, wanted[:place], [place])
+    (logits,) = _logits(model, call, case, row, wanted[:place], [place])
     return _rounding_decides(model, case, row, logits, place, int(found[place]), tolerance)
 
 
@@ -167,9 +167,9 @@ def _kept(logits, temperature, top_k, top_p, slack):
     return surely, possibly
 
 
-def _log_probability(model, case, row, tokens) -> float:
+def _log_probability(model, call, case, row, tokens) -> float:
     """Of a row's tokens, the end token among them, under the model after the rules; as `Beam` scores it."""
-    logits = _logits(model, case, row, tokens[:-1], range(len(tokens)))
+    logits = _logits(model, call, case, row, tokens[:-1], range(len(tokens)))
     total = 0.0
     for values, token in zip(logits.astype("float64"), tokens):
         total += values[token] - np.logaddexp.reduce(values)
@@ -177,7 +177,7 @@ def _log_probability(model, case, row, tokens) -> float:
     return total / ((5 + len(tokens)) / 6) ** penalty
 
 
-def _logits(model, case, row, tokens, places) -> np.ndarray:
+def _logits(model, call, case, row, tokens, places) -> np.ndarray:
     """By teacher forcing, after the strategy's rules: the logits of these places, (places, vocabulary).
 
     Args:
@@ -187,7 +187,7 @@ def _logits(model, case, row, tokens, places) -> np.ndarray:
     prompt = case.prompt_of(row) if model.start is None else np.array([model.start], "int32")
     read = np.concatenate([prompt, tokens]).astype("int32")  # (time,)
     inputs = {name: array[row : row + 1] for name, array in case.inputs.items()}
-    logits = teacher_forced(model, inputs, read[None])[0]
+    logits = teacher_forced(model, call, inputs, read[None])[0]
     settings = {name: np.asarray(case.strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
     results = []
     for place in places:
@@ -212,28 +212,30 @@ def _dtypes(model, case):
 
 
 def teacher_forced(
-    model: Generator, inputs: Mapping[str, np.ndarray], read: np.ndarray, call: Callable[[Any], Any] | None = None
+    model: Generator, call: Callable[[Any], Any], inputs: Mapping[str, np.ndarray], read: np.ndarray
 ) -> np.ndarray:
-    """The logits of `call` after each token read: (batch, time, vocabulary) for (batch, time).
-
-    Args:
-        call: of the model, traced; called eagerly if None.
-    """
-    call = call or partial(model.__call__, training=False)
+    """The logits of a `traced_call` after each token read: (batch, time, vocabulary) for (batch, time)."""
     return ops.convert_to_numpy(call(read if model.start is None else {**inputs, "target": read}))
 
 
-def _traced_call(model: Generator) -> Callable[[Any], Any]:
-    """The model's `call`, traced once for all sizes: eagerly a loop over time costs as much for every few tokens."""
+def traced_call(model: Generator) -> Callable[[Any], Any]:
+    """The model's `call`, traced once for all sizes: eagerly, a loop over time takes as long for a few tokens.
+
+    A model that runs only eagerly, or only with sizes that are known, is called as it is.
+    """
     eager: Callable[[Any], Any] = partial(model.__call__, training=False)
     traced = tf.function(eager, autograph=False)
+    traceable = True
 
     def call(inputs: Any) -> Any:
-        free = tree.map_structure(lambda x: tf.TensorSpec([None] * np.ndim(x), np.asarray(x).dtype), inputs)
-        try:
-            return traced.get_concrete_function(free)(tree.map_structure(tf.convert_to_tensor, inputs))
-        except Exception:  # one that runs only eagerly, or only with sizes that are known
-            return eager(inputs)
+        nonlocal traceable
+        if traceable:
+            free = tree.map_structure(lambda x: tf.TensorSpec([None] * np.ndim(x), np.asarray(x).dtype), inputs)
+            try:
+                return traced.get_concrete_function(free)(tree.map_structure(tf.convert_to_tensor, inputs))
+            except Exception:
+                traceable = False
+        return eager(inputs)
 
     return call
 
@@ -244,11 +246,11 @@ def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) ->
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
     run = _loop_with_logits(model, strategy)
-    worst, call = WorstError(tolerance), _traced_call(model)
+    worst, call = WorstError(tolerance), traced_call(model)
     for case in generation_cases(model, strategy, count=LOGIT_CASES):
         got = run(case.feeds(model))
         read, first = _read_in_loop(model, case, got["tokens"])
-        logits = teacher_forced(model, case.inputs, read, call)
+        logits = teacher_forced(model, call, case.inputs, read)
         steps = first[:, None] + np.arange(got["tokens"].shape[1])
         expected = np.take_along_axis(logits, steps[:, :, None], axis=1)  # (batch, new_time, vocabulary)
         chosen = np.arange(got["tokens"].shape[1]) < got["lengths"][:, None]
