@@ -23,7 +23,7 @@ from tfseq.errors import TrainingError
 from tfseq.models import Seq2Seq, Transformer
 from tfseq.training import SupervisedSettings
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 PAIRS = [("one dog runs here .", "un chien court ici ."), ("two men eat here .", "deux hommes mangent ici .")]
 TINY = attention_seq2seq.AttentionTranslation(
     subwords=340,
