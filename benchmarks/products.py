@@ -3,8 +3,8 @@
     pip install -e ".[train-cpu]"
     python -m benchmarks.products
 
-What a training step makes of it is in `benchmarks.recurrent_training`. Where the two disagree, a timed product is no way
-to decide: `tfseq.machine.multiplies_bfloat16` goes by instruction sets.
+What a training step makes of it is in `benchmarks.recurrent_training`. Where the two disagree, a timed product is no
+way to decide: `tfseq.machine.multiplies_bfloat16` goes by instruction sets.
 """
 
 import argparse

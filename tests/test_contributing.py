@@ -14,9 +14,8 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PACKAGES = ("tfseq", "pipelines", "benchmarks")
 MADE = (".venv/", "runs/")  # by commands, and not in git
-DOTTED = re.compile(
-    rf"(?<![/\w])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+"
-)  # no part of a path, as docs/pipelines.md
+# No part of a path, such as docs/pipelines.md.
+DOTTED = re.compile(rf"(?<![/\w])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 
 
 def stale(text):
