@@ -1,5 +1,6 @@
 """Fixtures: small ONNX artefacts whose outputs are known by hand, written with onnx.helper, not by our exporter."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,13 @@ from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
 from tfseq.runtime.manifest import StateSpec
 
 ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
+
+
+def pytest_collection_finish() -> None:
+    """TensorFlow's modules and graphs are many objects, which the garbage collector would walk through every second."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
 
 @pytest.fixture(scope="session")
