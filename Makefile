@@ -1,5 +1,5 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
-# make quick      runs every pipeline on data that comes with packages: a quarter of a minute to two minutes each;
+# make quick      runs every pipeline on data that comes with packages: half a minute to two minutes each;
 #                 SKIP=char_lm leaves some out, JOBS=2 runs two at a time
 # make zoo        makes everything in exported/ again: those, the character model with each cell and for longer, tunes
 #                 that add up, captioners that read every scene

@@ -24,7 +24,7 @@ def main() -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     print(
         "\nRun one by `python -m pipelines.NAME quick`, or `full`. --help lists presets, `quick --help` all settings."
-        "\nWhat quick takes is of two cores without bfloat16 (AVX2), everything included."
+        "\nWhat quick takes, everything included: two at a time on two cores without bfloat16 (AVX2); char_lm alone."
     )
 
 

@@ -2,7 +2,7 @@
 
 Learns from: dates in many languages; parallel texts.
 Makes: a translator, and where it looked.
-Quick: 40 s.
+Quick: 140 s.
 
     python -m pipelines.attention_seq2seq quick            # dates in many forms and languages -> 2025-03-03
     python -m pipelines.attention_seq2seq full --data DIR  # English -> French, as docs/ shows beside no attention

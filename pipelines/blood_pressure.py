@@ -2,7 +2,7 @@
 
 Learns from: diabetes data; a CSV file.
 Makes: a classifier of tables.
-Quick: 40 s.
+Quick: 25 s.
 
     python -m pipelines.blood_pressure quick               # scikit-learn's diabetes data
     python -m pipelines.blood_pressure full                # the same, and ten folds beside logistic regression

@@ -2,7 +2,7 @@
 
 Learns from: drawn scenes, emoji; Flickr8k, COCO.
 Makes: a captioner, and where it looked.
-Quick: 40 s.
+Quick: 120 s.
 
     python -m pipelines.captioning quick                                    # drawn scenes: "a red circle ..."
     python -m pipelines.captioning quick --architecture cnn_rnn

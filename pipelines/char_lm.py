@@ -2,7 +2,7 @@
 
 Learns from: Python's help topics; any text.
 Makes: a text generator.
-Quick: 40 s.
+Quick: 160 s.
 
     python -m pipelines.char_lm quick                      # the help texts that come with Python
     python -m pipelines.char_lm full --data FILE           # the README's figure

@@ -2,7 +2,7 @@
 
 Learns from: numbers in words, sums.
 Makes: answers to what was read to its end.
-Quick: 40 s.
+Quick: 100 s.
 
     python -m pipelines.delayed_answer quick                     # numbers below ten thousand, in words
     python -m pipelines.delayed_answer full                      # numbers below a million

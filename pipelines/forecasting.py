@@ -2,7 +2,7 @@
 
 Learns from: sunspots.
 Makes: forecasters: AR(9), and a hidden state.
-Quick: 40 s.
+Quick: 55 s.
 
     python -m pipelines.forecasting quick                  # yearly sunspot numbers, which come with statsmodels
     python -m pipelines.forecasting full

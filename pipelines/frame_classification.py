@@ -2,7 +2,7 @@
 
 Learns from: digits that change; IDX files, mnist.
 Makes: a classifier of frames, step by step.
-Quick: 40 s.
+Quick: 100 s.
 
 Digits come and go, and each frame shows only a part of their pixels, so that it helps to know what was before.
 

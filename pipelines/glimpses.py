@@ -2,7 +2,7 @@
 
 Learns from: digits; IDX files, mnist.
 Makes: a classifier of images, and its glimpses.
-Quick: 40 s.
+Quick: 75 s.
 
     python -m pipelines.glimpses quick              # scikit-learn's digits, glimpses of 4 x 4
     python -m pipelines.glimpses full --data DIR    # IDX files, MNIST's format: six glimpses of 8 x 8

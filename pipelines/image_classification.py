@@ -2,7 +2,7 @@
 
 Learns from: digits; IDX files, mnist, cifar10.
 Makes: a classifier of images.
-Quick: 40 s.
+Quick: 45 s.
 
     python -m pipelines.image_classification quick              # scikit-learn's digits
     python -m pipelines.image_classification full --data DIR    # IDX files, MNIST's format

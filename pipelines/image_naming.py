@@ -2,7 +2,7 @@
 
 Learns from: digits; IDX files, mnist, cifar10.
 Makes: a writer of images' names.
-Quick: 40 s.
+Quick: 60 s.
 
     python -m pipelines.image_naming quick              # scikit-learn's digits: zero to nine
     python -m pipelines.image_naming full --data DIR    # IDX files, MNIST's format

@@ -2,7 +2,7 @@
 
 Learns from: Ryan's Mammoth Collection; ABC files.
 Makes: a composer: ABC, MIDI and scores.
-Quick: 40 s.
+Quick: 120 s.
 
     python -m pipelines.music quick                        # Ryan's Mammoth Collection, which comes with music21
     python -m pipelines.music full --data irish.abc        # what benchmarks/RESULTS.md reports

@@ -2,7 +2,7 @@
 
 Learns from: JapaneseVowels.
 Makes: a classifier of series of any length.
-Quick: 40 s.
+Quick: 75 s.
 
     python -m pipelines.series_classification quick                 # the utterances that come with sktime or aeon
     python -m pipelines.series_classification quick --cell lstm --data DIRECTORY

@@ -2,7 +2,7 @@
 
 Learns from: names in ten languages; rt-polarity, imdb.
 Makes: a classifier of texts.
-Quick: 40 s.
+Quick: 90 s.
 
     python -m pipelines.text_classification quick                      # lists of names in ten languages, by characters
     python -m pipelines.text_classification full --data DIRECTORY      # rt-polarity by words, in ten folds

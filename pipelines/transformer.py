@@ -2,7 +2,7 @@
 
 Learns from: dates in many languages; parallel texts.
 Makes: a translator, and where it looked.
-Quick: 40 s.
+Quick: 100 s.
 
     python -m pipelines.transformer quick            # dates in many forms and languages -> 2025-03-03
     python -m pipelines.transformer full --data DIR  # English -> French, of files such as train.en.gz and train.fr.gz

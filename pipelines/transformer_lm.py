@@ -2,7 +2,7 @@
 
 Learns from: Python's help topics; any text.
 Makes: a text generator.
-Quick: 40 s.
+Quick: 125 s.
 
     python -m pipelines.transformer_lm quick                 # the help texts that come with Python
     python -m pipelines.transformer_lm full --data FILE      # the figure of benchmarks/RESULTS.md

@@ -2,7 +2,7 @@
 
 Learns from: digits that move; clips, ucf101.
 Makes: a classifier of clips.
-Quick: 40 s.
+Quick: 80 s.
 
     python -m pipelines.video_classification quick             # where do handwritten digits drift: four directions
     python -m pipelines.video_classification full              # eight directions, clips of different lengths

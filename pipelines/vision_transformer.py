@@ -2,7 +2,7 @@
 
 Learns from: digits; IDX files, mnist, cifar10.
 Makes: a classifier of images.
-Quick: 40 s.
+Quick: 65 s.
 
     python -m pipelines.vision_transformer quick              # scikit-learn's digits
     python -m pipelines.vision_transformer full --data DIR    # IDX files, MNIST's format
