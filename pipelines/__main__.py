@@ -24,7 +24,7 @@ def main() -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     print(
         "\nRun one by `python -m pipelines.NAME quick`, or `full`. --help lists presets, `quick --help` all settings."
-        "\nWhat quick takes, everything included: two at a time on two cores without bfloat16 (AVX2); char_lm alone."
+        "\nWhat quick takes, everything included: two at a time on two AVX2 cores; char_lm alone, explain on AVX-512."
     )
 
 

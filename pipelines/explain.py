@@ -2,7 +2,7 @@
 
 Learns from: a model that it trains, or yours.
 Makes: pictures of what happens inside.
-Quick: about 2 min.
+Quick: 60 s.
 
     python -m pipelines.explain                    # all of them into explained/, with models trained on the way
     python -m pipelines.explain gradient-flow      # or hidden-units, forcing or convolution alone
