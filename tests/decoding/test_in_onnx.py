@@ -33,7 +33,7 @@ def test_the_graph_writes_what_plain_lists_do(strategy, most, expected):
         TensorSpec("max_length", "int32", ()),
         *(TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items()),
     ]
-    graph = to_onnx(lambda **tensors: decode(model, strategy, tensors, True), inputs, None)
+    graph = to_onnx(lambda **tensors: decode(model, strategy, tensors, ["attention"]), inputs, None)
     assert all(node.domain in ("", "ai.onnx") for node in graph.graph.node)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     source = sources(6, seed=1)

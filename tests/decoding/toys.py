@@ -93,7 +93,7 @@ def decoded(model, strategy, *, max_length, return_attention=False, **inputs):
     for name, dtype in strategy.dtypes(model).items():
         inputs[name] = np.asarray(strategy.settings[name], dtype)
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
-    return Generated(**decode(model, strategy, tensors, return_attention))
+    return Generated(**decode(model, strategy, tensors, ["attention"] if return_attention else []))
 
 
 def assert_same(generated, expected):

@@ -18,6 +18,7 @@ from tfseq.errors import ExportError, ParityError
 from tfseq.exporting import export, verify
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.report import ParityReport, TokenCheck
+from tfseq.exporting.rewriting import count_operators
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
 
@@ -185,11 +186,22 @@ def test_a_saved_model_replaces_the_one_before(tmp_path):
     assert os.listdir(tmp_path) == ["saved"]
 
 
+@pytest.mark.parametrize("decode", [tfseq.Sample(), tfseq.Beam(2)])
+def test_a_loop_has_the_same_graph_whether_it_was_verified_or_not(decode, tmp_path):
+    graphs = []
+    for verified in (True, False):
+        export(language_model(), tmp_path / "model.onnx", decode=decode, verify=verified, name="same")
+        graphs.append(onnx.load(tmp_path / "model.onnx").graph)
+    outputs = [[value.name for value in graph.output] for graph in graphs]
+    assert outputs == [["tokens", "lengths", "scores"]] * 2
+    assert count_operators(graphs[0]) == count_operators(graphs[1])
+
+
 def test_a_file_that_fails_parity_is_not_kept_and_the_old_one_stays(tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"what stood here before")
     failed = ParityReport((TokenCheck("tokens", "onnx", "keras", 100, 99, 0, "row 3"),))
-    monkeypatch.setattr(parity, "verify", lambda *_: failed)
+    monkeypatch.setattr(parity, "compare", lambda *_: failed)
     with pytest.raises(ParityError, match="99 of 100 sequences identical, first at row 3"):
         export(language_model(), path, decode=tfseq.Sample())
     assert path.read_bytes() == b"what stood here before"
@@ -200,7 +212,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parity, "verify", interrupt)
+    monkeypatch.setattr(parity, "compare", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(language_model(), tmp_path / "saved")
     assert os.listdir(tmp_path) == []

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseq.decoding.strategy import Strategy, is_number, require_integer
-from tfseq.decoding.task import Task
+from tfseq.decoding.task import Task, kept_of_rows
 from tfseq.errors import InputError
 from tfseq.layers import loops
 from tfseq.layers.key_value_cache import reorder, widen
@@ -76,7 +76,7 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
     def body(step, carry):
         chosen, alive, best, ended, rules_state, state = carry
         tokens, index = wide.read(step, chosen), wide.index(step)
-        logits, state, weights = wide.step(tokens, state)
+        logits, state, kept_of_step = wide.step(tokens, state)
         logits, rules_state = beam.apply_rules(model, logits, tokens, index, rules_state, task.settings)
         total = ops.log_softmax(logits) + ops.reshape(alive, (-1, 1))
         scores, picks = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), candidates)  # (batch, candidates)
@@ -104,7 +104,7 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
             alive = ops.where(_column(task.index(step)) < 0, one_beam, alive)
         if width > 1:
             rules_state, state = reorder((rules_state, state), picks // vocabulary, first_beam)
-        return (ops.reshape(picks % vocabulary, (-1,)), alive, best, ended, rules_state, state), (picks, weights)
+        return (ops.reshape(picks % vocabulary, (-1,)), alive, best, ended, rules_state, state), (picks, kept_of_step)
 
     zeros = ops.zeros((task.batch, 1), "int32")
     carry = (
@@ -115,11 +115,11 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
         beam.first_rules_state(model, wide.batch),
         widen(model.initial_state(task.memory, task.batch), width),
     )
-    dtypes = ("int32", "float32" if task.return_attention else ())
-    carry, (picks, weights) = loops.while_loop(
+    dtypes = ("int32", task.kept_dtypes)
+    carry, (picks, kept) = loops.while_loop(
         lambda carry: ops.max(carry[1]) > -math.inf, body, carry, task.steps, dtypes
     )
-    return _backtracked(task, width, carry[2], picks, weights)
+    return _backtracked(task, width, carry[2], picks, kept)
 
 
 def _widened(task, width):
@@ -153,13 +153,13 @@ def _better(best, step, scores, picks, ends, penalty, first_in_row):
     return ops.where(better, score, best[0]), ops.where(better, pick, best[1]), ops.where(better, step, best[2])
 
 
-def _backtracked(task, width, best, picks, weights):
+def _backtracked(task, width, best, picks, kept):
     """The best hypotheses, from their last tokens back to their first.
 
     Args:
         best: score, pick and step of the last token, (batch, 1) each; a pick is beam * vocabulary + token id.
         picks: (steps, batch, width); each beam's token, and the beam of the step before that it goes on from.
-        weights: of attention, (steps, batch * width, source_time), or () if not wanted.
+        kept: of each step, by name, (steps, batch * width, ...).
     """
     vocabulary = task.model.vocabulary_size
     score, last_pick, last_step = best
@@ -186,8 +186,6 @@ def _backtracked(task, width, best, picks, weights):
     is_last = ops.equal(column, n - 1)
     tokens = ops.where(column < lengths, ops.where(is_last, last_token, earlier), 0)
     outputs = {"tokens": tokens, "lengths": lengths[:, 0], "scores": score[:, 0]}
-    if task.return_attention:
-        looked = ops.where(is_last, last_read, loops.take_rows(read, trail))
-        weights = loops.take_rows(ops.reshape(weights, (-1, ops.shape(weights)[2])), looked)
-        outputs["attention"] = ops.where(ops.expand_dims(column < lengths, 2), weights, 0.0)
+    if kept:
+        outputs |= kept_of_rows(kept, ops.where(is_last, last_read, loops.take_rows(read, trail)), column < lengths)
     return outputs

@@ -159,7 +159,7 @@ def _compiled_loop(model, strategy, return_attention):
         def run(inputs):
             model = model_reference()
             assert model is not None  # whoever calls this holds it
-            return decode_in_graph(model, strategy, inputs, return_attention)
+            return decode_in_graph(model, strategy, inputs, ["attention"] if return_attention else [])
 
         loops_of_model[fixed] = loops.compiled(run)
     return loops_of_model[fixed]

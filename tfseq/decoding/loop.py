@@ -4,21 +4,21 @@ The loop holds one copy of the model's `step`, which reads prompt tokens and gen
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras import ops
 
 from tfseq.decoding.beam import Beam, beam_search
 from tfseq.decoding.strategy import Strategy
-from tfseq.decoding.task import Task, task_of
+from tfseq.decoding.task import Task, kept_of_rows, task_of
 from tfseq.layers import loops
 from tfseq.layers.key_value_cache import capacity
 from tfseq.models.generator import Generator
 
 
 def decode(
-    model: Generator, strategy: Strategy, inputs: Mapping[str, Any], return_attention: bool = False
+    model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kept: Collection[str] = ()
 ) -> dict[str, Any]:
     """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in and out, nothing checked.
 
@@ -31,14 +31,16 @@ def decode(
         inputs: by name the model's sources, or for a language model `prompt` (batch, time) int32, padded on the right,
             and `prompt_length` (batch,) int32 of at least 1; then `max_length` () int32 of at least 1, and the settings
             that `strategy.dtypes(model)` names, () each.
-        return_attention: also return the attention weights of each step.
+        kept: what else to return of each step: `attention`, `logits`.
 
     Returns:
         `tokens` (batch, new_time) int32, without the end and 0 after it, new_time the longest row's; `lengths` (batch,)
         int32; `scores` (batch,) float32, the log-probability of each row's new tokens and its end, under the model
-        after the strategy's rules; with `return_attention` also `attention` (batch, new_time, source_time) float32.
+        after the strategy's rules; and what is `kept`, 0 behind a row's tokens: `attention` (batch, new_time,
+        source_time) float32, and `logits` (batch, new_time, vocabulary) float32, those of `step` that each token was
+        chosen from.
     """
-    task = task_of(model, strategy, inputs, return_attention)
+    task = task_of(model, strategy, inputs, kept)
     with capacity(task.steps) if isinstance(task.steps, int) else contextlib.nullcontext():
         return beam_search(task, strategy) if isinstance(strategy, Beam) else sample(task, strategy)
 
@@ -74,7 +76,7 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
     def body(step, carry):
         chosen, alive, rules_state, state = carry
         tokens, index = task.read(step, chosen), task.index(step)
-        logits, state, weights = task.step(tokens, state)
+        logits, state, kept = task.step(tokens, state)
         logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
         chosen, log_prob = choose(step, logits)
         if end is not None:
@@ -82,7 +84,7 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
             if task.first is not None:
                 ends = ops.logical_or(ops.logical_and(ends, index >= 0), index >= task.max_length - 1)
             alive = ops.where(ends, 0, alive)
-        return (chosen, alive, rules_state, state), (chosen, log_prob, weights)
+        return (chosen, alive, rules_state, state), (chosen, log_prob, kept)
 
     def some_go_on(carry):
         return True if end is None else ops.max(carry[1]) > 0
@@ -93,13 +95,13 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
         strategy.first_rules_state(model, task.batch),
         model.initial_state(task.memory, task.batch),
     )
-    dtypes = ("int32", "float32", "float32" if task.return_attention else ())
-    _, (chosen, log_probs, weights) = loops.while_loop(some_go_on, body, carry, task.steps, dtypes)
-    return _finished(task, chosen, log_probs, weights)
+    dtypes = ("int32", "float32", task.kept_dtypes)
+    _, (chosen, log_probs, kept) = loops.while_loop(some_go_on, body, carry, task.steps, dtypes)
+    return _finished(task, chosen, log_probs, kept)
 
 
-def _finished(task, chosen, log_probs, weights):
-    """Cuts rows at their ends. Arguments are (steps, batch, ...)."""
+def _finished(task, chosen, log_probs, kept):
+    """Cuts rows at their ends. Arguments are (steps, batch, ...), `kept` by name."""
     new = task.max_length if task.model.end is None else ops.minimum(task.max_length, ops.shape(chosen)[0])
     column = ops.arange(new, dtype="int32")
     rows = ops.expand_dims(ops.arange(task.batch, dtype="int32"), 1)
@@ -120,8 +122,5 @@ def _finished(task, chosen, log_probs, weights):
         column, chosen = column[:longest], chosen[:, :longest]
         tokens = ops.where(column < ops.expand_dims(lengths, 1), chosen, 0)
     outputs = {"tokens": tokens, "lengths": lengths, "scores": ops.sum(log_probs, axis=1)}
-    if task.return_attention:
-        inside = ops.expand_dims(column < ops.expand_dims(lengths, 1), 2)  # (batch, new, 1)
-        weights = loops.take_rows(ops.reshape(weights, (-1, ops.shape(weights)[2])), where[:, : ops.shape(tokens)[1]])
-        outputs["attention"] = ops.where(inside, weights, 0.0)
-    return outputs
+    where = where[:, : ops.shape(tokens)[1]]
+    return outputs | kept_of_rows(kept, where, column < ops.expand_dims(lengths, 1))

@@ -1,6 +1,6 @@
 """`Task`, the inputs of one decoding call as the loop takes them: prompts or encoded sources, settings, limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,9 @@ from keras import ops
 from tfseq.decoding.strategy import Strategy
 from tfseq.layers import loops
 from tfseq.models.generator import Generator
+
+# What can be kept of each step, (rows, width) float32: attention over the source, and logits before the rules.
+KEPT = ("attention", "logits")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Task:
         first: the step that chooses a row's first new token, (batch,) int32; None where it is step 0.
         steps: at most, () int32.
         max_length: new tokens of a row, at most, () int32.
-        return_attention: whether to keep the attention weights of each step.
+        kept: what to keep of each step, the names of `KEPT`.
     """
 
     model: Generator
@@ -35,7 +38,7 @@ class Task:
     first: Any
     steps: Any
     max_length: Any
-    return_attention: bool
+    kept: frozenset[str]
 
     def first_tokens(self, rows):
         """What rows would read at step 0 if nothing is given, (rows,) int32."""
@@ -53,13 +56,21 @@ class Task:
         return step if self.first is None else step - self.first
 
     def step(self, tokens, state):
-        """Logits, state and attention weights (() if not wanted) after `tokens`."""
-        if self.return_attention:
-            return self.model.step_with_attention(tokens, state, self.memory)
-        return *self.model.step(tokens, state, self.memory), ()
+        """Logits, state and what is kept of the step, by name, after `tokens`."""
+        if "attention" in self.kept:
+            logits, state, weights = self.model.step_with_attention(tokens, state, self.memory)
+        else:
+            (logits, state), weights = self.model.step(tokens, state, self.memory), None
+        made = {"attention": weights, "logits": logits}
+        return logits, state, {name: made[name] for name in self.kept_dtypes}
+
+    @property
+    def kept_dtypes(self):
+        """Of what is kept of a step, by name, in one order."""
+        return {name: "float32" for name in KEPT if name in self.kept}
 
 
-def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], return_attention: bool) -> Task:
+def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kept: Collection[str] = ()) -> Task:
     """Encodes the sources, or lays out the prompts; arguments as for `decode`."""
     settings = {name: inputs[name] for name in strategy.dtypes(model)}
     max_length = inputs["max_length"]
@@ -68,11 +79,27 @@ def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], ret
         batch = ops.shape(next(iter(sources.values())))[0]
         memory = model.encode(sources if len(sources) > 1 else next(iter(sources.values())))
         steps = loops.number(max_length)
-        return Task(model, memory, settings, batch, None, None, steps, max_length, return_attention)
+        return Task(model, memory, settings, batch, None, None, steps, max_length, frozenset(kept))
     prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
     batch, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
     steps = loops.number(ops.max(prompt_length) + max_length - 1)
     times = ops.arange(steps, dtype="int32")
     given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
     given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
-    return Task(model, model.encode(), settings, batch, given, prompt_length - 1, steps, max_length, return_attention)
+    return Task(model, model.encode(), settings, batch, given, prompt_length - 1, steps, max_length, frozenset(kept))
+
+
+def kept_of_rows(kept, where, inside):
+    """What was kept of the steps as rows have it, by name, (batch, new_time, width); 0 where a row has no token.
+
+    Args:
+        kept: by name, (steps, rows, width).
+        where: which of steps * rows each token came from, (batch, new_time).
+        inside: True where a row has a token, (batch, new_time).
+    """
+    inside = ops.expand_dims(inside, 2)
+
+    def of_rows(x):
+        return ops.where(inside, loops.take_rows(ops.reshape(x, (-1, ops.shape(x)[2])), where), 0.0)
+
+    return {name: of_rows(x) for name, x in kept.items()}

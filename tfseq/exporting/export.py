@@ -23,12 +23,21 @@ from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.code_points import code_points_of
 from tfseq.exporting.generation.generation_cases import sample_cases
-from tfseq.exporting.generation.loop_graph import attention_width, decoding_json, generated_specs, generation_signature
+from tfseq.exporting.generation.loop_graph import (
+    WITNESSES,
+    attention_width,
+    decoding_json,
+    generated_specs,
+    generation_signature,
+)
 from tfseq.exporting.generation.step_graph import step_graph
+from tfseq.exporting.generation.token_interface import token_interface
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.chunk_parity import require_causal
+from tfseq.exporting.proving.generation_parity import check_loop_logits
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
-from tfseq.exporting.rewriting import CONVERTED, count_operators
+from tfseq.exporting.proving.report import NumberCheck
+from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
@@ -148,6 +157,8 @@ class _Content:
         task: of the manifest.
         signatures: by name, as a SavedModel has them; the last one is what the manifest describes, and the ONNX graph.
         outputs: of that one, from a function that runs it.
+        witnessed: that one with WITNESSES, of a loop.
+        loop_logits: checks them, given a function that runs it.
         states: of a chunk graph or a decode step graph.
         tokenizer: of the manifest where the graph does a part of the tokenizer's work.
         sampled: the inputs that the user's samples are for.
@@ -156,6 +167,8 @@ class _Content:
     task: str
     signatures: Mapping[str, Signature]
     outputs: Callable[[Run], tuple[TensorSpec, ...]]
+    witnessed: Signature | None = None
+    loop_logits: Callable[[Run], NumberCheck] | None = None
     states: tuple[StateSpec, ...] = ()
     tokenizer: dict[str, Any] | None = None
     sampled: Sequence[TensorSpec] = ()
@@ -178,37 +191,46 @@ def _forward(model, streaming, samples):
     stream = stream_signature(model)
     require_causal(model, stream, parity.TOLERANCE)
     outputs = functools.partial(output_specs, stream.signature)
-    return _Content("predict", {"stream": stream.signature}, outputs, stream.states, sampled=stream.inputs)
+    return _Content("predict", {"stream": stream.signature}, outputs, states=stream.states, sampled=stream.inputs)
 
 
 def _loop(model, decode, attention, path, tokenizer):
     """The whole decoding loop."""
     codes = None if tokenizer is None else code_points_of(tokenizer, model.vocabulary_size)
     signatures = {"generate": generation_signature(model, decode, attention, codes)}
+    witnessed = generation_signature(model, decode, attention, codes, witnesses=True)
     if path.suffix != ".onnx":
         signatures = {"serve": forward_signature(model), **signatures}
 
     def outputs(run):
         return generated_specs(attention_width(run, model, decode) if attention else None)
 
-    return _Content("generate", signatures, outputs, tokenizer=None if codes is None else codes.to_json())
+    coded = None if codes is None else codes.to_json()
+    interface = token_interface(coded, model.vocabulary_size)
+
+    def loop_logits(run):
+        run = interface.in_token_ids(run, witnessed.inputs)
+        return check_loop_logits(run, model, decode, parity.TOLERANCE, interface)
+
+    return _Content("generate", signatures, outputs, witnessed, loop_logits, tokenizer=coded)
 
 
 def _one_step(model, decode, path, tokenizer):
     """One decode step, over token ids: its caller feeds back what it chose, up to the end token."""
     step = step_graph(model, decode)
-    return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, step.states)
+    return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, states=step.states)
 
 
 def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     progress("converting")
     notes = list(draft.notes)
-    graph = to_onnx(content.described.function, content.described.inputs, opset, notes)
-    _save(graph, path)
-    try:
-        run = Session(path).run
-    except ArtefactError as error:
-        raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
+    signature = (content.witnessed if verify else None) or content.described
+    graph = to_onnx(signature.function, signature.inputs, opset, notes)
+    loop_logits = None
+    if content.loop_logits and signature is content.witnessed:
+        loop_logits = content.loop_logits(_run_of(graph, path))
+        remove_outputs(graph.graph, WITNESSES)
+    run = _run_of(graph, path)
     outputs = content.outputs(run)
     check_probabilities(draft.labels, content.described, outputs, run, samples)
     name_axes(graph.graph.output, outputs)
@@ -222,7 +244,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     _save(graph, path, manifest)
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, loop_logits))
         _save(graph, path, manifest)
     return manifest
 
@@ -276,8 +298,17 @@ def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) 
     path.write_bytes(graph.SerializeToString())
 
 
-def _require_parity(path: Path, model: keras.Model, samples: list) -> dict[str, Any]:
-    report = parity.verify(path, model, samples)
+def _run_of(graph: onnx.ModelProto, path: Path) -> Run:
+    """Runs the graph, saved at `path`."""
+    _save(graph, path)
+    try:
+        return Session(path).run
+    except ArtefactError as error:
+        raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
+
+
+def _require_parity(path: Path, model: keras.Model, samples: list, loop_logits: Any = None) -> dict[str, Any]:
+    report = parity.compare(path, model, samples, loop_logits)
     if not report.passed:
         raise ParityError(f"The exported file differs from the model, so it was not kept.\n{report}")
     return report.to_json()

@@ -29,7 +29,9 @@ def exported(strategy, attention=False):
         weight.assign(weight + rng.normal(0, 0.3, weight.shape))
     inputs = [TensorSpec("source", "int32", ("batch", "source_time")), TensorSpec("max_length", "int32", ())]
     inputs += [TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items()]
-    return model, to_onnx(lambda **inputs: decode(model, strategy, inputs, attention), inputs, None)
+    return model, to_onnx(
+        lambda **inputs: decode(model, strategy, inputs, ["attention"] if attention else []), inputs, None
+    )
 
 
 def body_of_steps(graph):

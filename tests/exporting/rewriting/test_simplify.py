@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfseq.exporting.rewriting import count_operators, simplify, subgraphs
+from tfseq.exporting.rewriting import count_operators, remove_outputs, simplify, subgraphs
 
 
 def graph_of(nodes, inputs, outputs, constants=()):
@@ -194,3 +194,15 @@ def test_equal_constants_are_kept_once():
     nodes = [helper.make_node("MatMul", ["x", "w1"], ["a"]), helper.make_node("MatMul", ["a", "w2"], ["y"])]
     model = model_of(nodes, [FLOATS], [("y", TensorProto.FLOAT, [2, 3])], {"w1": W, "w2": W.copy()})
     assert len(simplified(model, x=X).graph.initializer) == 1
+
+
+def test_an_output_that_is_taken_away_leaves_nothing_in_the_loop():
+    model = looping_model()
+    (_, stacked), (expected, _) = run(model, x=X), run(model, x=X)
+    assert stacked.shape == (3, 2, 3)
+    remove_outputs(model.graph, ["all"])
+    loop, body = loop_in(model)
+    assert "all" not in loop.output
+    assert "each" not in [name for node in body.node for name in node.output]
+    (got,) = run(model, x=X)
+    assert np.array_equal(got, expected)

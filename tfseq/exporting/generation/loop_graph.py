@@ -25,10 +25,16 @@ from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
 
 MAX_LENGTH = TensorSpec("max_length", "int32", ())
+# Of each step, (batch, new_time): the logits that a token was chosen from, and its id, which code points may not tell.
+WITNESSES = ("logits", "token_ids")
 
 
 def generation_signature(
-    model: Generator, strategy: Strategy, attention: bool = False, code_points: CodePoints | None = None
+    model: Generator,
+    strategy: Strategy,
+    attention: bool = False,
+    code_points: CodePoints | None = None,
+    witnesses: bool = False,
 ) -> Signature:
     """The decoding loop, with the strategy's settings as run-time inputs.
 
@@ -37,7 +43,9 @@ def generation_signature(
         strategy: the decoding strategy.
         attention: whether to output each step's attention over the source.
         code_points: has the graph read and write code points instead of token ids.
+        witnesses: also output the WITNESSES, on which the loop's logits are compared with the model's.
     """
+    kept = [name for name, wanted in (("attention", attention), ("logits", witnesses)) if wanted]
     given = (PROMPT, PROMPT_LENGTH) if model.start is None else source_specs(model)
     settings = (TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items())
 
@@ -45,7 +53,9 @@ def generation_signature(
         if code_points is not None:
             inputs |= {name: _read(code_points, name, inputs[name]) for name in texts(given)}
         with portable(model):
-            outputs = decode(model, strategy, inputs, attention)
+            outputs = decode(model, strategy, inputs, kept)
+        if witnesses:
+            outputs |= {"token_ids": outputs["tokens"]}
         if code_points is not None:
             outputs |= {"tokens": code_points.write_rows(outputs["tokens"], outputs["lengths"])}
         return outputs

@@ -1,9 +1,9 @@
 """Parity of generation: tokens and scores against `tfseq.generate`, and the logits inside the loop against `call`."""
 
+import contextlib
 import itertools
 import tempfile
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.exporting.generation.generation_cases import GenerationCase, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
 from tfseq.exporting.generation.token_interface import TokenIdInterface
-from tfseq.exporting.proving.provenance import weights_sha256
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
 from tfseq.exporting.signatures.signature import Run
 from tfseq.models.generator import Generator
@@ -240,43 +239,39 @@ def traced_call(model: Generator) -> Callable[[Any], Any]:
     return call
 
 
-def check_loop_logits(model: Generator, strategy: Strategy, tolerance: float) -> NumberCheck:
-    """The logits inside the loop, from a conversion of the same loop that outputs them, against `call` on the
-    sequences that it generated."""
+def check_loop_logits(
+    run: Run, model: Generator, strategy: Strategy, tolerance: float, interface: TokenIdInterface
+) -> NumberCheck:
+    """The logits inside the loop against `call` on the sequences that it generated.
+
+    Args:
+        run: a loop with WITNESSES, a function of token ids.
+        interface: of the loop: which token ids it reads.
+    """
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
-    run = _loop_with_logits(model, strategy)
     worst, call = WorstError(tolerance), traced_call(model)
-    for case in generation_cases(model, strategy, count=LOGIT_CASES):
+    for case in generation_cases(model, strategy, interface.readable, count=LOGIT_CASES):
         got = run(case.feeds(model))
-        read, first = _read_in_loop(model, case, got["tokens"])
+        tokens = got["token_ids"]
+        read, first = _read_in_loop(model, case, tokens)
         logits = teacher_forced(model, call, case.inputs, read)
-        steps = first[:, None] + np.arange(got["tokens"].shape[1])
+        steps = first[:, None] + np.arange(tokens.shape[1])
         expected = np.take_along_axis(logits, steps[:, :, None], axis=1)  # (batch, new_time, vocabulary)
-        chosen = np.arange(got["tokens"].shape[1]) < got["lengths"][:, None]
+        chosen = np.arange(tokens.shape[1]) < got["lengths"][:, None]
         if chosen.any():
-            worst.add(got["attention"][chosen], expected[chosen], str(case), "logits")
+            worst.add(got["logits"][chosen], expected[chosen], str(case), "logits")
     return worst.check("logits", "onnx loop", "keras")
 
 
-def _loop_with_logits(model: Generator, strategy: Strategy) -> Run:
-    """The converted loop that outputs its logits; the last one of a model is kept, as its weights were.
-
-    A model is often exported twice, as a SavedModel and as an ONNX file, and a conversion is most of a verification.
-    """
-    weights = weights_sha256(model.get_weights())
-    kept = _LAST_LOOPS.get(model)
-    if kept is None or kept[:2] != (strategy, weights):
-        witness: Any = _LogitsAsAttention(model)
-        signature = generation_signature(witness, strategy, attention=True)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "loop.onnx"
-            onnx.save(to_onnx(signature.function, signature.inputs, None), path)
-            kept = _LAST_LOOPS[model] = (strategy, weights, Session(path).run)
-    return kept[2]
-
-
-_LAST_LOOPS: "weakref.WeakKeyDictionary[Generator, tuple[Strategy, str, Run]]" = weakref.WeakKeyDictionary()
+@contextlib.contextmanager
+def witnessed_loop(model: Generator, strategy: Strategy) -> Iterator[Run]:
+    """A conversion of the loop with WITNESSES, over token ids, for a file whose own were removed when it was made."""
+    signature = generation_signature(model, strategy, witnesses=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "loop.onnx"
+        onnx.save(to_onnx(signature.function, signature.inputs, None), path)
+        yield Session(path).run
 
 
 def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -290,19 +285,3 @@ def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) ->
     read[:, : case.inputs["prompt"].shape[1]] = case.inputs["prompt"]
     np.put_along_axis(read, lengths[:, None] + np.arange(new), tokens, axis=1)
     return read, lengths - 1
-
-
-class _LogitsAsAttention:
-    """The model, with its logits where decoding outputs attention weights."""
-
-    has_attention = True
-
-    def __init__(self, model: Generator):
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def step_with_attention(self, tokens: Any, state: Any, memory: Any = ()) -> Any:
-        logits, state = self._model.step(tokens, state, memory)
-        return logits, state, logits

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError
 from tfseq.exporting.conversion.convert import first_line
 from tfseq.exporting.conversion.float32_copy import as_float32
@@ -16,7 +17,7 @@ from tfseq.exporting.conversion.saved_model import load_signatures
 from tfseq.exporting.generation.loop_graph import strategy_of
 from tfseq.exporting.generation.token_interface import TokenIdInterface, token_interface
 from tfseq.exporting.proving.chunk_parity import check_stream
-from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits
+from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits, witnessed_loop
 from tfseq.exporting.proving.report import NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
 from tfseq.exporting.signatures.call_arguments import GUESSED
@@ -52,6 +53,13 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
         ArtefactError: there is no such file, or it can't be run.
         ExportError: the model can't be run.
     """
+    return compare(path, model, samples)
+
+
+def compare(
+    path: str | os.PathLike[str], model: keras.Model, samples: Any = (), loop_logits: NumberCheck | None = None
+) -> ParityReport:
+    """`verify`, which need not check the logits inside a loop again if that has been done."""
     model = as_float32(model)
     file = _opened(path)
     if file.inputs and not samples:
@@ -65,7 +73,7 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
         if "serve" in file.runs:
             checks.append(check_forward(file.runs["serve"], model, file.of, () if "generate" in file.runs else samples))
         if "generate" in file.runs or "stream_generate" in file.runs:
-            checks += _generation_checks(file, model, samples)
+            checks += _generation_checks(file, model, samples, loop_logits)
     except InputError as error:
         raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
     return ParityReport(tuple(checks))
@@ -105,7 +113,9 @@ def _opened(path: str | os.PathLike[str]) -> _File:
     return _File("onnx", {name: session.run}, manifest)
 
 
-def _generation_checks(file: _File, model: Generator, samples: Any) -> list[NumberCheck | TokenCheck]:
+def _generation_checks(
+    file: _File, model: Generator, samples: Any, loop_logits: NumberCheck | None
+) -> list[NumberCheck | TokenCheck]:
     manifest = file.manifest
     assert manifest is not None  # what generates has one
     strategy = strategy_of(manifest.decoding or {})
@@ -116,12 +126,17 @@ def _generation_checks(file: _File, model: Generator, samples: Any) -> list[Numb
         return check_generation(run, model, strategy, of, TOLERANCE, interface, ragged=False, samples=samples)
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
-        checks.append(check_loop_logits(model, strategy, TOLERANCE))
+        checks.append(loop_logits or _loop_logits(model, strategy))
     interface = token_interface(manifest.tokenizer, model.vocabulary_size)
     run = interface.in_token_ids(file.runs["generate"], manifest.inputs)
     attention = any(spec.name == "attention" for spec in manifest.outputs)
     found = check_generation(run, model, strategy, file.of, TOLERANCE, interface, attention, samples=samples)
     return [*checks, *found]
+
+
+def _loop_logits(model: Generator, strategy: Strategy) -> NumberCheck:
+    with witnessed_loop(model, strategy) as run:
+        return check_loop_logits(run, model, strategy, TOLERANCE, TokenIdInterface())
 
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:

@@ -13,10 +13,11 @@ from tfseq.exporting.rewriting import (
     reshapes,
     weight_layouts,
 )
+from tfseq.exporting.rewriting.cleanup import remove_outputs
 from tfseq.exporting.rewriting.graph import all_graphs, count_operators, initializers, subgraphs
 from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, lift, needed
 
-__all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "simplify", "subgraphs"]
+__all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "remove_outputs", "simplify", "subgraphs"]
 
 
 def simplify(model: onnx.ModelProto) -> None:

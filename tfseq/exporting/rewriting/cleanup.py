@@ -1,10 +1,11 @@
-"""Cleanup passes: unique names; no identities, equal initializers, unused nodes or stale types."""
+"""Cleanup passes: unique names; no identities, equal initializers, unused outputs, unused nodes or stale types."""
 
+from collections.abc import Collection
 from itertools import count
 
 from onnx import GraphProto, numpy_helper
 
-from tfseq.exporting.rewriting.graph import all_graphs, made_names, rename_uses, resolved, uses
+from tfseq.exporting.rewriting.graph import all_graphs, made_names, rename_uses, resolved, subgraphs, uses
 
 
 def make_names_unique(graph: GraphProto) -> None:
@@ -71,6 +72,32 @@ def merge_equal_initializers(graph: GraphProto) -> None:
     del graph.initializer[:]
     graph.initializer.extend(kept)
     rename_uses(graph, names)
+
+
+def remove_outputs(graph: GraphProto, names: Collection[str]) -> None:
+    """Takes outputs away from a graph, and with them whatever only they needed, in loops, too."""
+    kept = [output for output in graph.output if output.name not in names]
+    del graph.output[:]
+    graph.output.extend(kept)
+    remove_unused(graph)
+    while _without_unused_stacks(graph):
+        remove_unused(graph)
+
+
+def _without_unused_stacks(graph: GraphProto) -> bool:
+    """Has loops stack only those outputs of their steps that something reads; says whether there were others."""
+    used, removed = set(uses(graph)), False
+    for g in all_graphs(graph):
+        for loop in g.node:
+            if loop.op_type != "Loop":
+                continue
+            (body,) = subgraphs(loop)
+            carried = len(loop.input) - 2
+            for i in reversed(range(carried, len(loop.output))):
+                if loop.output[i] not in used:
+                    del loop.output[i], body.output[i + 1]  # a body's first output is its condition
+                    removed = True
+    return removed
 
 
 def remove_unused(graph: GraphProto) -> None:
