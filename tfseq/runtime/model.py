@@ -12,6 +12,7 @@ from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds
 from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
+from tfseq.runtime.devices import Provider
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
@@ -27,11 +28,19 @@ class Model:
         path: the file.
         manifest: its task, signature, decoding defaults, provenance and parity report.
         tokenizer: text to token ids and back; None if the model reads no text.
+        providers: names of ONNX Runtime's execution providers that compute, the preferred one first.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        device: str | Sequence[Provider] = "cpu",
+        session_options: Any = None,
+    ):
         self.path = Path(path)
-        self._session = Session(path, _suitable_threads(self.path) if threads is None else threads)
+        self._session = Session(path, threads, device, session_options, _suitable_threads(self.path))
+        self.providers = self._session.providers
         try:
             self.manifest = Manifest.from_metadata(self._session.metadata)
             description = self.manifest.tokenizer
@@ -230,18 +239,32 @@ _KEEPS_STATES = {
 }
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    device: str | Sequence[Provider] = "cpu",
+    session_options: Any = None,
+) -> Model:
     """Opens a file that `tfseq.export` wrote.
 
     Args:
         threads: to compute with; None takes what is quickest: one for a file that generates and is smaller than 2 MB,
             whose steps are over before a second thread has its share, and for others as many as there are cores.
+        device: "cpu", "cuda", "coreml", "directml" or "openvino", each with the CPU for operators that it lacks; or
+            a list of ONNX Runtime's execution providers, names or tuples (name, options), the preferred one first.
+        session_options: an `onnxruntime.SessionOptions`, for everything else that ONNX Runtime can be told. Threads and
+            the level of its log are tfseq's where it does not set them.
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest.
-        InputError: `threads` is no whole number of at least 1.
+        InputError: `threads` is no whole number of at least 1; there is no such device, it is not installed, can't
+            start, or can't run this file; `session_options` are none, or contradict `threads` or `device`.
+
+    Example:
+        >>> tfseq.runtime.load("model.onnx", device="cuda")
+        >>> tfseq.runtime.load("model.onnx", device=[("CUDAExecutionProvider", {"device_id": 1})])
     """
-    return Model(path, threads)
+    return Model(path, threads, device, session_options)
 
 
 def stream(
