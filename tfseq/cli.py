@@ -191,18 +191,22 @@ def quantize(
 def inspect(model: Positional[OnnxFile]) -> None:
     """Show an exported file's manifest: task, signature, operators, size, parity and provenance.
 
+    Of a file with its weights in a second one, also check that the second is the one that was exported with it.
+
     Args:
         model: The exported file, or SavedModel folder.
     """
-    from tfseq.runtime import load
     from tfseq.runtime.manifest import Manifest
     from tfseq.runtime.manifest_table import describe
 
     if model.is_dir():
         size = sum(file.stat().st_size for file in model.rglob("*"))
         print(describe(Manifest.from_saved_model(model), size))
-    else:
-        print(describe(load(model).manifest, model.stat().st_size))
+        return
+    manifest = Manifest.from_file(model)
+    if manifest.external_data is not None:
+        manifest.external_data.check_content(model)
+    print(describe(manifest, model.stat().st_size))
 
 
 @command

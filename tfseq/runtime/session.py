@@ -11,6 +11,8 @@ import numpy as np
 from tfseq.errors import ArtefactError, InputError
 from tfseq.machine import available_cores
 from tfseq.runtime.devices import CPU, Provider, check_in_use, names_of, providers_of
+from tfseq.runtime.external_data import said_of_external_data
+from tfseq.runtime.onnx_metadata import DAMAGED, require_file
 
 
 class Session:
@@ -47,7 +49,7 @@ class Session:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads is {threads!r}; expected a whole number of at least 1, or None.")
         path = Path(path)
-        _require_file(path)
+        require_file(path)
         options = onnxruntime.SessionOptions() if session_options is None else session_options
         if not isinstance(options, onnxruntime.SessionOptions):
             raise InputError(f"session_options is {options!r}; expected an onnxruntime.SessionOptions.")
@@ -119,20 +121,12 @@ def _completed(options: Any, threads: int | None, suitable: int | None) -> Itera
         options.log_severity_level, options.intra_op_num_threads = level, count
 
 
-def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise ArtefactError(f"{path} is a folder; expected an .onnx file.")
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
-
-
 def _unreadable(path: Path, error: Exception, version: str, providers: Sequence[Provider] | None) -> Exception:
     lines, reason = str(error).strip().splitlines(), _reason(error)
     if "Protobuf parsing failed" in reason or "No graph was found" in reason:
-        return ArtefactError(f"{path} is not an ONNX file, or it is damaged or truncated. Export or copy it again.")
+        return ArtefactError(DAMAGED.format(path))
+    if problem := said_of_external_data(str(error)):
+        return ArtefactError(f"{path} can't be used: {problem}")
     others = [name for name in names_of(providers or ()) if name != CPU]
     if others:
         reason = reason if len(lines) < 2 else lines[-1].rstrip(".") + "."  # the first says where in the code
