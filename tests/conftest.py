@@ -1,20 +1,24 @@
 """Fixtures: small ONNX artefacts whose outputs are known by hand, written with onnx.helper, not by our exporter."""
 
 import gc
+import hashlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from tests.on_jax import OnJax
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
+from tfseq.runtime.external_data import ExternalData
 from tfseq.runtime.manifest import StateSpec
 
 ALPHABET = CharacterTokenizer(["<unk>", *"abcdefghij"])
@@ -298,6 +302,27 @@ def shifter(tmp_path) -> Path:
 
 
 @pytest.fixture
+def outsourced(tmp_path) -> Path:
+    """A file that predicts: x (batch, 4) to x + w, where w = (0, 1, 2, 3) is in outsourced.onnx.data beside it."""
+    return write_outsourced(tmp_path / "outsourced.onnx", [0, 1, 2, 3])
+
+
+def write_outsourced(path: Path, w: Sequence[float]) -> Path:
+    x, y = (TensorSpec(name, "float32", ("batch", len(w))) for name in "xy")
+    manifest = Manifest(name="adder", task="predict", inputs=(x,), outputs=(y,), operators={"Add": 1}, opset=18)
+    constant = onnx.numpy_helper.from_array(np.array(w, np.float32), "w")
+    write_artefact(path, [helper.make_node("Add", ["x", "w"], ["y"])], [constant], manifest)
+    data = path.with_name(path.name + ".data")
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location=data.name, size_threshold=0)
+    content = data.read_bytes()
+    external = ExternalData(data.name, len(content), hashlib.sha256(content).hexdigest())
+    model = onnx.load(path, load_external_data=False)
+    helper.set_model_props(model, replace(manifest, external_data=external).to_metadata())
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
 def reciter(tmp_path) -> Callable[..., Path]:
     """Writes a step file that recites a script; see `write_reciter`."""
     return lambda *arguments, **named: write_reciter(tmp_path / "reciter.onnx", *arguments, **named)
@@ -307,6 +332,12 @@ def reciter(tmp_path) -> Callable[..., Path]:
 def copier_of(tmp_path) -> Callable[..., Path]:
     """Writes a `copier` with another tokenizer, or another name of its source."""
     return lambda *arguments, **named: write_copier(tmp_path / "copier.onnx", *arguments, **named)
+
+
+@pytest.fixture
+def outsource() -> Callable[[Path, Sequence[float]], Path]:
+    """Writes a file as `outsourced`, with another w; returns its path."""
+    return write_outsourced
 
 
 @pytest.fixture

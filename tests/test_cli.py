@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+import tfseq.runtime
 from tfseq.cli import main
 from tfseq.errors import ExportError
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
@@ -27,6 +28,20 @@ def test_generate_prints_the_prompt_and_its_continuation(counter, capsys):
 def test_generate_passes_its_settings_on(counter, capsys):
     main(["generate", str(counter), "a", "--max-length", "1", "--temperature", "0.1", "--top-k", "2", "--seed", "3"])
     assert capsys.readouterr().out == "ah\n"  # b, moved on by 1 + 2 + 3
+
+
+def test_the_device_is_passed_on(counter, shifter, capsys, monkeypatch):
+    asked, load = [], tfseq.runtime.load
+
+    def record(path, device, **named):
+        asked.append(device)
+        return load(path, **named)
+
+    monkeypatch.setattr(tfseq.runtime, "load", record)
+    main(["generate", str(counter), "ab", "--max-length", "3", "--device", "cuda"])
+    assert capsys.readouterr().out == "abcde\n"
+    assert_fails(["predict", str(shifter), "--input", "none.npz", "--device", "openvino"], "none.npz", capsys)
+    assert asked == ["cuda", "openvino"]
 
 
 def test_generate_prints_the_answer_to_a_source(copier, capsys):
@@ -96,6 +111,8 @@ def test_unknown_characters_are_one_line_on_stderr(counter, capsys):
         (["generate", "COUNTER", "a", "--top-p", "0.5"], "no setting 'top_p'; it has max_length, temperature"),
         (["generate", "COUNTER", "a", "--stream"], "export the model with streaming=True"),
         (["generate", "COUNTER", "a", "--threads", "0"], "threads is 0"),
+        (["generate", "COUNTER", "a", "--device", "tpu"], 'device is \'tpu\'; expected "cpu", "cuda"'),
+        (["predict", "SHIFTER", "--input", "x.npz", "--device", "tpu"], "device is 'tpu'; expected"),
         (["generate", "missing.onnx", "a"], "missing.onnx: No such file"),
         (["inspect", "missing.onnx"], "missing.onnx: No such file"),
         (["inspect", __file__], "not an ONNX file"),

@@ -32,6 +32,7 @@ OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+Device = Annotated[str, arg(metavar="{cpu,cuda,coreml,directml,openvino}")]
 OptionalMetric = Annotated[
     Literal["change", "similarity", "accuracy", "cross_entropy", "squared_error"] | None,
     arg(metavar="{change,similarity,accuracy,cross_entropy,squared_error}", help_behavior_hint=""),
@@ -190,18 +191,22 @@ def quantize(
 def inspect(model: Positional[OnnxFile]) -> None:
     """Show an exported file's manifest: task, signature, operators, size, parity and provenance.
 
+    Of a file with its weights in a second one, also check that the second is the one that was exported with it.
+
     Args:
         model: The exported file, or SavedModel folder.
     """
-    from tfseq.runtime import load
     from tfseq.runtime.manifest import Manifest
     from tfseq.runtime.manifest_table import describe
 
     if model.is_dir():
         size = sum(file.stat().st_size for file in model.rglob("*"))
         print(describe(Manifest.from_saved_model(model), size))
-    else:
-        print(describe(load(model).manifest, model.stat().st_size))
+        return
+    manifest = Manifest.from_file(model)
+    if manifest.external_data is not None:
+        manifest.external_data.check_content(model)
+    print(describe(manifest, model.stat().st_size))
 
 
 @command
@@ -218,6 +223,7 @@ def generate(
     length_penalty: OptionalFloat = None,
     stream: bool = False,
     threads: OptionalInt = None,
+    device: Device = "cpu",
 ) -> None:
     """Generate text from a prompt or a source. Settings left out take the file's defaults (see inspect).
 
@@ -234,6 +240,7 @@ def generate(
         length_penalty: For beam search, 0 favours short texts, 1 or more longer ones.
         stream: Print each token as it is generated; for files exported with --streaming on.
         threads: Number of threads; by default one for a generator below 2 MB, all cores otherwise.
+        device: Where to compute; another than cpu needs an ONNX Runtime that was built for it.
     """
     from tfseq.runtime import load
 
@@ -241,7 +248,7 @@ def generate(
         **{"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "min_length": min_length},
         **{"repetition_penalty": repetition_penalty, "length_penalty": length_penalty},
     }
-    file = load(model, threads=threads)
+    file = load(model, threads=threads, device=device)
     for text in _lines() if prompt is None else [prompt]:
         if not text and prompt is None:
             print()  # so that lines out are lines in
@@ -271,6 +278,7 @@ def predict(
     text: Positional[OptionalText] = None,
     input: Annotated[Path | None, arg(metavar="X.npy|X.npz", help_behavior_hint="")] = None,
     output: Annotated[Path | None, arg(metavar="Y.npz", help_behavior_hint="")] = None,
+    device: Device = "cpu",
 ) -> None:
     """Run an exported file on arrays or a text, and print its outputs, or the class where the file has labels.
 
@@ -279,12 +287,13 @@ def predict(
         text: A text to classify; without it and without --input, each line of the standard input is one.
         input: A .npy file for a model with one input, or a .npz file of arrays by input name.
         output: A .npz file to write the outputs to, by name; or a .npy file for a model with one output.
+        device: Where to compute, as for generate.
     """
     from tfseq.runtime import load
     from tfseq.runtime.array_files import read_arrays, write_arrays
     from tfseq.runtime.classification import named
 
-    file = load(model)
+    file = load(model, device=device)
     if input is None:
         if output is not None:
             raise InputError("The output is for arrays; give them with --input.")

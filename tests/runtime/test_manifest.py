@@ -23,6 +23,7 @@ DOCUMENT = {
     "provenance": {"tfseq": "0.1.0"},
     "parity": {"passed": True, "checks": []},
     "quantization": None,
+    "external_data": {"file": "doubler.onnx.data", "bytes": 3, "sha256": "0" * 64},
 }
 
 

@@ -195,18 +195,18 @@ def test_threads_that_cannot_be_are_refused(counter, threads):
 @pytest.fixture
 def threads_of(monkeypatch):
     """The number of threads that ONNX Runtime is asked for when a file is loaded; 0 stands for all cores."""
-    options = []
+    threads = []
     create = onnxruntime.InferenceSession
 
     def record(path, given, **named):
-        options.append(given)
+        threads.append(given.intra_op_num_threads)
         return create(path, given, **named)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", record)
 
     def ask(path, **named):
         load(path, **named)
-        return options[-1].intra_op_num_threads
+        return threads[-1]
 
     return ask
 

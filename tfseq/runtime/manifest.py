@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tfseq.errors import ArtefactError
+from tfseq.runtime.external_data import ExternalData
 from tfseq.runtime.manifest_table import describe
+from tfseq.runtime.onnx_metadata import read_metadata
 
 METADATA_KEY = "tfseq"
 SAVED_MODEL_FILE = Path("assets.extra", "tfseq.json")  # in the folder that TensorFlow leaves to others
@@ -102,6 +104,7 @@ class Manifest:
         parity: {"passed": bool, "checks": [...]} as measured at export; None if it was not verified.
         quantization: of a quantized file: type, sizes, speeds and scores beside the original's, whose `parity` and
             `provenance` it keeps; None for an original.
+        external_data: the second file, with the weights; None if they are in the first.
         format: version of this description.
     """
 
@@ -119,6 +122,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
+    external_data: ExternalData | None = None
     format: int = FORMAT
 
     def __str__(self) -> str:
@@ -183,11 +187,26 @@ class Manifest:
         known["states"] = tuple(StateSpec.from_json(spec) for spec in value.get("states") or ())
         known["notes"] = tuple(value.get("notes") or ())
         known["labels"] = _labels(value.get("labels") or ())
+        external = value.get("external_data")
+        known["external_data"] = None if external is None else ExternalData.from_json(external)
         return cls(**known)
 
     def to_metadata(self) -> dict[str, str]:
         """The entries to write into the ONNX file's `metadata_props`."""
         return {METADATA_KEY: json.dumps(self.to_json())}
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> "Manifest":
+        """Reads the manifest of an ONNX file, and of the file nothing else: not its graph, not its weights.
+
+        Raises:
+            ArtefactError: the file is missing, is no ONNX file or is damaged; there is no manifest, or it is damaged.
+        """
+        metadata = read_metadata(path)
+        try:
+            return cls.from_metadata(metadata)
+        except ArtefactError as error:
+            raise ArtefactError(f"{path} can't be used: {error}") from None
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "Manifest":

@@ -17,7 +17,7 @@ def describe(manifest: Any, size: int | None = None) -> str:
 
     Args:
         manifest: a `Manifest`, whose class imports this module.
-        size: of its file, in bytes; None leaves it out.
+        size: of its .onnx file, in bytes; None leaves it out.
     """
     sections: list[tuple[str, Rows]] = [
         ("name", [[manifest.name]]),
@@ -30,7 +30,8 @@ def describe(manifest: Any, size: int | None = None) -> str:
         ("decoding", [[_decoding(manifest.decoding)]]),
         ("operators", _operators(manifest.operators, manifest.opset)),
         ("notes", [[note] for note in manifest.notes]),
-        ("size", [] if size is None else [[f"{size / 1e6:.2f} MB"]]),
+        ("size", [] if size is None else [[_size(size, manifest.external_data)]]),
+        ("weights", _beside(manifest.external_data)),
         ("quantized", _quantization(manifest.quantization)),
         ("parity", _parity(manifest.parity, of_original=manifest.quantization is not None)),
         ("provenance", _flatten(manifest.provenance)),
@@ -41,6 +42,18 @@ def describe(manifest: Any, size: int | None = None) -> str:
 def _task(manifest: Any) -> str:
     in_and_out = "a prompt in, its continuation" if manifest.continues_prompts else "a source in, its answer"
     return _TASKS[manifest.task].format(in_and_out)
+
+
+def _size(size: int, external: Any) -> str:
+    if external is None:
+        return f"{size / 1e6:.2f} MB"
+    return f"{(size + external.bytes) / 1e6:.2f} MB, {size / 1e6:.2f} of them without {external.file}"
+
+
+def _beside(external: Any) -> Rows:
+    if external is None:
+        return []
+    return [["file:", external.file], ["size:", f"{external.bytes / 1e6:.2f} MB"], ["sha256:", external.sha256]]
 
 
 def _labels(labels: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """`Model`: an exported file loaded for inference, to predict, classify, generate or stream."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -12,6 +11,7 @@ from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds
 from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
+from tfseq.runtime.devices import Provider
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
@@ -27,13 +27,24 @@ class Model:
         path: the file.
         manifest: its task, signature, decoding defaults, provenance and parity report.
         tokenizer: text to token ids and back; None if the model reads no text.
+        providers: names of ONNX Runtime's execution providers that compute, the preferred one first.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        device: str | Sequence[Provider] = "cpu",
+        session_options: Any = None,
+    ):
         self.path = Path(path)
-        self._session = Session(path, _suitable_threads(self.path) if threads is None else threads)
+        self.manifest = Manifest.from_file(path)
+        if self.manifest.external_data is not None:
+            self.manifest.external_data.check(self.path)
+        suitable = _suitable_threads(self.manifest, self.path)
+        self._session = Session(path, threads, device, session_options, suitable)
+        self.providers = self._session.providers
         try:
-            self.manifest = Manifest.from_metadata(self._session.metadata)
             description = self.manifest.tokenizer
             self.tokenizer: Tokenizer | None = None if description is None else load_tokenizer(description)
             _check_signature(self.manifest.inputs, self._session.input_names)
@@ -230,18 +241,33 @@ _KEEPS_STATES = {
 }
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    device: str | Sequence[Provider] = "cpu",
+    session_options: Any = None,
+) -> Model:
     """Opens a file that `tfseq.export` wrote.
 
     Args:
         threads: to compute with; None takes what is quickest: one for a file that generates and is smaller than 2 MB,
             whose steps are over before a second thread has its share, and for others as many as there are cores.
+        device: "cpu", "cuda", "coreml", "directml" or "openvino", each with the CPU for operators that it lacks; or
+            a list of ONNX Runtime's execution providers, names or tuples (name, options), the preferred one first.
+        session_options: an `onnxruntime.SessionOptions`, for everything else that ONNX Runtime can be told. Threads and
+            the level of its log are tfseq's where it does not set them.
 
     Raises:
-        ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest.
-        InputError: `threads` is no whole number of at least 1.
+        ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest; the second file of weights,
+            where it has one, is not beside it or has another size.
+        InputError: `threads` is no whole number of at least 1; there is no such device, it is not installed, can't
+            start, or can't run this file; `session_options` are none, or contradict `threads` or `device`.
+
+    Example:
+        >>> tfseq.runtime.load("model.onnx", device="cuda")
+        >>> tfseq.runtime.load("model.onnx", device=[("CUDAExecutionProvider", {"device_id": 1})])
     """
-    return Model(path, threads)
+    return Model(path, threads, device, session_options)
 
 
 def stream(
@@ -256,7 +282,7 @@ def stream(
     return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, **settings)
 
 
-def _suitable_threads(path: Path) -> int | None:
+def _suitable_threads(manifest: Manifest, path: Path) -> int | None:
     """One for small files that generate, on 1, 4, 8 or 16 cores alike; None, all cores, for others.
 
     A decode step of a small model is shorter than waking another thread: more cores would only wait longer for each
@@ -264,16 +290,11 @@ def _suitable_threads(path: Path) -> int | None:
     With all cores of an idle machine of two, an LSTM of 128 units takes 26 us a step and one of 256 units (1.6 MB) 31;
     with one thread 25 and 36. As soon as something else runs there, too, one thread is the quicker by far (42 to 85).
     """
-    try:
-        if path.stat().st_size >= SMALL or not path.is_file():
-            return None
-        return 1 if _GENERATES.search(path.read_bytes()) else None  # wrong about a file, it would still run
-    except OSError:
-        return None  # opening it will say why
+    beside = 0 if manifest.external_data is None else manifest.external_data.bytes
+    return 1 if manifest.task != "predict" and path.stat().st_size + beside < SMALL else None
 
 
 SMALL = 2_000_000  # bytes
-_GENERATES = re.compile(rb'"task": ?"(stream_)?generate"')
 
 
 def _check_signature(inputs: Sequence[TensorSpec], names: Sequence[str]) -> None:

@@ -1,45 +1,67 @@
 """ONNX Runtime behind errors that a user can act on."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.machine import available_cores
+from tfseq.runtime.devices import CPU, Provider, check_in_use, names_of, providers_of
+from tfseq.runtime.external_data import said_of_external_data
+from tfseq.runtime.onnx_metadata import DAMAGED, require_file
 
 
 class Session:
-    """An ONNX graph, opened on the CPU.
+    """An ONNX graph, opened on a device.
 
     Args:
         path: an ONNX file.
         threads: to compute with; None takes all cores that this process may use, as a container's quota counts them.
+        device: its name, or execution providers; see `tfseq.runtime.load`.
+        session_options: an `onnxruntime.SessionOptions`, which is left as it was; what it does not set is set here.
+        suitable: threads to take where neither says how many; None takes all cores.
 
     Attributes:
         metadata: the file's `metadata_props`.
         input_names, output_names: in the graph's order.
+        providers: names of the execution providers that compute, the preferred one first.
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or needs a newer ONNX Runtime.
-        InputError: `threads` is no whole number of at least 1.
+        InputError: `threads` is no whole number of at least 1; there is no such device, or it can't run this graph;
+            `session_options` are something else, or contradict `threads` or `device`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        device: str | Sequence[Provider] = "cpu",
+        session_options: Any = None,
+        suitable: int | None = None,
+    ):
         import onnxruntime  # here, so that reading manifests and tokenizers does without it
 
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads is {threads!r}; expected a whole number of at least 1, or None.")
         path = Path(path)
-        _require_file(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised; the log would repeat it on stderr
-        options.intra_op_num_threads = thread_count(threads)
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise _unreadable(path, error, onnxruntime.__version__) from None
+        require_file(path)
+        options = onnxruntime.SessionOptions() if session_options is None else session_options
+        if not isinstance(options, onnxruntime.SessionOptions):
+            raise InputError(f"session_options is {options!r}; expected an onnxruntime.SessionOptions.")
+        providers = _providers(device, options, onnxruntime)
+        with _completed(options, threads, suitable):
+            try:
+                # Without its fallback, which prints what is wrong, and goes on with the CPU.
+                self._session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+            except Exception as error:
+                raise _unreadable(path, error, onnxruntime.__version__, providers) from None
+        self.providers = tuple(self._session.get_providers())
+        check_in_use(providers or (), self.providers)
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.input_names = tuple(node.name for node in self._session.get_inputs())
         self.output_names = tuple(node.name for node in self._session.get_outputs())
@@ -70,20 +92,48 @@ def thread_count(threads: int | None) -> int:
     return cores if cores < (os.cpu_count() or 1) else 0
 
 
-def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise ArtefactError(f"{path} is a folder; expected an .onnx file.")
+def _providers(device: str | Sequence[Provider], options: Any, onnxruntime: Any) -> list[Provider] | None:
+    """None where the session options name devices themselves."""
+    if not options.has_providers():
+        return providers_of(device, onnxruntime)
+    if device != "cpu":
+        raise InputError(f"device is {device!r}, and session_options name devices, too; expected one of the two.")
+    return None
+
+
+@contextmanager
+def _completed(options: Any, threads: int | None, suitable: int | None) -> Iterator[None]:
+    """Options of ours where the user has set none, while a session is made, which keeps a copy.
+
+    Raises:
+        InputError: the user has set two numbers of threads.
+    """
+    level, count = options.log_severity_level, options.intra_op_num_threads
+    if threads is not None and count not in (0, threads):
+        raise InputError(f"threads is {threads}, and session_options.intra_op_num_threads {count}; give one of them.")
     try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+        if level == -1:
+            options.log_severity_level = 4  # what goes wrong is raised; the log would repeat it on stderr
+        if count == 0:
+            options.intra_op_num_threads = thread_count(threads or suitable)
+        yield
+    finally:
+        options.log_severity_level, options.intra_op_num_threads = level, count
 
 
-def _unreadable(path: Path, error: Exception, version: str) -> ArtefactError:
-    reason = _reason(error)
+def _unreadable(path: Path, error: Exception, version: str, providers: Sequence[Provider] | None) -> Exception:
+    lines, reason = str(error).strip().splitlines(), _reason(error)
     if "Protobuf parsing failed" in reason or "No graph was found" in reason:
-        return ArtefactError(f"{path} is not an ONNX file, or it is damaged or truncated. Export or copy it again.")
+        return ArtefactError(DAMAGED.format(path))
+    if problem := said_of_external_data(str(error)):
+        return ArtefactError(f"{path} can't be used: {problem}")
+    others = [name for name in names_of(providers or ()) if name != CPU]
+    if others:
+        reason = reason if len(lines) < 2 else lines[-1].rstrip(".") + "."  # the first says where in the code
+        return InputError(
+            f"ONNX Runtime {version} can't run {path} with {', '.join(others)}: {reason} "
+            'Take device="cpu"; if that fails, too, the file is damaged, or made for a newer ONNX Runtime.'
+        )
     return ArtefactError(
         f"ONNX Runtime {version} can't run {path}: {reason} The file is damaged, or made for a newer ONNX Runtime."
     )

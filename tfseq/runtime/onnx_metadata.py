@@ -1,0 +1,108 @@
+"""Reads the metadata of an ONNX file without opening its graph, however large it is.
+
+An ONNX file is a protocol buffer: a row of fields, each a key (number and wire type) and a value. Of a ModelProto, this
+reads the entries of field 14, `metadata_props`, and steps over all else.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tfseq.errors import ArtefactError
+
+GRAPH = 7  # ModelProto.graph
+METADATA = 14  # ModelProto.metadata_props: StringStringEntryProto, whose field 1 is the key and 2 the value
+DAMAGED = "{} is not an ONNX file, or it is damaged or truncated. Export or copy it again."
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The entries of `metadata_props`.
+
+    Raises:
+        ArtefactError: the file is missing, is no ONNX file, or is damaged; the graph is not looked at.
+    """
+    path = Path(path)
+    require_file(path)
+    with path.open("rb") as file:
+        try:
+            return _metadata(file)
+        except _DamagedError:
+            raise ArtefactError(DAMAGED.format(path)) from None
+
+
+def require_file(path: Path) -> None:
+    """Whether it can be opened.
+
+    Raises:
+        ArtefactError: it can't.
+    """
+    if path.is_dir():
+        raise ArtefactError(f"{path} is a folder; expected an .onnx file.")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+
+
+class _DamagedError(Exception):
+    """The bytes are no protocol buffer, or end too early."""
+
+
+def _metadata(file: BinaryIO) -> dict[str, str]:
+    metadata, has_graph = {}, False
+    for number, length in _fields(file):
+        has_graph = has_graph or number == GRAPH
+        if number == METADATA:
+            entry = io.BytesIO(file.read(length))
+            values = {number: entry.read(size) for number, size in _fields(entry)}
+            metadata[_text(values.get(1, b""))] = _text(values.get(2, b""))
+    if not has_graph:
+        raise _DamagedError
+    return metadata
+
+
+def _fields(stream: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Number and length of each field, at whose first byte the stream then is; of numbers the length is 0."""
+    end = stream.seek(0, os.SEEK_END)
+    at = stream.seek(0)
+    while at < end:
+        number, wire_type = divmod(_varint(stream), 8)
+        length = 0
+        if wire_type == 0:
+            _varint(stream)
+        elif wire_type == 1:
+            stream.seek(8, os.SEEK_CUR)
+        elif wire_type == 5:
+            stream.seek(4, os.SEEK_CUR)
+        elif wire_type == 2:
+            length = _varint(stream)
+        else:
+            raise _DamagedError  # 3 and 4, groups, are in no ONNX file
+        start = stream.tell()
+        at = start + length
+        if at > end or number == 0:
+            raise _DamagedError
+        yield number, length
+        stream.seek(at)
+
+
+def _varint(stream: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = stream.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    raise _DamagedError
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _DamagedError from None
