@@ -1,24 +1,20 @@
 """`export`: a Keras model to one verified ONNX file or SavedModel, written whole or not at all."""
 
-import contextlib
 import dataclasses
 import functools
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import onnx
 
-import tfseq
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_strategy
-from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_onnx
+from tfseq.errors import ExportError, InputError, ParityError
+from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.code_points import code_points_of
@@ -35,19 +31,22 @@ from tfseq.exporting.generation.token_interface import token_interface
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.chunk_parity import require_causal
 from tfseq.exporting.proving.generation_parity import check_loop_logits
+from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
-from tfseq.exporting.proving.report import NumberCheck
+from tfseq.exporting.proving.report import NumberCheck, ParityReport
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
 from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
+from tfseq.exporting.writing.onnx_file import LARGEST_FILE, OnnxFile, weights_size
+from tfseq.exporting.writing.replacing import replacing
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
-from tfseq.runtime.session import Session
 
-LARGEST_FILE = 2**31 - 1  # of protobuf
+SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
+_ROOM_FOR_MANIFEST = 2**24  # bytes
 
 
 def export(
@@ -65,6 +64,7 @@ def export(
     samples: Any = (),
     verify: bool = True,
     streaming: bool | None = None,
+    external_data: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
@@ -97,6 +97,8 @@ def export(
             new states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
             `decode`, the graph of one decode step, for `tfseq.runtime.Model.stream_text`. False writes the graph of
             whole sequences, each from its first state. None streams if a layer is `stateful=True`.
+        external_data: True writes the weights into a second file, NAME.onnx.data, beside the first: they can be mapped
+            into memory, and processes share them. None does so where one file can't hold them, from 2 GB on.
         progress: is told each step, in a word.
 
     Returns:
@@ -108,7 +110,7 @@ def export(
     """
     path = Path(path)
     samples = as_list(samples)
-    _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming)
+    _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data)
     check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
@@ -138,9 +140,11 @@ def export(
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
     )
-    write = _write_onnx if path.suffix == ".onnx" else _write_saved_model
-    with _replacing(path) as temporary:
-        return write(temporary, exact, content, draft, samples, verify, progress or (lambda _: None), opset)
+    progress = progress or (lambda _: None)
+    with replacing(path) as temporary:
+        if path.suffix != ".onnx":
+            return _write_saved_model(temporary, exact, content, draft, samples, verify, progress)
+        return _write_onnx(temporary, exact, content, draft, samples, verify, progress, opset, external_data)
 
 
 _STATEFUL = (
@@ -221,35 +225,54 @@ def _one_step(model, decode, path, tokenizer):
     return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, states=step.states)
 
 
-def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
+def _write_onnx(path, model, content, draft, samples, verify, progress, opset, external_data):
     progress("converting")
     notes = list(draft.notes)
     signature = (content.witnessed if verify else None) or content.described
-    graph = to_onnx(signature.function, signature.inputs, opset, notes)
+    graph, weights = to_skeleton(signature.function, signature.inputs, opset, notes)
+    large = weights_size(graph) > SHARED
     loop_logits = None
     if content.loop_logits and signature is content.witnessed:
-        loop_logits = content.loop_logits(_run_of(graph, path))
+        loop_logits = content.loop_logits(graph_run(graph, weights, sparing=large))
         remove_outputs(graph.graph, WITNESSES)
-    run = _run_of(graph, path)
+    run = graph_run(graph, weights, sparing=large)
     outputs = content.outputs(run)
     check_probabilities(draft.labels, content.described, outputs, run, samples)
     name_axes(graph.graph.output, outputs)
+    graph.graph.name = draft.name
+    file = OnnxFile(path, weights, _is_external(graph, external_data))
     manifest = dataclasses.replace(
         draft,
         outputs=outputs,
         operators=count_operators(graph.graph),
         opset=next(declared.version for declared in graph.opset_import if not declared.domain),
         notes=tuple(notes),
+        external_data=file.write(graph),
     )
-    _save(graph, path, manifest)
+    file.describe(manifest.to_metadata())
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, loop_logits))
-        _save(graph, path, manifest)
+        if large and not file.holds_its_weights():
+            raise ExportError(f"{path.name} does not hold the weights that were written to it: the disk loses data.")
+        proven = parity.onnx_file(path, run, manifest) if large else parity.opened(path)
+        report = _require_parity(parity.compare(proven, model, samples, loop_logits))
+        manifest = dataclasses.replace(manifest, parity=report)
+        file.describe(manifest.to_metadata())
     return manifest
 
 
-def _write_saved_model(path, model, content, draft, samples, verify, progress, opset):
+def _is_external(graph: onnx.ModelProto, wanted: bool | None) -> bool:
+    """Whether the weights go into a file of their own: if that is wanted, or one file can't hold them."""
+    size = weights_size(graph) + graph.ByteSize() + _ROOM_FOR_MANIFEST
+    if size > LARGEST_FILE and wanted is False:
+        raise ExportError(
+            f"The weights take {size / 2**30:.1f} GB; one ONNX file holds at most 2 GB. Leave external_data at None, "
+            "and they go into a second file beside it."
+        )
+    return size > LARGEST_FILE if wanted is None else wanted
+
+
+def _write_saved_model(path, model, content, draft, samples, verify, progress):
     progress("tracing")
     order = write_saved_model(path, model, content.signatures)[content.described_name]
     run = load_signatures(path)[content.described_name]
@@ -259,7 +282,8 @@ def _write_saved_model(path, model, content, draft, samples, verify, progress, o
     _describe(path, manifest)
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+        report = _require_parity(parity.compare(parity.opened(path), model, samples))
+        manifest = dataclasses.replace(manifest, parity=report)
         _describe(path, manifest)
     return manifest
 
@@ -270,51 +294,13 @@ def _describe(folder: Path, manifest: Manifest) -> None:
     described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path` if all goes well, and is removed if not."""
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
-    try:
-        new.touch() if path.suffix == ".onnx" else new.mkdir()  # can't write? then say so before the work
-        yield new
-        if path.is_dir():
-            os.replace(path, old)
-        os.replace(new, path)
-    except OSError as error:
-        raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
-    finally:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        for leftover in (new, old):
-            with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-
-
-def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) -> None:
-    graph.producer_name, graph.producer_version = "tfseq", tfseq.__version__
-    if manifest:
-        graph.graph.name = manifest.name
-        onnx.helper.set_model_props(graph, manifest.to_metadata())
-    path.write_bytes(graph.SerializeToString())
-
-
-def _run_of(graph: onnx.ModelProto, path: Path) -> Run:
-    """Runs the graph, saved at `path`."""
-    _save(graph, path)
-    try:
-        return Session(path).run
-    except ArtefactError as error:
-        raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
-
-
-def _require_parity(path: Path, model: keras.Model, samples: list, loop_logits: Any = None) -> dict[str, Any]:
-    report = parity.compare(path, model, samples, loop_logits)
+def _require_parity(report: ParityReport) -> dict[str, Any]:
     if not report.passed:
         raise ParityError(f"The exported file differs from the model, so it was not kept.\n{report}")
     return report.to_json()
 
 
-def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming):
+def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data):
     if not isinstance(model, keras.Model):
         raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
     if keras.backend.backend() != "tensorflow":
@@ -343,9 +329,8 @@ def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, 
         raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
     if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
         raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
-    size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
-    if path.suffix == ".onnx" and size > LARGEST_FILE:
-        raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")
+    if external_data and path.suffix != ".onnx":
+        raise ExportError(f"external_data is for ONNX files; {path.name} is a SavedModel, whose weights lie apart.")
 
 
 def _check_decoding(model, decode, attention, streaming):

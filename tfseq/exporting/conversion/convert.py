@@ -13,6 +13,7 @@ from tfseq.exporting.conversion.tf2onnx_driver import convert
 from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
 from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
+from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
 from tfseq.runtime.manifest import TensorSpec
 
 OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
@@ -21,6 +22,14 @@ OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest
 def to_onnx(
     function: Callable, inputs: Sequence[TensorSpec], opset: int | None, notes: MutableSequence[str] | None = None
 ) -> onnx.ModelProto:
+    """`to_skeleton` with its weights filled in: for graphs that are not large."""
+    model, weights = to_skeleton(function, inputs, opset, notes)
+    return weights.fill(model)
+
+
+def to_skeleton(
+    function: Callable, inputs: Sequence[TensorSpec], opset: int | None, notes: MutableSequence[str] | None = None
+) -> tuple[onnx.ModelProto, Weights]:
     """Converts a function that takes tensors by name and returns a dictionary of tensors.
 
     Args:
@@ -30,7 +39,8 @@ def to_onnx(
         notes: gets a sentence about each layer that comes out slower than it could be.
 
     Returns:
-        A graph that the ONNX checker finds valid, with inputs named as in `inputs` and outputs as in the dictionary.
+        A graph that the ONNX checker finds valid, with inputs named as in `inputs` and outputs as in the dictionary;
+        and the values of its large weights, which are hollow in it.
 
     Raises:
         ExportError: an operator has no translation, or the graph is not valid.
@@ -47,7 +57,7 @@ def to_onnx(
     traced = tf.function(positional, input_signature=specs, autograph=False)
     with _quiet() as errors:
         try:
-            model, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED))
+            model, weights, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED))
         except ExportError:
             raise
         except Exception as error:
@@ -56,8 +66,8 @@ def to_onnx(
         raise ExportError(f"The model can't be converted to ONNX: {'; '.join(dict.fromkeys(errors))}")
     if notes is not None:
         notes.extend(found)
-    scan_recurrences(model.graph)
-    simplify(model)
+    scan_recurrences(model.graph, weights)
+    simplify(model, weights)
     fuse(model, opset)
     remove_transposes(model.graph)
     name_axes(model.graph.input, inputs)
@@ -67,10 +77,10 @@ def to_onnx(
     model.doc_string = model.graph.doc_string = ""
     _declare_only_standard_operators(model)
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(weights_as_inputs(model), full_check=True)
     except Exception as error:
         raise ExportError(f"The converted graph is not valid ONNX: {first_line(error)}") from error
-    return model
+    return model, weights
 
 
 def _declare_only_standard_operators(model: onnx.ModelProto) -> None:

@@ -1,112 +1,156 @@
 """Freezing: a traced function to a GraphDef whose variables are constants, the large weights left out.
 
-Every step of a conversion copies the graph, and constants with it; so weights that only matrix products and lookups
-read become inputs of the graph for the while, and the converter never sees their values.
+Every step of a conversion copies the graph, and constants with it; so large weights become inputs of the graph for the
+while, and the converter never sees their values. Frozen, they are constants of a single value, repeated; TensorFlow
+takes these through loops and functions as it does others.
 """
 
-from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from onnx import numpy_helper
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import convert_to_constants as constants
 
-SMALLEST = 4096  # elements of a weight that is left out
+from tfseq.exporting.rewriting.weights import Weights
 
-# Operators whose translation is the same for a constant and a variable weight. Reading, then using:
-_READS = {"ReadVariableOp": 0, "ResourceGather": 0}
+SMALLEST = 4096  # elements of a weight that is left out; vectors stay, whose values rewrites read
+
+# Operators whose translation is the same for a constant and a variable weight, by the inputs that are weights.
 _USES = {
     "MatMul": (0, 1),
     "BatchMatMul": (0, 1),
     "BatchMatMulV2": (0, 1),
     "Einsum": (0, 1),
     "GatherV2": (0,),
+    "Transpose": (0,),
     "AddV2": (0, 1),
     "Add": (0, 1),
     "Mul": (0, 1),
     "Sub": (0, 1),
     "BiasAdd": (1,),
     "Shape": (0,),
+    "EagerPyFunc": tuple(range(9)),  # a marked recurrence
 }
 _COPIES = ("Identity", "Cast")
+# Loops, whose bodies are given their weights whatever these are. Of inputs, a body returns those that do not change.
+_LOOPS = ("While", "StatelessWhile")
 
 
-def freeze(function: Any) -> tuple[Any, dict[str, np.ndarray]]:
+def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
     """The graph of a concrete function, functions inlined and variables replaced by their values.
 
     Args:
         function: a `tf.types.experimental.ConcreteFunction`.
 
     Returns:
-        the GraphDef, and the values of the weights that are Placeholders in it, by node name.
+        the GraphDef, and the weights that are Placeholders in it, variables or tensors, by node name.
     """
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
-    values = {name: variable.numpy() for name, variable in data.left_out.items()}
-    _as_inputs(graph, values)
+    left_out = {}
+    readers = _readers(graph)
+    for node in graph.node:
+        weight = data.stand_ins.get(node.name)
+        if weight is None or node.op != "Const":
+            continue
+        if _simply_used(node.name, readers):
+            attributes = {
+                "dtype": node.attr["dtype"],
+                "shape": AttrValue(shape=tf.TensorShape(weight.shape).as_proto()),
+            }
+            node.CopyFrom(NodeDef(name=node.name, op="Placeholder", attr=attributes))
+            left_out[node.name] = weight
+        else:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values(weight)))
     _kernels_into_branches(graph)
-    return graph, values
+    return graph, left_out
 
 
-def initializers(values: dict[str, np.ndarray], graph: onnx.GraphProto) -> None:
-    """Gives the converted graph its weights: inputs named in `values` become constants."""
-    names = {value.name for value in graph.input}
-    kept = [value for value in graph.input if value.name.removesuffix(":0") not in values]
+def values(weight: Any) -> np.ndarray:
+    """Of a variable or a tensor, without a copy: while the array is in use, an assignment takes other memory."""
+    return np.asarray(weight.read_value() if isinstance(weight, tf.Variable) else weight)
+
+
+def hollow_initializers(left_out: dict[str, Any], graph: onnx.GraphProto) -> Weights:
+    """Gives the converted graph its weights: inputs named in `left_out` become hollow constants."""
+    weights = Weights()
+    kept = []
+    for value in graph.input:
+        weight = left_out.get(value.name.removesuffix(":0"))
+        if weight is None:
+            kept.append(value)
+            continue
+        dtype, shape = weight.dtype.as_numpy_dtype, tuple(weight.shape)
+        graph.initializer.append(weights.hollow(value.name, dtype, shape, partial(values, weight)))
     del graph.input[:]
     graph.input.extend(kept)
-    for name, array in values.items():
-        if f"{name}:0" in names:
-            graph.initializer.append(numpy_helper.from_array(array, f"{name}:0"))
+    return weights
+
+
+class _StandIn:
+    """A weight, of which TensorFlow's freezing sees the type, the shape and one value."""
+
+    def __init__(self, weight: Any):
+        self.weight, self.shape, self.dtype = weight, tuple(weight.shape), weight.dtype.as_numpy_dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.zeros((), dtype or self.dtype)
 
 
 class _Variables(constants._FunctionConverterDataInEager):
-    """Which variables become constants: all but the big ones with simple uses.
+    """The variables of a function, and the tensors that it has captured.
 
     Attributes:
-        left_out: the others, by the name of their placeholder.
+        stand_ins: those that are large, by the name of their placeholder.
     """
 
     def __init__(self, function: Any):
-        self.left_out: dict[str, tf.Variable] = {}
+        self.stand_ins: dict[str, Any] = {}
         super().__init__(function, lower_control_flow=False, aggressive_inlining=True)
 
     def _build_tensor_data(self):
         _assignments_as_values(self.graph_def)
         self._build_node_defs_list()
         variables = {id(variable.handle): variable for variable in self._func.graph.variables}
-        readers = defaultdict(list)
-        for node in self.graph_def.node:
-            for i, name in enumerate(node.input):
-                if not name.startswith("^"):
-                    readers[name.split(":")[0]].append((node, i))
-        for captured, inner in self._func.graph.captures:
-            variable = variables.get(id(captured))
-            name = inner.name.split(":")[0]
-            if variable is not None and _size(variable) >= SMALLEST and _simply_used(name, readers):
-                self.left_out[name] = variable
-        self._variable_names_denylist = set(self.left_out)
+        large = {}
+        for index, (captured, inner) in enumerate(self._func.graph.captures):
+            weight = variables.get(id(captured), captured)
+            if weight.dtype.is_floating and len(weight.shape) > 1 and np.prod(weight.shape) >= SMALLEST:
+                large[inner.name.split(":")[0]] = index, weight
+        self._variable_names_denylist = set(large)
         super()._build_tensor_data()
+        self._variable_names_denylist = set()
+        for name, (index, weight) in large.items():
+            kind = weight.dtype.as_datatype_enum
+            self._tensor_data[name] = constants._TensorData(numpy=_StandIn(weight), dtype=kind, index=index)
+            self.stand_ins[name] = weight
 
 
-def _size(variable: tf.Variable) -> int:
-    return int(np.prod(variable.shape)) if variable.dtype.is_floating else 0
+def _readers(graph: Any) -> dict[str, list[tuple[Any, int]]]:
+    """Who reads a node's first output, and as which input."""
+    readers: dict[str, list[tuple[Any, int]]] = {}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if not name.startswith("^"):
+                readers.setdefault(name.removesuffix(":0"), []).append((node, i))
+    return readers
 
 
-def _simply_used(name: str, readers: dict[str, list]) -> bool:
-    if any(_READS.get(node.op) != i for node, i in readers[name]):
-        return False
-    pending = [node.name for node, _ in readers[name] if node.op == "ReadVariableOp"]
+def _simply_used(name: str, readers: dict[str, list[tuple[Any, int]]]) -> bool:
+    """Whether the converter need not know the values. What a loop returns of a weight is one of its later outputs."""
+    pending = [name]
     while pending:
-        for node, i in readers[pending.pop()]:
+        for node, i in readers.get(pending.pop(), ()):
             if node.op in _COPIES and i == 0:
                 pending.append(node.name)
+            elif node.op in _LOOPS:
+                pending.append(f"{node.name}:{i}")
             elif i not in _USES.get(node.op, ()):
                 return False
     return True
@@ -138,34 +182,6 @@ def _assignments_as_values(graph: Any) -> None:
 
 
 _ASSIGNMENTS = {"AssignVariableOp": "Identity", "AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
-
-
-def _as_inputs(graph: Any, values: dict[str, np.ndarray]) -> None:
-    """Turns resources into placeholders of the weights themselves, and their readers into copies and gathers."""
-    added = []
-    for node in graph.node:
-        read = values.get(node.input[0]) if node.input else None
-        if node.name in values:
-            dtype, shape = _type(values[node.name]), tf.TensorShape(values[node.name].shape).as_proto()
-            attributes = {"dtype": AttrValue(type=dtype), "shape": AttrValue(shape=shape)}
-            node.CopyFrom(NodeDef(name=node.name, op="Placeholder", attr=attributes))
-        elif read is not None and node.op == "ReadVariableOp":
-            attributes = {"T": AttrValue(type=_type(read))}
-            node.CopyFrom(NodeDef(name=node.name, op="Identity", input=node.input, attr=attributes))
-        elif read is not None and node.op == "ResourceGather":
-            batch_dims = node.attr["batch_dims"].i
-            axis = NodeDef(name=f"{node.name}/axis", op="Const", attr={"dtype": AttrValue(type=types_pb2.DT_INT32)})
-            axis.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(batch_dims, tf.int32))
-            added.append(axis)
-            attributes = {
-                "Tparams": AttrValue(type=_type(read)),
-                "Tindices": node.attr["Tindices"],
-                "Taxis": AttrValue(type=types_pb2.DT_INT32),
-                "batch_dims": node.attr["batch_dims"],
-            }
-            inputs = [*node.input[:2], axis.name, *node.input[2:]]
-            node.CopyFrom(NodeDef(name=node.name, op="GatherV2", input=inputs, attr=attributes))
-    graph.node.extend(added)
 
 
 def _kernels_into_branches(graph: Any) -> None:
@@ -210,7 +226,3 @@ def _convolves(argument: str, function: Any) -> bool:
                 if node.op in _COPIES:
                     pending.append(node.name)
     return False
-
-
-def _type(array: np.ndarray) -> int:
-    return tf.as_dtype(array.dtype).as_datatype_enum

@@ -10,10 +10,11 @@ from tf2onnx import optimizer, tf_loader
 from tf2onnx.convert import tensor_names_from_structed
 from tf2onnx.tfonnx import process_tf_graph
 
-from tfseq.exporting.conversion.freezing import freeze, initializers
+from tfseq.exporting.conversion.freezing import freeze, hollow_initializers
 from tfseq.exporting.conversion.keras_operations import convertible, inlined
 from tfseq.exporting.conversion.operators import handlers, rewriters
 from tfseq.exporting.recurrent.markers import RecurrentMarkers
+from tfseq.exporting.rewriting.weights import Weights
 
 # Its Einsum optimizer plans by timing products; ours are products already. Nothing here is quantized.
 _OPTIMIZERS = {
@@ -25,8 +26,9 @@ _ROUNDS = 4
 _SILENT = ("remove_redundant_upsample", "remove_back_to_back")  # those that do not say whether they changed anything
 
 
-def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The ONNX graph of a `tf.function`, inputs and outputs named as there; and notes about what came out slower.
+def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, Weights, tuple[str, ...]]:
+    """The ONNX graph of a `tf.function`, inputs and outputs named as there; the values of the weights that are hollow
+    in it; and notes about what came out slower.
 
     What tf2onnx can't convert it logs as an error, and goes on.
     """
@@ -38,8 +40,8 @@ def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.M
     outputs = [tensor.name for tensor in function.outputs if tensor.dtype != tf.resource]
     names = tensor_names_from_structed(function, inputs, outputs)
     with tf.device("/cpu:0"):
-        frozen, weights = freeze(function)
-        inputs += [f"{name}:0" for name in weights]
+        frozen, left_out = freeze(function)
+        inputs += [f"{name}:0" for name in left_out]
         with tf.Graph().as_default(), tf_loader.tf_session():
             tf.import_graph_def(frozen, name="")
             frozen = tf_loader.tf_optimize(inputs, outputs, frozen)
@@ -63,8 +65,7 @@ def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.M
             except Exception:  # then with care: each optimizer on a copy, kept if it goes well
                 converted = optimizer.optimize_graph(process(), catch_errors=True, optimizers=_OPTIMIZERS)
     model = converted.make_model("")
-    initializers(weights, model.graph)
-    return model, markers.notes
+    return model, hollow_initializers(left_out, model.graph), markers.notes
 
 
 def _optimized(graph: Any) -> Any:

@@ -1,5 +1,6 @@
 """Generation cases: ragged batches of prompts or sources with decoding settings, random or from sample inputs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,9 @@ from tfseq.runtime.manifest import TensorSpec
 BATCHES = (1, 3, 8, 20)
 LONGEST = (12, 1, 5, 24, 40)  # prompt or source of a batch
 CASES = 28  # of 8 rows on average
+FEWEST = 4  # cases of a large model, of at most
+MOST_ROWS = 8
+IN_FULL = 5_000_000  # parameters of the largest model that generates them all: a step reads every weight
 MAX_LENGTHS = (32, 32, 24, 5, 1)
 SETTINGS: dict[str, Sequence[Any]] = {
     "temperature": (1.0, 0.0, 0.5, 0.8, 1.5),
@@ -24,6 +28,12 @@ SETTINGS: dict[str, Sequence[Any]] = {
     "repetition_penalty": (1.3, 1.1, 0.7),  # a strategy with 1 has no such input
     "min_length": (0, 0, 4, 10),
 }
+
+
+def affordable(model: Generator) -> float:
+    """The `effort` of a model's check: all up to IN_FULL parameters, and then as many decode steps as cost the same."""
+    parameters = sum(math.prod(weight.shape) for weight in model.weights)
+    return min(1.0, IN_FULL / max(parameters, 1))
 
 
 @dataclass(frozen=True)
@@ -69,27 +79,33 @@ def generation_cases(
     strategy: Strategy,
     readable: Sequence[int] | None = None,
     count: int = CASES,
+    effort: float = 1.0,
     ragged: bool = True,
 ) -> Iterator[GenerationCase]:
     """Random batches of several sizes and lengths; the first has the strategy's own settings.
 
     Args:
         readable: the token ids that prompts and sources of tokens may hold; None for all.
+        count: of batches.
+        effort: the share of the decode steps to run, from 0 to 1: fewer batches of fewer rows and shorter sequences.
         ragged: whether the prompts of a batch differ in length.
     """
+    share = math.sqrt(effort)
     settings = {name: SETTINGS[name] for name in strategy.dtypes(model) if name in SETTINGS}
-    for case in range(count):
+    for case in range(max(math.ceil(count * share), min(count, FEWEST))):
         random = np.random.default_rng(case)
         chosen = {name: values[int(random.integers(len(values)))] for name, values in settings.items()} if case else {}
         if case and "seed" in strategy.settings:
             chosen["seed"] = int(random.integers(-(2**31), 2**31))
         room = model.max_positions or max(LONGEST) + max(MAX_LENGTHS)
-        longest = min(LONGEST[case % len(LONGEST)], max(room - 1, 1))
-        inputs = _inputs(model, BATCHES[case % len(BATCHES)], longest, random, readable)
+        longest = min(math.ceil(share * LONGEST[case % len(LONGEST)]), max(room - 1, 1))
+        batch = min(BATCHES[case % len(BATCHES)], MOST_ROWS if effort < 1 else max(BATCHES))
+        inputs = _inputs(model, batch, longest, random, readable)
         if "prompt_length" in inputs and not ragged:
             inputs["prompt_length"] = np.full_like(inputs["prompt_length"], inputs["prompt"].shape[1])
         read = longest if model.start is None else 1  # before the first new token
-        max_length = max(min(MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)], room - read), 1)  # `call` reads it all, too
+        most = math.ceil(share * MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)])
+        max_length = max(min(most, room - read), 1)  # `call` reads it all, too
         yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
 
 

@@ -17,7 +17,7 @@ from keras import ops, tree
 from tfseq.decoding import Strategy, generate
 from tfseq.decoding.random import draw_bits, draw_keys, gumbel
 from tfseq.exporting.conversion.convert import to_onnx
-from tfseq.exporting.generation.generation_cases import GenerationCase, generation_cases, sample_cases
+from tfseq.exporting.generation.generation_cases import GenerationCase, affordable, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
 from tfseq.exporting.generation.token_interface import TokenIdInterface
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
@@ -52,7 +52,7 @@ def check_generation(
     scores, weights, call = WorstError(tolerance), WorstError(tolerance), traced_call(model)
     sequences = identical = ties = 0
     where = ""
-    cases = generation_cases(model, strategy, interface.readable, ragged=ragged)
+    cases = generation_cases(model, strategy, interface.readable, effort=affordable(model), ragged=ragged)
     for case in itertools.chain(cases, sample_cases(model, strategy, samples, ragged)):
         expected = _in_keras(model, case, attention)
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
@@ -251,7 +251,7 @@ def check_loop_logits(
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
     worst, call = WorstError(tolerance), traced_call(model)
-    for case in generation_cases(model, strategy, interface.readable, count=LOGIT_CASES):
+    for case in generation_cases(model, strategy, interface.readable, LOGIT_CASES, affordable(model)):
         got = run(case.feeds(model))
         tokens = got["token_ids"]
         read, first = _read_in_loop(model, case, tokens)

@@ -53,19 +53,18 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) 
         ArtefactError: there is no such file, or it can't be run.
         ExportError: the model can't be run.
     """
-    return compare(path, model, samples)
+    return compare(opened(path), model, samples)
 
 
 def compare(
-    path: str | os.PathLike[str], model: keras.Model, samples: Any = (), loop_logits: NumberCheck | None = None
+    file: "File", model: keras.Model, samples: Any = (), loop_logits: NumberCheck | None = None
 ) -> ParityReport:
-    """`verify`, which need not check the logits inside a loop again if that has been done."""
+    """`verify` of an opened file; the logits inside a loop need not be checked again if that has been done."""
     model = as_float32(model)
-    file = _opened(path)
     if file.inputs and not samples:
         _call_if_need_be(model, file.inputs)
     if file.manifest is not None and file.manifest.decoding and not isinstance(model, Generator):
-        raise ArtefactError(f"{path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
+        raise ArtefactError(f"{file.path} generates, and {type(model).__name__} is no tfseq.models.Generator.")
     checks: list[NumberCheck | TokenCheck] = []
     try:
         if "stream" in file.runs:
@@ -75,20 +74,22 @@ def compare(
         if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model, samples, loop_logits)
     except InputError as error:
-        raise ArtefactError(f"{path} does not take what the model takes: {error}") from error
+        raise ArtefactError(f"{file.path} does not take what the model takes: {error}") from error
     return ParityReport(tuple(checks))
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     """An exported file.
 
     Attributes:
+        path: where it is, for errors.
         of: what it is, for reports.
         runs: its functions: "serve", "generate", "stream", "stream_generate".
         manifest: None of a SavedModel that has none.
     """
 
+    path: Path
     of: str
     runs: Mapping[str, Run]
     manifest: Manifest | None
@@ -102,19 +103,23 @@ class _File:
         return [spec for spec in self.manifest.inputs if spec.name not in states]
 
 
-def _opened(path: str | os.PathLike[str]) -> _File:
+def opened(path: str | os.PathLike[str]) -> File:
     if Path(path).is_dir():
         runs = load_signatures(path)
         described = {"generate", "stream_generate"} & runs.keys() or (Path(path) / SAVED_MODEL_FILE).exists()
-        return _File("saved model", runs, Manifest.from_saved_model(path) if described else None)
+        return File(Path(path), "saved model", runs, Manifest.from_saved_model(path) if described else None)
     session = Session(path)
-    manifest = Manifest.from_metadata(session.metadata)
+    return onnx_file(Path(path), session.run, Manifest.from_metadata(session.metadata))
+
+
+def onnx_file(path: Path, run: Run, manifest: Manifest) -> File:
+    """An ONNX file with that manifest, whose graph `run` runs."""
     name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
-    return _File("onnx", {name: session.run}, manifest)
+    return File(path, "onnx", {name: run}, manifest)
 
 
 def _generation_checks(
-    file: _File, model: Generator, samples: Any, loop_logits: NumberCheck | None
+    file: File, model: Generator, samples: Any, loop_logits: NumberCheck | None
 ) -> list[NumberCheck | TokenCheck]:
     manifest = file.manifest
     assert manifest is not None  # what generates has one

@@ -1,6 +1,7 @@
 """Provenance of an exported file: versions, a hash of the weights (which have to be finite), data, date."""
 
 import hashlib
+import math
 import platform
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ import tf2onnx
 import tfseq
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.float32_copy import precision
+from tfseq.exporting.conversion.freezing import values
 
 
 def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
@@ -23,7 +25,6 @@ def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
         model: as it was trained.
         data: what the caller knows about the training data, JSON-able.
     """
-    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     return {
         "tfseq": tfseq.__version__,
         "keras": keras.__version__,
@@ -32,20 +33,21 @@ def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
         "onnx": onnx.__version__,
         "python": platform.python_version(),
         "model": f"{type(model).__module__}.{type(model).__qualname__}",
-        "parameters": int(sum(weight.size for weight in weights)),
-        "weights_sha256": weights_sha256(weights),
+        "parameters": sum(math.prod(weight.shape) for weight in model.weights),
+        "weights_sha256": weights_sha256(model),
         "trained_in": precision(model),
         "data": data,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def weights_sha256(weights: list[np.ndarray]) -> str:
+def weights_sha256(model: keras.Model) -> str:
     """One hash over types, shapes and values, in the model's order."""
     digest = hashlib.sha256()
-    for weight in weights:
-        digest.update(f"{weight.dtype}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
+    for weight in model.weights:
+        array = values(weight.value)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
     return digest.hexdigest()
 
 
@@ -56,8 +58,8 @@ def require_finite_weights(model: keras.Model) -> None:
         ExportError: a weight holds NaN or infinity.
     """
     for weight in model.weights:
-        values = keras.ops.convert_to_numpy(weight)
-        if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+        array = values(weight.value)
+        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
             raise ExportError(
                 f"The weight {weight.path} holds NaN or infinity; training diverged. Export an earlier checkpoint."
             )

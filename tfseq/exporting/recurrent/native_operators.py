@@ -34,11 +34,19 @@ class Recurrence:
     merge: str
     given: tuple[str, ...]
 
+    def weights(self):
+        """W, R and, where it has one, B, as the operator takes them."""
+        cells = self.cells
+        weights = [np.stack([c.w for c in cells]), np.stack([c.r for c in cells])]
+        if cells[0].operator != "RNN" or any(c.b is not None for c in cells):  # without, ONNX Runtime is a tenth slower
+            weights.append(np.stack([np.zeros(2 * len(c.w), "float32") if c.b is None else c.b for c in cells]))
+        return weights
+
     def run(self, x, *rest):
         """What the operator computes: from x (time, batch, width) joined outputs (time, batch, ...) and last states."""
         masked = "lengths" in self.given
         lengths = rest[0] if masked else tf.fill([tf.shape(x)[1]], tf.shape(x)[0])
-        first = rest[masked:]
+        first = rest[masked : masked + (self.cells[0].state_count if "states" in self.given else 0)]
         results = [
             self._run_direction(x, lengths, [state[d] for state in first], d) for d in range(len(self.cells))
         ]  # (outputs, states) of each direction
@@ -89,8 +97,10 @@ class Recurrences:
         """
         given = ("lengths",) * (lengths is not None) + ("states",) * bool(states)
         recurrence = Recurrence(tuple(cells), direction, merge, given)
-        inputs = [x, *([] if lengths is None else [lengths]), *states]
         native = recurrence.cells[0]
+        with tf.init_scope():  # so that the trace captures them, as it does variables
+            weights = [tf.constant(array) for array in recurrence.weights()]
+        inputs = [x, *([] if lengths is None else [lengths]), *states, *weights]
         y, *last = tf.py_function(recurrence.run, inputs, [tf.float32] * (1 + native.state_count))
         self._by_key[y.op.get_attr("token")] = recurrence
         time, batch, directions = x.shape[0], x.shape[1], len(recurrence.cells)
@@ -109,22 +119,20 @@ class Recurrences:
             raise ValueError("tf.py_function runs Python code, which ONNX can't hold")
         x, *rest = node.input
         lengths = rest.pop(0) if "lengths" in recurrence.given else ""
+        count = recurrence.cells[0].state_count if "states" in recurrence.given else 0
+        states, weights = rest[:count], rest[count:]
         joined, *last = node.output
         graph.remove_node(node.name)
-        add_recurrent_operator(graph, recurrence, node.name, x, lengths, rest, joined, last)
+        add_recurrent_operator(graph, recurrence, node.name, x, weights, lengths, states, joined, last)
 
 
-def add_recurrent_operator(graph, recurrence, name, x, lengths, states, joined, last):
+def add_recurrent_operator(graph, recurrence, name, x, weights, lengths, states, joined, last):
     """Adds the operator to a tf2onnx graph; the arguments from `x` on are names of its inputs and outputs."""
     cells, operator = recurrence.cells, recurrence.cells[0].operator
     attributes = {"hidden_size": cells[0].units, "direction": recurrence.direction, **_functions(cells)}
     if operator == "GRU":
         attributes["linear_before_reset"] = int(cells[0].linear_before_reset)
-    weights = [np.stack([c.w for c in cells]), np.stack([c.r for c in cells])]
-    if operator != "RNN" or any(c.b is not None for c in cells):  # ONNX Runtime is a tenth slower without one
-        weights.append(np.stack([np.zeros(2 * len(c.w), "float32") if c.b is None else c.b for c in cells]))
-    constants = [graph.make_const(f"{name}/{part}", w).output[0] for part, w in zip("WRB", weights)]
-    inputs = [x, *constants, *([""] * (3 - len(constants))), lengths, *states]
+    inputs = [x, *weights, *([""] * (3 - len(weights))), lengths, *states]
     while not inputs[-1]:
         inputs.pop()
     each = f"{name}/Y:0"

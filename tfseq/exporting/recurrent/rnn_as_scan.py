@@ -12,10 +12,16 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from tfseq.exporting.rewriting.cleanup import remove_unused
 from tfseq.exporting.rewriting.graph import all_graphs, uses
+from tfseq.exporting.rewriting.weights import Weights
 
 
-def scan_recurrences(graph: GraphProto) -> None:
-    """Replaces each RNN whose weights are constants, in place."""
+def scan_recurrences(graph: GraphProto, weights: Weights | None = None) -> None:
+    """Replaces each RNN whose weights are constants, in place.
+
+    Args:
+        weights: the values of the graph's hollow tensors, if it has any.
+    """
+    known = weights or Weights()
     remove_unused(graph)
     constants = {t.name: t for g in all_graphs(graph) for t in g.initializer}
     used = set(uses(graph))
@@ -23,9 +29,9 @@ def scan_recurrences(graph: GraphProto) -> None:
         batch_major = {node.output[0]: node.input[0] for node in g.node if _exchanges_time_and_batch(node)}
         nodes: list[NodeProto] = []
         for node in g.node:
-            weights = [constants.get(name) for name in node.input[1:4] if name]
-            if node.op_type == "RNN" and all(w is not None for w in weights):
-                nodes += _Scan(g, node, constants, used, batch_major).nodes()
+            read = [constants.get(name) for name in node.input[1:4] if name]
+            if node.op_type == "RNN" and all(tensor is not None for tensor in read):
+                nodes += _Scan(g, node, constants, known, used, batch_major).nodes()
             else:
                 nodes.append(node)
         del g.node[:]
@@ -42,6 +48,7 @@ class _Scan:
         graph: GraphProto,
         node: NodeProto,
         constants: Mapping[str, TensorProto],
+        known: Weights,
         used: set[str],
         batch_major: Mapping[str, str],
     ):
@@ -55,9 +62,9 @@ class _Scan:
         inputs = [*node.input] + [""] * (6 - len(node.input))
         self.x, w, r, b, self.lengths, self.h = inputs
         self.x_batch_major = batch_major.get(self.x, "")
-        self.w, self.r = (numpy_helper.to_array(constants[name]) for name in (w, r))
+        self.w, self.r = (known.array(constants[name]) for name in (w, r))
         self.units = self.r.shape[-1]
-        self.b = numpy_helper.to_array(constants[b]).reshape(len(self.backwards), 2, -1).sum(1) if b else None
+        self.b = known.array(constants[b]).reshape(len(self.backwards), 2, -1).sum(1) if b else None
         outputs = [*node.output] + [""] * (2 - len(node.output))
         self.y, self.last = (name if name in used else "" for name in outputs)
 

@@ -16,18 +16,23 @@ from tfseq.exporting.rewriting import (
 from tfseq.exporting.rewriting.cleanup import remove_outputs
 from tfseq.exporting.rewriting.graph import all_graphs, count_operators, initializers, subgraphs
 from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, lift, needed
+from tfseq.exporting.rewriting.weights import Weights
 
 __all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "remove_outputs", "simplify", "subgraphs"]
 
 
-def simplify(model: onnx.ModelProto) -> None:
-    """Runs the passes that hold at every opset, in place."""
+def simplify(model: onnx.ModelProto, weights: Weights | None = None) -> None:
+    """Runs the passes that hold at every opset, in place.
+
+    Args:
+        weights: the values of its hollow tensors, if it has any.
+    """
     graph = model.graph
     cleanup.make_names_unique(graph)
     cleanup.remove_identities(graph)
     loop_invariants.leave_trip_counts_to_loops(graph)
     loop_invariants.hoist_loop_invariants(graph)
-    weight_layouts.fold_layouts(graph)
+    weight_layouts.fold_layouts(graph, weights or Weights())
     cleanup.merge_equal_initializers(graph)
     embedding_lookups.gather_without_index_repair(graph, initializers(graph))
     embedding_lookups.look_up_one_hot_products(graph, initializers(graph))

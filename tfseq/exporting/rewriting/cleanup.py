@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from itertools import count
 
-from onnx import GraphProto, numpy_helper
+from onnx import GraphProto
 
 from tfseq.exporting.rewriting.graph import all_graphs, made_names, rename_uses, resolved, subgraphs, uses
+from tfseq.exporting.rewriting.weights import content
 
 
 def make_names_unique(graph: GraphProto) -> None:
@@ -62,8 +63,7 @@ def merge_equal_initializers(graph: GraphProto) -> None:
     first: dict[tuple, str] = {}
     names, kept = {}, []
     for tensor in graph.initializer:
-        content = tensor.raw_data or numpy_helper.to_array(tensor).tobytes()
-        key = (tensor.data_type, tuple(tensor.dims), content)
+        key = (tensor.data_type, tuple(tensor.dims), content(tensor))
         if key in first:
             names[tensor.name] = first[key]
         else:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
 
 def count_operators(graph: GraphProto) -> dict[str, int]:
@@ -70,4 +70,5 @@ def resolved(names: dict[str, str]) -> dict[str, str]:
 
 
 def is_all(tensor: onnx.TensorProto | None, value: float) -> bool:
-    return tensor is not None and bool(np.all(numpy_helper.to_array(tensor) == value))
+    known = tensor is not None and tensor.data_location != TensorProto.EXTERNAL
+    return known and bool(np.all(numpy_helper.to_array(tensor) == value))

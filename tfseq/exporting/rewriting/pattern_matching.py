@@ -9,6 +9,7 @@ from onnx import NodeProto, helper, numpy_helper, shape_inference
 
 from tfseq.exporting.rewriting.graph import all_graphs, initializers, producers
 from tfseq.exporting.rewriting.loop_body_shapes import inferred_bodies
+from tfseq.exporting.rewriting.weights import is_hollow
 
 NEWEST = 23  # opset of an operator that a pass writes
 LARGE = 1024  # elements; no shape is computed from a tensor larger than this
@@ -29,8 +30,9 @@ class Values:
         return node if node is not None and node.op_type in operators else None
 
     def array(self, name: str) -> np.ndarray | None:
+        """Of a constant that is not hollow."""
         tensor = self.constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None or is_hollow(tensor) else numpy_helper.to_array(tensor)
 
     def scalar(self, name: str) -> float | None:
         """Of a constant with one element."""

@@ -1,0 +1,58 @@
+"""Replacing: a file and what lies beside it, written elsewhere and put in the place of the old ones or not at all."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfseq.errors import ExportError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path of the same name to write to, in a folder of its own beside `path`.
+
+    If all goes well, what was written there takes the place of `path`, a file or a folder, and of what belongs to it
+    (NAME.onnx.data); if not, nothing has changed. A process that is killed in between leaves the old ones, the new
+    ones, or none under these names.
+
+    Raises:
+        ExportError: it can't be written.
+    """
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
+    try:
+        new.mkdir()  # can't write? then say so before the work
+        yield new / path.name
+        _exchange(path, new, old)
+    except OSError as error:
+        raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
+    finally:
+        for leftover in (new, old):
+            with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
+                if leftover.exists():
+                    shutil.rmtree(leftover)
+
+
+def _exchange(path: Path, new: Path, old: Path) -> None:
+    """The file itself is taken away first and put in place last, so that it never stands beside another's weights."""
+    beside = sorted(_beside(path))
+    old.mkdir()
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for name in (path, *beside):
+            if os.path.lexists(name):
+                os.replace(name, old / name.name)
+                moved.append((old / name.name, name))
+        for written in sorted(new.iterdir(), key=lambda written: written.name == path.name):
+            os.replace(written, path.with_name(written.name))
+            moved.append((path.with_name(written.name), written))
+    except BaseException:
+        for now, before in reversed(moved):
+            os.replace(now, before)
+        raise
+
+
+def _beside(path: Path) -> list[Path]:
+    data = path.with_name(f"{path.name}.data")
+    return [data] if path.suffix == ".onnx" and path.is_file() and data.is_file() else []
