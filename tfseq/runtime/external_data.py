@@ -112,7 +112,7 @@ _OUTSIDE = (
     r"escapes (model |working )?dir|[Aa]bsolute paths? not allowed|a relative path, but|points outside the directory"
 )
 _MISSING = (
-    r'path does not exist: "(.+?)"|should be stored in (.+?), but it is not|size: No such file or directory \[(.+?)\]'
+    r'path does not exist: "(.+?)"|should be stored in (.+?), but it (?:is not|does)|size: No such file.* \[(.+?)\]'
 )
 _SHORT = r"External initializer: .* are out of bounds"
 

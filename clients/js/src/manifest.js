@@ -1,6 +1,7 @@
 /** The manifest of an exported file: signature, tokenizer, decoding defaults, parity, provenance. */
 
 import { ArtefactError } from "./errors.js";
+import { checkedExternalData } from "./external_data.js";
 
 const METADATA_KEY = "tfseq";
 const FORMAT = 1;
@@ -42,6 +43,7 @@ const TASKS = ["predict", "generate", "stream_generate"];
  * @property {string[]} notes
  * @property {Record<string, any> | null} parity
  * @property {Record<string, any> | null} quantization
+ * @property {import("./external_data.js").ExternalData | null} external_data the second file, with the weights
  * @property {number} format
  */
 
@@ -89,6 +91,7 @@ export function readManifest(metadata) {
       `The manifest names classes as ${JSON.stringify(manifest.labels)}; expected an array of names.`,
     );
   }
+  manifest.external_data = checkedExternalData(value.external_data);
   for (const state of manifest.states) {
     if (!isObject(state) || !isString(state.input) || !isString(state.output) || !("initial" in state)) {
       throw new ArtefactError(

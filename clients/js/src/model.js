@@ -2,10 +2,12 @@
 
 import { labelledOutput, named, textFeeds } from "./classification.js";
 import { ArtefactError, InputError } from "./errors.js";
+import { readExternalData } from "./external_data.js";
+import { asPath, readBytes } from "./files.js";
 import { read, written } from "./generation.js";
 import { readManifest } from "./manifest.js";
 import { readMetadata } from "./metadata.js";
-import { Session } from "./session.js";
+import { DEFAULT, Session } from "./session.js";
 import { checkedLength, checkedSettings, lengthName } from "./settings.js";
 import { Chunks } from "./chunks.js";
 import { Tensor, bind, isKnown, zeros } from "./tensors.js";
@@ -196,8 +198,9 @@ const OTHER_TASK = {
  * @param {string | URL | Uint8Array | ArrayBuffer} file its path (Node), its address, or its bytes
  * @param {import("./session.js").SessionOptions} [options]
  * @returns {Promise<Model>}
- * @throws {ArtefactError} the file is missing, is no ONNX file, is damaged, or has no manifest
- * @throws {InputError} there is no such backend
+ * @throws {ArtefactError} the file is missing, is no ONNX file, is damaged, or has no manifest; the second file of
+ *   weights, where it has one, is missing or has another size
+ * @throws {InputError} there is no such backend; the weights are not given with a file that is given as bytes
  */
 export async function load(file, options = {}) {
   const isBytes = file instanceof Uint8Array || file instanceof ArrayBuffer;
@@ -207,13 +210,29 @@ export async function load(file, options = {}) {
     const manifest = readManifest(readMetadata(bytes));
     const tokenizer = manifest.tokenizer === null ? null : await loadTokenizer(manifest.tokenizer);
     checkTypes(manifest);
-    const session = await Session.create(bytes, options, suitableThreads(manifest, bytes));
+    const session = await open(file, bytes, manifest, options);
     checkNames(manifest, session.inputNames);
     return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session);
   } catch (error) {
     if (!(error instanceof ArtefactError)) throw error;
     throw new ArtefactError(`${name} can't be used: ${error.message}`);
   }
+}
+
+/**
+ * @param {string | URL | Uint8Array | ArrayBuffer} file as `load` takes it
+ * @param {Uint8Array} bytes of the file
+ * @param {Manifest} manifest
+ * @param {import("./session.js").SessionOptions} options
+ */
+async function open(file, bytes, manifest, options) {
+  const external = manifest.external_data;
+  const threads = suitableThreads(manifest, bytes.length + (external?.bytes ?? 0));
+  if (external === null) return Session.create(bytes, options, threads);
+  const native = (options.backend ?? DEFAULT) === "node";
+  const data = await readExternalData(external, file, options.externalData, native);
+  if (data) return Session.create(bytes, options, threads, [{ path: external.file, data }]);
+  return Session.create(await asPath(/** @type {string | URL} */ (file)), options, threads);
 }
 
 const SMALL = 2_000_000; // bytes
@@ -223,34 +242,10 @@ const SMALL = 2_000_000; // bytes
  * share, and for others as many as there are cores.
  *
  * @param {Manifest} manifest
- * @param {Uint8Array} bytes
+ * @param {number} size in bytes
  */
-function suitableThreads({ task }, bytes) {
-  return task !== "predict" && bytes.length < SMALL ? 1 : undefined;
-}
-
-/** @param {string | URL} file @returns {Promise<Uint8Array>} */
-async function readBytes(file) {
-  const isPath = typeof file === "string" ? !/^[a-z][a-z0-9+.-]+:\/\//i.test(file) : file.protocol === "file:";
-  if (isPath && typeof process !== "undefined" && process.versions?.node) {
-    const files = "node:fs/promises"; // a variable, so that bundlers for browsers do not look for it
-    const { readFile } = await import(/* @vite-ignore */ /* webpackIgnore: true */ files);
-    try {
-      return new Uint8Array(await readFile(file));
-    } catch (error) {
-      const { code, message } = /** @type {any} */ (error);
-      const reasons = { ENOENT: "no such file", EISDIR: "it is a folder; expected an .onnx file" };
-      throw new ArtefactError(`Can't read ${file}: ${reasons[code] ?? message}.`);
-    }
-  }
-  let response;
-  try {
-    response = await fetch(file);
-  } catch (error) {
-    throw new ArtefactError(`Can't read ${file}: ${/** @type {Error} */ (error).message}.`);
-  }
-  if (!response.ok) throw new ArtefactError(`Can't read ${file}: status ${response.status} ${response.statusText}.`);
-  return new Uint8Array(await response.arrayBuffer());
+function suitableThreads({ task }, size) {
+  return task !== "predict" && size < SMALL ? 1 : undefined;
 }
 
 /** @param {Manifest} manifest */

@@ -2,12 +2,9 @@
 
 import { ArtefactError, InputError } from "./errors.js";
 import { fromHalves, toHalves } from "./float16.js";
+import { importInNode, inNode } from "./files.js";
 import { DAMAGED } from "./metadata.js";
 import { Tensor } from "./tensors.js";
-
-const inNode = typeof process !== "undefined" && Boolean(process.versions?.node);
-/** By a variable, so that bundlers for browsers do not look for what only Node has. @param {string} name */
-const importInNode = (name) => import(/* @vite-ignore */ /* webpackIgnore: true */ name);
 
 /** @type {Record<string, {package: string, provider: string, import: () => Promise<any>}>} */
 const BACKENDS = {
@@ -19,6 +16,7 @@ const BACKENDS = {
     import: () => (inNode ? importInNode("onnxruntime-web") : import("onnxruntime-web/wasm")),
   },
 };
+export const DEFAULT = inNode ? "node" : "wasm"; // backend
 const QUIET = { logSeverityLevel: 4 }; // what goes wrong is thrown; the log would repeat it
 
 /**
@@ -27,6 +25,8 @@ const QUIET = { logSeverityLevel: 4 }; // what goes wrong is thrown; the log wou
  * @typedef {object} SessionOptions
  * @property {"node" | "wasm"} [backend] native code, which is the default in Node, or WebAssembly
  * @property {number} [threads] of this file; with WebAssembly, of all files, as the first one says
+ * @property {Uint8Array | ArrayBuffer} [externalData] the weights of a file that has them in a second one; needed where
+ *   the first is given as bytes, else they are read from beside it
  */
 
 /** An ONNX graph, opened on the CPU. */
@@ -46,14 +46,15 @@ export class Session {
   #session;
 
   /**
-   * @param {Uint8Array} bytes an ONNX file
+   * @param {Uint8Array | string} file bytes of an ONNX file, or in native code its path
    * @param {SessionOptions} options
    * @param {number} [suitable] how many threads to take if the options do not say; not with WebAssembly
+   * @param {{path: string, data: Uint8Array}[]} [externalData] weights that the file takes from others, by their names
    * @returns {Promise<Session>}
    * @throws {ArtefactError} the graph is damaged, or needs a newer ONNX Runtime
    * @throws {InputError} there is no such backend, or it is not installed
    */
-  static async create(bytes, { backend = inNode ? "node" : "wasm", threads }, suitable) {
+  static async create(file, { backend = DEFAULT, threads }, suitable, externalData) {
     if (!Object.hasOwn(BACKENDS, backend)) {
       throw new InputError(`backend is ${JSON.stringify(backend)}; expected "node" or "wasm".`);
     }
@@ -67,9 +68,11 @@ export class Session {
     if (backend === "node")
       options.intraOpNumThreads = threads ?? suitable ?? 0; // 0: one per core
     else if (threads !== undefined) runtime.env.wasm.numThreads = threads;
+    if (externalData) options.externalData = externalData;
+    const create = () => runtime.InferenceSession.create(file, options);
     let session;
     try {
-      session = await runtime.InferenceSession.create(bytes, options);
+      session = await (backend === "wasm" ? oneByOne(create) : create());
     } catch (error) {
       const version = Object.values(runtime.env.versions).at(-1);
       if (/protobuf parsing failed/i.test(reason(error))) throw new ArtefactError(DAMAGED);
@@ -110,6 +113,21 @@ export class Session {
     const typed = half ? (Float16Array ? new Float16Array(data) : toHalves(data)) : data;
     return new this.#runtime.Tensor(dtype, typed, dims);
   }
+}
+
+/** @type {Promise<any>} */
+let last = Promise.resolve();
+
+/**
+ * WebAssembly keeps the external data of all sessions that are being made in one place, by name, and empties it after
+ * each: two models whose second files have the same name would get each other's weights, or none.
+ *
+ * @template T @param {() => Promise<T>} create @returns {Promise<T>}
+ */
+function oneByOne(create) {
+  const made = last.then(create);
+  last = made.catch(() => {});
+  return made;
 }
 
 /** @param {any} output of ONNX Runtime */

@@ -58,3 +58,26 @@ export function gatherer() {
   const opset = field(8, numberField(2, 18));
   return Uint8Array.from([...opset, ...model({ tfseq: JSON.stringify(manifest({ inputs, outputs })) }, graph)]);
 }
+
+/** A file that predicts y = x + w, for w of `count` numbers in a second file; `location` is where the graph looks for it. */
+export function adder(external, count, location = external.file) {
+  const weights = [
+    ...numberField(1, count),
+    ...numberField(2, FLOAT),
+    ...field(8, utf8("w")),
+    ...Object.entries({ location, offset: "0", length: String(4 * count) }).flatMap(([key, value]) =>
+      field(13, [...field(1, utf8(key)), ...field(2, utf8(value))]),
+    ),
+    ...numberField(14, 1), // data_location: EXTERNAL
+  ];
+  const graph = [
+    ...field(1, [...named("x"), ...named("w"), ...field(2, utf8("y")), ...field(4, utf8("Add"))]),
+    ...field(2, utf8("adder")),
+    ...field(5, weights),
+    ...field(11, value("x", FLOAT, "n")),
+    ...field(12, value("y", FLOAT, "n")),
+  ];
+  const [inputs, outputs] = ["x", "y"].map((name) => [{ name, dtype: "float32", shape: ["n"] }]);
+  const json = JSON.stringify(manifest({ inputs, outputs, external_data: external }));
+  return Uint8Array.from([...field(8, numberField(2, 18)), ...model({ tfseq: json }, graph)]);
+}
