@@ -82,6 +82,7 @@ def remove_outputs(graph: GraphProto, names: Collection[str]) -> None:
     remove_unused(graph)
     while _without_unused_stacks(graph):
         remove_unused(graph)
+    remove_identities(graph)  # of one value that was given out under two names
 
 
 def _without_unused_stacks(graph: GraphProto) -> bool:
