@@ -2,12 +2,15 @@
 
 import contextlib
 import itertools
+from collections.abc import Iterable
 from typing import Any
+from unittest import mock
 
 import onnx
 import tensorflow as tf
 from tf2onnx import optimizer, tf_loader
 from tf2onnx.convert import tensor_names_from_structed
+from tf2onnx.graph import Graph
 from tf2onnx.tfonnx import process_tf_graph
 
 from tfseq.exporting.conversion.freezing import freeze, hollow_initializers
@@ -39,7 +42,7 @@ def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.M
     inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants
     outputs = [tensor.name for tensor in function.outputs if tensor.dtype != tf.resource]
     names = tensor_names_from_structed(function, inputs, outputs)
-    with tf.device("/cpu:0"):
+    with tf.device("/cpu:0"), mock.patch.object(Graph, "extract_sub_graph_nodes", _nodes_behind):
         frozen, left_out = freeze(function)
         inputs += [f"{name}:0" for name in left_out]
         with tf.Graph().as_default(), tf_loader.tf_session():
@@ -88,6 +91,23 @@ def _optimized(graph: Any) -> Any:
     with contextlib.suppress(Exception):
         graph.topological_sort(graph.get_nodes())
     return graph
+
+
+def _nodes_behind(
+    graph: Any, outputs_name: Iterable[str], input_checker: Any = None, remove_unused_inputs: bool = True
+) -> list[Any]:
+    """tf2onnx's `Graph.extract_sub_graph_nodes`, which walks the graph anew for each output: a loop has hundreds."""
+    names = list(outputs_name)
+    if not remove_unused_inputs:
+        names += [node.output[0] for node in graph.inputs]
+    found: dict[Any, None] = {}
+    while names:
+        node = graph.get_node_by_output(names.pop(), search_in_parent_graphs=False)
+        if node is None or node in found or (input_checker and input_checker(node) is False):
+            continue
+        found[node] = None
+        names += [*node.input, *node.get_implicit_inputs()]
+    return list(found)
 
 
 def _drop_unused(graph: Any) -> None:
