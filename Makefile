@@ -1,6 +1,6 @@
 # make demo       trains a small character model, exports and verifies it, and prints text that ONNX Runtime generated
-# make quick      runs every pipeline on data that comes with packages: half a minute to two minutes each;
-#                 SKIP=char_lm leaves some out, JOBS=2 runs two at a time
+# make quick      runs every pipeline on data that comes with packages: half a minute to two minutes each (the tests do
+#                 so with a step of training); SKIP=char_lm leaves some out, JOBS=2 runs two at a time
 # make zoo        makes everything in exported/ again: those, the character model with each cell and for longer, tunes
 #                 that add up, captioners that read every scene
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
@@ -20,7 +20,8 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 
 JS = clients/js
 
-# Names of pipelines; behind a colon a preset other than quick, behind commas further arguments.
+# Names of pipelines; behind a colon a preset other than quick, behind commas further arguments. Read by
+# tests/pipelines/test_quick.py, too.
 QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
     transformer transformer_lm text_classification:quick_transformer vision_transformer \

@@ -99,18 +99,6 @@ def published(settings, tmp_path, monkeypatch):
     return model, name, said
 
 
-@pytest.mark.parametrize("architecture", ["cnn_rnn", "cnn_transformer", "vit_transformer"])
-def test_the_default_pictures_are_scenes(architecture, tmp_path, monkeypatch):
-    training = SupervisedSettings(epochs=1, batch=16)
-    few = replace(TINY, architecture=architecture, scenes=(32, 8, 8), size=16, beam=1, training=training)
-    model, name, said = published(few, tmp_path, monkeypatch)
-    assert name == f"captioning_{architecture}"
-    assert said["attention"] == (architecture != "cnn_rnn")
-    assert {"test_exactly_right", "test_bleu_4", "test_cider", "nearest_picture_cider"} <= said["scores"].keys()
-    convolutions = [layer for layer in model._flatten_layers() if "Conv2D" in type(layer).__name__]
-    assert bool(convolutions) == architecture.startswith("cnn")
-
-
 def test_tfds_pictures_are_captioned(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     settings = replace(TINY, tfds="coco_captions", subwords=True, vocabulary=300, beam=1)

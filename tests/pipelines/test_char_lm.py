@@ -15,6 +15,7 @@ tf = pytest.importorskip("tensorflow")
 
 import tfseq
 from pipelines import char_lm
+from tests.pipelines.command_line import run_pipeline
 from tfseq import runtime
 from tfseq.errors import TrainingError
 from tfseq.training import TrainingSettings
@@ -120,26 +121,37 @@ def test_resuming_a_run_that_never_began_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "missing.txt"], "There is no file missing.txt"),
         (["--data", "empty.txt"], "holds no text"),
         (["--data", "latin.txt"], "is not UTF-8"),
         (["--data", "short.txt"], "need at least"),
         (["--training.steps", "0"], "expected at least 1"),
     ],
 )
-def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
+def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     (tmp_path / "short.txt").write_text("hello world " * 20)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_pipeline("char_lm", "quick", *arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "exported").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_in_a_process_of_its_own_the_line_stays_alone(tmp_path):
     process = subprocess.run(
-        [sys.executable, "-m", "pipelines.char_lm", "quick", *arguments],
+        [sys.executable, "-m", "pipelines.char_lm", "quick", "--data", "missing.txt"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
     )
     assert process.returncode == 2
-    assert message in process.stderr
+    assert "There is no file missing.txt" in process.stderr
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "exported").exists()
     assert not (tmp_path / "runs").exists()

@@ -1,8 +1,5 @@
 import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -11,12 +8,12 @@ pytest.importorskip("tensorflow")
 
 from pipelines import delayed_answer
 from pipelines.delayed_answer import DelayedAnswers
+from tests.pipelines.command_line import run_pipeline
 from tfseq import runtime
 from tfseq.data import DataSet, Part
 from tfseq.errors import DataError
 from tfseq.training import SupervisedSettings
 
-REPOSITORY = Path(__file__).parents[2]
 TINY = DelayedAnswers(
     units=32,
     embedding_dim=16,
@@ -76,15 +73,12 @@ def test_data_that_can_not_be_are_refused(settings, message):
         delayed_answer.load(settings)
 
 
-def test_bad_input_ends_in_one_line_and_exit_code_2(tmp_path):
-    process = subprocess.run(
-        [sys.executable, "-m", "pipelines.delayed_answer", "quick", "--largest", "50"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 2
-    assert "together at most 26" in process.stderr
-    assert process.stderr.count("\n") == 1
+def test_bad_input_ends_in_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_pipeline("delayed_answer", "quick", "--largest", "50")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "together at most 26" in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "exported").exists()

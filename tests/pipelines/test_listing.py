@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipelines.command_line import run_pipeline
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipelines").glob("[!_]*.py"))
 
@@ -43,9 +45,11 @@ def test_commands_of_a_docstring_stand_on_lines_of_their_own(script):
     assert all(line.startswith("    python -m pipelines") for line in commands)
 
 
-def test_help_shows_commands_line_by_line_and_hints_name_the_program():
+def test_help_shows_commands_line_by_line_and_hints_name_the_program(monkeypatch, capsys):
     shown = run("-m", "pipelines.char_lm", "--help").stdout
     assert re.search(r"^ +python -m pipelines\.char_lm full --data FILE .*\n +python -m", shown, re.MULTILINE)
-    wrong = run("-m", "pipelines.char_lm", "quick", "--unit", "3")
-    assert wrong.returncode == 2
-    assert "in python -m pipelines.char_lm quick --help" in " ".join(wrong.stderr.split())
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        run_pipeline("char_lm", "quick", "--unit", "3")
+    assert ended.value.code == 2
+    assert "in python -m pipelines.char_lm quick --help" in " ".join(capsys.readouterr().err.split())

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfseq.analysis.palette import BLUE, ORANGE
 from tfseq.errors import InputError
+from tfseq.layers.loops import compiled
 from tfseq.runtime.atomic_write import atomic_write
 
 STREAMS, WARM_UP = 256, 100  # parts of the text in a batch; tokens that each reads before its own part
@@ -46,10 +47,11 @@ def hidden_states(model: Any, tokens: Sequence[int] | np.ndarray, streams: int =
     warm_up = np.arange(rows) * part - starts  # of each row
     state = model.initial_state((), rows)
     names = _names(state)
+    read = compiled(lambda token, state: model.step(token, state, ())[1])  # eagerly a step takes ten times as long
     recorded: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for step in range(part + warm_up.max()):
         at = np.minimum(starts + step, len(tokens) - 1)
-        _, state = model.step(keras.ops.convert_to_tensor(tokens[at]), state, ())
+        state = read(keras.ops.convert_to_tensor(tokens[at]), state)
         for name, vectors in zip(names, keras.tree.flatten(state)):
             recorded[name].append(keras.ops.convert_to_numpy(keras.ops.cast(vectors, "float32")))
     own = warm_up[:, None] + np.arange(part)  # (rows, part)
