@@ -1,4 +1,4 @@
-"""The contract of every generator: `call` against `step`, padding, KV caches, beams that share a memory."""
+"""The contract of every generator: `call` against `step` and `read`, padding, KV caches, beams that share a memory."""
 
 import os
 
@@ -56,8 +56,16 @@ MODELS = {
     "transformer language model, rotary, of a window": lambda **kw: transformer_language_model(
         positions="rotary", window=2, **kw
     ),
+    "transformer language model, sinusoidal, untied, of a window": lambda **kw: transformer_language_model(
+        positions="sinusoidal", tied=False, window=3, **kw
+    ),
     "recurrent language model": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, **kw),
+    "recurrent language model, two layers, learned start": lambda **kw: RecurrentLanguageModel(
+        VOCABULARY, units=8, depth=2, cell="gru", embedding_dim=5, initial_state="learned", **kw
+    ),
+    "recurrent language model, vanilla": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, cell="rnn", **kw),
 }
+READ_AT_ONCE = [name for name in MODELS if "language" in name]
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
 ATTENTIVE = [name for name in ENCODER_DECODERS if "seq2seq" not in name]
 
@@ -101,6 +109,58 @@ def test_steps_give_the_logits_of_the_parallel_call_at_every_position(name):
     expected = np.asarray(model(inputs(model)))
     assert expected.shape == (*TOKENS.shape, VOCABULARY)
     np.testing.assert_allclose(logits_of_steps(model, memory_of(model)), expected, atol=2e-5)
+
+
+def logits_of_reading(model, memory, lengths, tokens=TOKENS):
+    """(rows, vocabulary) after each part of `tokens` that was read at once, parts of these lengths; the last state."""
+    state, logits, begin = model.initial_state(memory, len(tokens)), [], 0
+    for length in lengths:
+        part = ops.convert_to_tensor(tokens[:, begin : begin + length])
+        new, state = model.read(part, state, memory)
+        logits.append(np.asarray(new))
+        begin += length
+    return logits, state
+
+
+@pytest.mark.parametrize("name", READ_AT_ONCE)
+def test_reading_at_once_gives_the_logits_of_the_parallel_call_at_every_position(name):
+    model = made(name)
+    expected, memory = np.asarray(model(inputs(model))), memory_of(model)
+    for length in range(1, TOKENS.shape[1] + 1):
+        (logits,), _ = logits_of_reading(model, memory, [length])
+        assert logits.dtype == "float32"
+        np.testing.assert_allclose(logits, expected[:, length - 1], atol=2e-5)
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (1, 1, 3), (4, 1)])
+@pytest.mark.parametrize("name", READ_AT_ONCE)
+def test_reading_in_parts_is_reading_at_once(name, lengths):
+    model = made(name)
+    expected, memory = np.asarray(model(inputs(model))), memory_of(model)
+    logits, state = logits_of_reading(model, memory, lengths)
+    for end, after in zip(np.cumsum(lengths), logits):
+        np.testing.assert_allclose(after, expected[:, end - 1], atol=2e-5)
+    _, at_once = logits_of_reading(model, memory, [5])
+    keras.tree.assert_same_structure(state, at_once)
+    for one, other in zip(keras.tree.flatten(state), keras.tree.flatten(at_once)):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("name", READ_AT_ONCE)
+def test_beams_go_on_by_steps_from_what_was_read_at_once(name, width):
+    model = made(name)
+    tokens = np.random.default_rng(5).integers(1, VOCABULARY, (3 * width, 4)).astype("int32")
+    whole = np.concatenate([TOKENS[:, :3].repeat(width, axis=0), tokens], axis=1)
+    expected = logits_of_steps(model, memory_of(model, SOURCE.repeat(width, axis=0)), whole)[:, 3:]
+    memory = memory_of(model)
+    _, state = logits_of_reading(model, memory, [3])
+    state, memory = widen(state, width), memory if model.shares_memory else widen(memory, width)
+    for t in range(4):
+        logits, state = model.step(ops.convert_to_tensor(tokens[:, t]), state, memory)
+        np.testing.assert_allclose(logits, expected[:, t], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -207,8 +267,12 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(name):
     memory = memory_of(mixed)
     new, state = mixed.step(ops.convert_to_tensor(TOKENS[:, 0]), mixed.initial_state(memory, 3), memory)
     assert new.dtype == "float32"
-    dtypes = {keras.backend.standardize_dtype(leaf.dtype) for leaf in keras.tree.flatten(state)}
-    assert dtypes - {"int32"} == {"bfloat16"}
+    states = [state]
+    if mixed.reads_at_once:
+        states.append(mixed.read(inputs(mixed)[:, :3], mixed.initial_state(memory, 3))[1])
+    for state in states:
+        dtypes = {keras.backend.standardize_dtype(leaf.dtype) for leaf in keras.tree.flatten(state)}
+        assert dtypes - {"int32"} == {"bfloat16"}
     np.testing.assert_allclose(new, logits[:, 0], atol=0.1)
     np.testing.assert_allclose(logits, exact(inputs(exact)), atol=0.3)
     assert np.abs(np.asarray(logits) - np.asarray(exact(inputs(exact)))).max() > 1e-4
@@ -269,6 +333,9 @@ for i, name in enumerate(common.MODELS):
     np.save(f"{sys.argv[1]}/{i}.npy", model(common.inputs(model)))
     with capacity(7):
         np.save(f"{sys.argv[1]}/{i}_steps.npy", common.logits_of_steps(model, common.memory_of(model)))
+        if name in common.READ_AT_ONCE:
+            logits, _ = common.logits_of_reading(model, common.memory_of(model), [3, 1, 1])
+            np.save(f"{sys.argv[1]}/{i}_read.npy", np.stack(logits, axis=1))
         if name == "transformer pre":
             common.test_a_beam_that_goes_on_from_another_has_that_ones_past(name)
 """
@@ -284,6 +351,8 @@ def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
     for i, logits in enumerate(expected):
         np.testing.assert_allclose(np.load(tmp_path / f"{i}.npy"), logits, atol=2e-5)
         np.testing.assert_allclose(np.load(tmp_path / f"{i}_steps.npy"), logits, atol=2e-5)
+        if (tmp_path / f"{i}_read.npy").exists():
+            np.testing.assert_allclose(np.load(tmp_path / f"{i}_read.npy"), logits[:, 2:], atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,11 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
 
     def body(step, carry):
         chosen, alive, best, ended, rules_state, state = carry
-        tokens, index = wide.read(step, chosen), wide.index(step)
-        logits, state, kept_of_step = wide.step(tokens, state)
+        tokens = wide.read(step, chosen)
+        return go_on(step, tokens, alive, best, ended, rules_state, *wide.step(tokens, state))
+
+    def go_on(step, tokens, alive, best, ended, rules_state, logits, state, kept_of_step):
+        index = wide.index(step)
         logits, rules_state = beam.apply_rules(model, logits, tokens, index, rules_state, task.settings)
         total = ops.log_softmax(logits) + ops.reshape(alive, (-1, 1))
         scores, picks = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), candidates)  # (batch, candidates)
@@ -107,17 +110,20 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
         return (ops.reshape(picks % vocabulary, (-1,)), alive, best, ended, rules_state, state), (picks, kept_of_step)
 
     zeros = ops.zeros((task.batch, 1), "int32")
-    carry = (
-        wide.first_tokens(wide.batch),
-        one_beam + ops.zeros((task.batch, 1)),
-        (ops.full((task.batch, 1), -math.inf), zeros, zeros),
-        zeros if counts else (),
-        beam.first_rules_state(model, wide.batch),
-        widen(model.initial_state(task.memory, task.batch), width),
-    )
-    dtypes = ("int32", task.kept_dtypes)
+    tokens, steps, first = wide.first_tokens(wide.batch), task.steps, None
+    alive = one_beam + ops.zeros((task.batch, 1))
+    best = ops.full((task.batch, 1), -math.inf), zeros, zeros
+    ended = zeros if counts else ()
+    rules_state = widen(beam.first_rules_state(model, task.batch, task.prefix), width)
+    state = model.initial_state(task.memory, task.batch)
+    if task.prefix is None:
+        carry = (tokens, alive, best, ended, rules_state, widen(state, width))
+    else:  # by one beam, as all have read the same
+        read = widen(task.read_prefix(state), width)
+        carry, first = go_on(0, wide.read(0, tokens), alive, best, ended, rules_state, *read)
+        steps = steps - 1
     carry, (picks, kept) = loops.while_loop(
-        lambda carry: ops.max(carry[1]) > -math.inf, body, carry, task.steps, dtypes
+        lambda carry: ops.max(carry[1]) > -math.inf, body, carry, steps, ("int32", task.kept_dtypes), first
     )
     return _backtracked(task, width, carry[2], picks, kept)
 

@@ -1,6 +1,7 @@
 """The generation loop: `decode`, the whole loop in one graph, and `decode_step`, one step for a loop outside of it.
 
-The loop holds one copy of the model's `step`, which reads prompt tokens and generated ones of every row.
+The loop holds one copy of the model's `step`, which reads prompt tokens and generated ones of every row. As many tokens
+as the shortest prompt has, a model that defines `read` reads at once, before the loop.
 """
 
 import contextlib
@@ -23,7 +24,8 @@ def decode(
     """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in and out, nothing checked.
 
     A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
-    equal lengths nor a second copy of `step`.
+    equal lengths nor a second copy of `step`. A model that defines `read` reads as many tokens as the shortest
+    prompt has at once: step 0, which is taken out of the loop.
 
     Args:
         model: a `tfseq.models.Generator`, built.
@@ -41,7 +43,8 @@ def decode(
         chosen from.
     """
     task = task_of(model, strategy, inputs, kept)
-    with capacity(task.steps) if isinstance(task.steps, int) else contextlib.nullcontext():
+    read = task.before + task.steps
+    with capacity(read) if isinstance(read, int) else contextlib.nullcontext():
         return beam_search(task, strategy) if isinstance(strategy, Beam) else sample(task, strategy)
 
 
@@ -70,13 +73,15 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
 def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
     """Greedy decoding or sampling, one hypothesis per row; returns what `decode` does."""
     model, settings, end = task.model, task.settings, task.model.end
-    positions = ops.arange(1, task.steps + 1, dtype="int32")
-    choose = strategy.sampler(settings, task.batch, model.vocabulary_size, positions)
+    choose = strategy.sampler(settings, task.batch, model.vocabulary_size, task.positions)
 
     def body(step, carry):
         chosen, alive, rules_state, state = carry
-        tokens, index = task.read(step, chosen), task.index(step)
-        logits, state, kept = task.step(tokens, state)
+        tokens = task.read(step, chosen)
+        return choose_next(step, tokens, alive, rules_state, *task.step(tokens, state))
+
+    def choose_next(step, tokens, alive, rules_state, logits, state, kept):
+        index = task.index(step)
         logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
         chosen, log_prob = choose(step, logits)
         if end is not None:
@@ -89,14 +94,16 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
     def some_go_on(carry):
         return True if end is None else ops.max(carry[1]) > 0
 
-    carry = (
-        task.first_tokens(task.batch),
-        () if end is None else ops.ones((task.batch,), "int32"),
-        strategy.first_rules_state(model, task.batch),
-        model.initial_state(task.memory, task.batch),
-    )
+    tokens, steps, first = task.first_tokens(task.batch), task.steps, None
+    alive = () if end is None else ops.ones((task.batch,), "int32")
+    rules_state = strategy.first_rules_state(model, task.batch, task.prefix)
+    state = model.initial_state(task.memory, task.batch)
+    carry = (tokens, alive, rules_state, state)
+    if task.prefix is not None:
+        carry, first = choose_next(0, task.read(0, tokens), alive, rules_state, *task.read_prefix(state))
+        steps = steps - 1
     dtypes = ("int32", "float32", task.kept_dtypes)
-    _, (chosen, log_probs, kept) = loops.while_loop(some_go_on, body, carry, task.steps, dtypes)
+    _, (chosen, log_probs, kept) = loops.while_loop(some_go_on, body, carry, steps, dtypes, first)
     return _finished(task, chosen, log_probs, kept)
 
 

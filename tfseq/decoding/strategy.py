@@ -79,15 +79,22 @@ class Strategy:
         """
         raise TypeError(f"{type(self).__name__} does not choose token by token.")
 
-    def first_rules_state(self, model: Generator, rows: Any):
+    def first_rules_state(self, model: Generator, rows: Any, read: Any = None):
         """The rules' state before the first token: which tokens came so far, (rows, vocabulary) bool; () if unused.
 
         Args:
             rows: () int32.
+            read: tokens that the rows have read at once, (rows, time) int32; None if none.
         """
         if self.repetition_penalty == 1:
             return ()
-        return ops.zeros((rows, model.vocabulary_size), "bool")
+        if read is None:
+            return ops.zeros((rows, model.vocabulary_size), "bool")
+        starts = ops.expand_dims(ops.arange(rows, dtype="int32") * model.vocabulary_size, 1)
+        places = ops.reshape(starts + read, (-1, 1))  # in rows * vocabulary
+        came = ops.zeros((rows * model.vocabulary_size,), "int32")
+        came = ops.scatter_update(came, places, ops.ones_like(places[:, 0]))
+        return ops.reshape(came, (-1, model.vocabulary_size)) > 0
 
     def apply_rules(self, model: Generator, logits, tokens, index, rules_state, settings):
         """Logits as the rules leave them.

@@ -26,6 +26,9 @@ class Task:
         given: prompt tokens, (steps, batch) int32, -1 where a row reads its own choice; None if that is always so.
         first: the step that chooses a row's first new token, (batch,) int32; None where it is step 0.
         steps: at most, () int32.
+        prefix: what every row's prompt has at least, (batch, time) int32: step 0 reads it at once, and so its last
+            token is the one that `given` has for that step; None where step 0 reads one token as the others do.
+        before: tokens that a row has read before the one that step 0 has for it, () int32.
         max_length: new tokens of a row, at most, () int32.
         kept: what to keep of each step, the names of `KEPT`.
     """
@@ -39,6 +42,13 @@ class Task:
     steps: Any
     max_length: Any
     kept: frozenset[str]
+    prefix: Any = None
+    before: Any = 0
+
+    @property
+    def positions(self):
+        """In its sequence, of the token that each step chooses, (steps,) int32."""
+        return self.before + ops.arange(1, self.steps + 1, dtype="int32")
 
     def first_tokens(self, rows):
         """What rows would read at step 0 if nothing is given, (rows,) int32."""
@@ -64,6 +74,11 @@ class Task:
         made = {"attention": weights, "logits": logits}
         return logits, state, {name: made[name] for name in self.kept_dtypes}
 
+    def read_prefix(self, state):
+        """What `step` returns, of step 0 where it reads the prefix."""
+        logits, state = self.model.read(self.prefix, state, self.memory)
+        return logits, state, {"logits": logits} if self.kept else {}
+
     @property
     def kept_dtypes(self):
         """Of what is kept of a step, by name, in one order."""
@@ -82,11 +97,16 @@ def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kep
         return Task(model, memory, settings, batch, None, None, steps, max_length, frozenset(kept))
     prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
     batch, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
-    steps = loops.number(ops.max(prompt_length) + max_length - 1)
-    times = ops.arange(steps, dtype="int32")
+    prefix, before = None, 0
+    if model.reads_at_once and "attention" not in kept:
+        shortest = loops.number(ops.min(prompt_length))
+        prefix, before = prompt[:, :shortest], shortest - 1
+    steps = loops.number(ops.max(prompt_length) + max_length - 1 - before)
+    times = before + ops.arange(steps, dtype="int32")
     given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
     given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
-    return Task(model, model.encode(), settings, batch, given, prompt_length - 1, steps, max_length, frozenset(kept))
+    first, kept = prompt_length - 1 - before, frozenset(kept)
+    return Task(model, model.encode(), settings, batch, given, first, steps, max_length, kept, prefix, before)
 
 
 def kept_of_rows(kept, where, inside):

@@ -83,13 +83,21 @@ def capacity(steps: int) -> Iterator[None]:
         _CAPACITY.reset(token)
 
 
-def advance(state: CachedState) -> CachedState:
-    """Makes this step's entries part of the past: once per step, before the layers `attend`."""
+def advance(state: CachedState, steps: Any = 1) -> CachedState:
+    """Makes this step's entries part of the past: once per step, before the layers `attend`.
+
+    Args:
+        state: as the last step left it.
+        steps: that are made at once, before the layers `attend_at_once`; with one beam any number.
+    """
     if isinstance(state.ancestors, tuple):
-        return state._replace(position=state.position + 1)
+        return state._replace(position=state.position + steps)
     batch, width = ops.shape(state.ancestors)[0], state.width
-    new = ops.broadcast_to(ops.eye(width, dtype="bool"), (batch, width, width))  # a beam sees its own entry
-    return state._replace(ancestors=_written(state.ancestors, new, 2, state), position=state.position + 1)
+    if width == 1:
+        new = ops.ones((batch, 1, steps), "bool")
+    else:
+        new = ops.broadcast_to(ops.eye(width, dtype="bool"), (batch, width, width))  # a beam sees its own entry
+    return state._replace(ancestors=_written(state.ancestors, new, 2, state), position=state.position + steps)
 
 
 def attend(
@@ -110,6 +118,30 @@ def attend(
     keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
     output, _ = dot_product_attention(query, keys, values, _within(window, ops.shape(keys)[2], state))
     return merge_heads(output, -1, query.shape[1] * query.shape[3]), (keys, values)
+
+
+def attend_at_once(
+    query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState, window: int | None = None
+) -> tuple[Any, tuple[Any, Any]]:
+    """Causal attention of several steps of one beam over the cache and their own entries, in one pass.
+
+    Args:
+        query, key, value: (batch, heads, time, head_dim).
+        cache: the layer's, as the last step left it.
+        state: as `advance` returned it for these steps.
+        window: as for `attend`.
+
+    Returns:
+        (batch, heads, time, head_dim), and the cache with the entries of these steps.
+    """
+    steps = ops.shape(query)[2]
+    before = state._replace(position=state.position - steps)
+    keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
+    of_query = ops.expand_dims(before.position + ops.arange(steps, dtype="int32"), 1)  # (time, 1)
+    back = of_query - ops.arange(ops.shape(keys)[2], dtype="int32")  # (time, entries), from a query to an entry
+    seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
+    output, _ = dot_product_attention(query, keys, values, seen[None, None])
+    return output, (keys, values)
 
 
 def _within(window: int | None, entries: Any, state: CachedState) -> Any:
@@ -141,7 +173,12 @@ def widen(state: Any, width: int) -> Any:
     """
     if width == 1:
         return state
-    return _map(state, lambda leaf: ops.repeat(leaf, width, axis=0), lambda cached: _widen_cached(cached, width))
+    return _map(state, lambda leaf: _repeated(leaf, width), lambda cached: _widen_cached(cached, width))
+
+
+def _repeated(leaf: Any, width: int) -> Any:
+    """Every row `width` times, gathered: in ONNX, `ops.repeat` fails on tensors that have an axis of size 0."""
+    return take_rows(leaf, ops.arange(ops.shape(leaf)[0] * width, dtype="int32") // width)
 
 
 def _widen_cached(state: CachedState, width: int) -> CachedState:
@@ -192,9 +229,9 @@ def _fixed_steps() -> int | None:
 
 
 def _written(old: Any, new: Any, axis: int, state: CachedState) -> Any:
-    """`old` with the entries of the step at `state.position`, `width` of them."""
+    """`old` with the entries of the steps from `state.position` on, `width` of each."""
     if _fixed_steps() is None:
         return ops.concatenate([old, new], axis=axis)
     start = [0] * len(old.shape)
-    start[axis] = state.position * new.shape[axis]
+    start[axis] = state.position * state.width
     return ops.slice_update(old, start, new)

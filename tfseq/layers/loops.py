@@ -38,7 +38,7 @@ def scan(step, carry, xs, output_dtypes):
     return carry, tree.pack_sequence_as(output_dtypes, [array.stack() for array in written])
 
 
-def while_loop(condition, body, carry, max_steps, output_dtypes):
+def while_loop(condition, body, carry, max_steps, output_dtypes, first=None):
     """Runs `body` while `condition` holds, at most `max_steps` times.
 
     Args:
@@ -48,41 +48,64 @@ def while_loop(condition, body, carry, max_steps, output_dtypes):
             carry names as its `growing_axis`, as a KV cache does.
         max_steps: () int32; elsewhere than on TensorFlow a Python integer.
         output_dtypes: of y, as a pytree like y.
+        first: y of a step 0 that has run before. It is stacked in front, the steps of the loop count from 1, and
+            `max_steps`, those of the loop, may be 0.
 
     Returns:
         the last carry, and y stacked, (steps that ran, ...) each.
     """
     match keras.backend.backend():
         case "tensorflow":
-            return _tensorflow_while(condition, body, carry, max_steps, output_dtypes)
+            return _tensorflow_while(condition, body, carry, max_steps, output_dtypes, first)
         case "jax":
-            return _jax_while(condition, body, carry, max_steps)
-    step, outputs = 0, []
+            return _jax_while(condition, body, carry, max_steps, first)
+    outputs = [] if first is None else [first]
+    begun, step = len(outputs), 0
     while step < max_steps and condition(carry):
-        carry, y = body(ops.convert_to_tensor(step, "int32"), carry)
+        carry, y = body(ops.convert_to_tensor(begun + step, "int32"), carry)
         outputs.append(y)
         step += 1
     return carry, tree.map_structure(lambda *ys: ops.stack(ys), *outputs)
 
 
-def _tensorflow_while(condition, body, carry, max_steps, output_dtypes):
+def _tensorflow_while(condition, body, carry, max_steps, output_dtypes, first):
     import tensorflow as tf
 
-    written = [tf.TensorArray(dtype, size=max_steps) for dtype in tree.flatten(output_dtypes)]
+    begun, dtypes = 0 if first is None else 1, tree.flatten(output_dtypes)
+    in_front = [tf.convert_to_tensor(y) for y in tree.flatten(first)] if begun else [None] * len(dtypes)
+    shapes = [None if y is None else y.shape for y in in_front]
+    written = [tf.TensorArray(dtype, max_steps, element_shape=shape) for dtype, shape in zip(dtypes, shapes)]
 
     def write(step, carry, written):
         carry, y = body(step, carry)
-        return step + 1, carry, [array.write(step, value) for array, value in zip(written, tree.flatten(y))]
+        return step + 1, carry, [array.write(step - begun, value) for array, value in zip(written, tree.flatten(y))]
 
     steps, carry, written = tf.while_loop(
         lambda _, carry, __: condition(carry),
         write,
-        (tf.constant(0), carry, written),
+        (tf.constant(begun), carry, written),
         (tf.TensorShape([]), _free_axes(carry), [tf.TensorShape([])] * len(written)),
         maximum_iterations=max_steps,
     )
-    stacked = [array.stack()[:steps] for array in written]  # what did not run is left out; an ONNX loop does so itself
+    # What did not run is left out; an ONNX loop does so itself.
+    stacked = [
+        _stack_behind(y, array, steps - begun) if begun else array.stack()[:steps]
+        for y, array in zip(in_front, written)
+    ]
     return carry, tree.pack_sequence_as(output_dtypes, stacked)
+
+
+def _stack_behind(first, array, steps):
+    """What `steps` steps have written, behind what the first one did; there may have been none."""
+    import tensorflow as tf
+
+    shape = tf.shape(first)
+    if tf.executing_eagerly():
+        rest = array.stack()
+    else:  # an array that was not written to can't tell its shape
+        rest = tf.raw_ops.TensorListStack(input_handle=array.flow, element_shape=shape, element_dtype=first.dtype)
+    rest = tf.reshape(rest[:steps], tf.concat([[-1], shape], axis=0))  # an ONNX loop that did not run forgets sizes
+    return tf.concat([first[None], rest], axis=0)
 
 
 def _free_axes(carry):
@@ -101,24 +124,28 @@ def _free_axes(carry):
     return tree.traverse(visit, carry)
 
 
-def _jax_while(condition, body, carry, max_steps):
+def _jax_while(condition, body, carry, max_steps, first):
     """With buffers of `max_steps`, cut when the loop is over."""
     import jax
 
+    begun = 0 if first is None else 1
+    if begun and not max_steps:
+        return carry, tree.map_structure(lambda y: y[None], first)
     _, shapes = jax.eval_shape(body, jax.ShapeDtypeStruct((), "int32"), carry)
     buffers = tree.map_structure(lambda y: ops.zeros((max_steps, *y.shape), y.dtype), shapes)
 
     def write(step, carry, buffers):
         carry, y = body(step, carry)
-        return step + 1, carry, tree.map_structure(lambda buffer, value: buffer.at[step].set(value), buffers, y)
+        return step + 1, carry, tree.map_structure(lambda buffer, value: buffer.at[step - begun].set(value), buffers, y)
 
     steps, carry, buffers = ops.while_loop(
         lambda _, carry, __: condition(carry),
         write,
-        (ops.zeros((), "int32"), carry, buffers),
+        (ops.full((), begun, "int32"), carry, buffers),
         maximum_iterations=max_steps,
     )
-    return carry, tree.map_structure(lambda buffer: buffer[: int(steps)], buffers)
+    ran = tree.map_structure(lambda buffer: buffer[: int(steps) - begun], buffers)
+    return carry, tree.map_structure(lambda y, rest: ops.concatenate([y[None], rest]), first, ran) if begun else ran
 
 
 def number(steps):

@@ -69,7 +69,7 @@ class PositionedEmbedding(keras.layers.Layer):
 
     Call arguments:
         tokens: (batch, time), from position 0 on; or those of one decode step, (rows,).
-        position: of the step, () integer.
+        position: of the step, () integer; of tokens (batch, time) that don't begin at 0, (time,).
 
     Raises:
         ValueError: `positions` is neither, units can't be halved into sines and cosines, or a sequence has more than

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseq.layers.attention import dot_product_attention, merge_heads, split_heads
 from tfseq.layers.cpu_training import kernels, kernels_apply
-from tfseq.layers.key_value_cache import attend
+from tfseq.layers.key_value_cache import attend, attend_at_once
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import rotated
 
@@ -67,6 +67,13 @@ class SelfAttention(keras.layers.Layer):
         query, key, value = self._parts(x, state.width, state.position - 1)
         output, cache = attend(query, key, value, cache, state, self.window)
         return self.out(output), cache
+
+    def read(self, x, cache, state):
+        """Several steps at once: x (batch, time, units), this layer's KV cache, and the `CachedState` after them."""
+        time = ops.shape(x)[1]
+        query, key, value = self._parts(x, time, state.position - time + ops.arange(time, dtype="int32"))
+        output, cache = attend_at_once(query, key, value, cache, state, self.window)
+        return self.out(merge_heads(output, -1, time, self.units)), cache
 
     def _parts(self, x, time, positions, training=False):
         """Queries, keys and values, (batch, heads, time, head_dim) each."""
@@ -245,6 +252,13 @@ class TransformerBlock(keras.layers.Layer):
     def step(self, x, cache, state):
         """One decode step: x (rows, units), this block's KV cache, and the `CachedState` of this step."""
         y, cache = self.attention.step(self.around_attention.enter(x), cache, state)
+        x = self.around_attention.join(x, y)
+        y = self.feed_forward(self.around_feed_forward.enter(x))
+        return self.around_feed_forward.join(x, y), cache
+
+    def read(self, x, cache, state):
+        """Several steps at once: x (batch, time, units), this block's KV cache, and the `CachedState` after them."""
+        y, cache = self.attention.read(self.around_attention.enter(x), cache, state)
         x = self.around_attention.join(x, y)
         y = self.feed_forward(self.around_feed_forward.enter(x))
         return self.around_feed_forward.join(x, y), cache

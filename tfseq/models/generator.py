@@ -6,8 +6,8 @@ import keras
 class Generator(keras.Model):
     """A model that is trained with `call` and generates with `step`.
 
-    Decoding, export and streaming know these methods and nothing else. `call` and `step` agree: the same tokens fed
-    both ways give the same logits at every position.
+    Decoding, export and streaming know these methods and nothing else. `call`, `step` and, where it is defined, `read`
+    agree: the same tokens fed each way give the same logits at every position.
 
     A language model has no source and continues a prompt: `call(tokens)` takes (batch, time) int32. An encoder-decoder
     reads its sources with `encode` and begins with the token `start`: `call({"source": ..., "target": ...})` takes its
@@ -55,6 +55,27 @@ class Generator(keras.Model):
             logits of the next token, (batch, vocabulary) float32, and the new state.
         """
         raise self._incomplete("step")
+
+    def read(self, tokens, state, memory=()):
+        """Several decode steps at once: reads a prompt in one parallel pass (the prefill). Optional.
+
+        Without it a prompt is read token by token.
+
+        Args:
+            tokens: ids of the tokens just read, (batch, time) int32, time of at least 1.
+            state: as `initial_state`, `step` or `read` returned it; of one beam.
+            memory: as `encode` returned it.
+
+        Returns:
+            logits of the next token after the last of them, (batch, vocabulary) float32, and the new state: what `step`
+            returns once it has read the tokens one by one.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `read`: it reads a prompt token by token, with `step`.")
+
+    @property
+    def reads_at_once(self):
+        """Whether `read` reads a prompt in one pass."""
+        return type(self).read is not Generator.read
 
     def step_with_attention(self, tokens, state, memory=()):
         """`step` that also returns its attention weights over the source, (batch, source_time) float32. Optional."""

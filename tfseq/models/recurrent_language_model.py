@@ -98,10 +98,10 @@ class RecurrentLanguageModel(Generator):
 
     def call(self, tokens, training=False):
         state = self.initial_state((), ops.shape(tokens)[0])
-        logits, _ = self.read(tokens, state, training=training)
+        logits, _ = self.unroll(tokens, state, training=training)
         return logits
 
-    def read(self, tokens, state, training=False):
+    def unroll(self, tokens, state, training=False):
         """`call` that starts from a given state and returns the last one: what truncated BPTT carries forward.
 
         Args:
@@ -111,13 +111,17 @@ class RecurrentLanguageModel(Generator):
         Returns:
             logits (batch, time, vocabulary) float32, and the state after the last position.
         """
+        x, state = self._unrolled(tokens, state, training)
+        return ops.cast(self.head(x), "float32"), state
+
+    def _unrolled(self, tokens, state, training=False):
         x = self._embed(tokens)  # (batch, time, width)
         new_state = []
         for layer, dropout, layer_state in zip(self.recurrent, self.dropouts, state):
             x, *layer_state = layer(x, initial_state=list(layer_state), training=training)  # (batch, time, units)
             x = dropout(x, training=training)
             new_state.append(layer_state)
-        return ops.cast(self.head(x), "float32"), new_state
+        return x, new_state
 
     def initial_state(self, memory, batch_size):
         """h_0 (and c_0 for LSTM) of every layer: a list of lists of (batch, units)."""
@@ -133,6 +137,10 @@ class RecurrentLanguageModel(Generator):
             x, layer_state = layer.cell(x, list(layer_state))  # (batch, units)
             new_state.append(list(layer_state))
         return ops.cast(self.head(x), "float32"), new_state
+
+    def read(self, tokens, state, memory=()):
+        x, state = self._unrolled(tokens, state)
+        return ops.cast(self.head(x[:, -1]), "float32"), state
 
     def _embed(self, tokens):
         if self.embedding_dim:

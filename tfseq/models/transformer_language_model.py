@@ -111,5 +111,15 @@ class TransformerLanguageModel(Generator):
             caches.append(cache)
         return self.embedding.logits(self.norm(x)), state._replace(caches=tuple(caches))
 
+    def read(self, tokens, state, memory=()):
+        time, first = ops.shape(tokens)[1], state.position
+        state = advance(state, time)
+        x = self.embedding(tokens, first + ops.arange(time, dtype="int32"))  # (batch, time, units)
+        caches = []
+        for block, cache in zip(self.blocks, state.caches):
+            x, cache = block.read(x, cache, state)
+            caches.append(cache)
+        return self.embedding.logits(self.norm(x[:, -1])), state._replace(caches=tuple(caches))
+
     def get_config(self):
         return super().get_config() | self.settings

@@ -12,7 +12,7 @@ class TruncatedBPTT(keras.Model):
     (Williams and Peng, 1990). Training and evaluation carry a state each, so evaluating does not disturb a run.
 
     Args:
-        model: a model with `initial_state` and `read`, such as RecurrentLanguageModel.
+        model: a model with `initial_state` and `unroll`, such as RecurrentLanguageModel.
         batch: number of training streams.
         evaluation_batch: number of evaluation streams; `batch` if not given.
         scheduled_sampling: feeds the model its own predictions while training; None feeds the true tokens (teacher
@@ -50,9 +50,9 @@ class TruncatedBPTT(keras.Model):
         carried = self.carried_in_training if training else self.carried_in_evaluation
         state = self._first_state(carried, starts)
         if training and self.scheduled_sampling is not None:
-            teacher_forced, _ = self.model.read(tokens, state, training=True)
+            teacher_forced, _ = self.model.unroll(tokens, state, training=True)
             tokens = self.scheduled_sampling(tokens, teacher_forced)
-        logits, state = self.model.read(tokens, state, training=training)
+        logits, state = self.model.unroll(tokens, state, training=training)
         for variable, value in zip(carried, tree.flatten(state)):
             variable.assign(ops.stop_gradient(value))
         return logits
