@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.tf2onnx_driver import convert
 from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
+from tfseq.exporting.recurrent.shared_weights import share_weights
 from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
 from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
@@ -70,6 +71,7 @@ def to_skeleton(
     simplify(model, weights)
     fuse(model, opset)
     remove_transposes(model.graph)
+    share_weights(model.graph, weights)
     name_axes(model.graph.input, inputs)
     outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
     del model.graph.output[:]

@@ -30,7 +30,7 @@ _ACTIVATIONS: dict[Any, Activation] = {
 }
 
 # Where ONNX' gates stand among Keras'.
-_GATES = {"RNN": (0,), "GRU": (0, 1, 2), "LSTM": (0, 3, 1, 2)}  # h; z r h; Keras' i f c o become i o f c
+GATES = {"RNN": (0,), "GRU": (0, 1, 2), "LSTM": (0, 3, 1, 2)}  # h; z r h; Keras' i f c o become i o f c
 
 
 class NotNative(Exception):
@@ -123,8 +123,8 @@ def _value(weight):
 
 def _gates_first(kernel, operator):
     """(width, gates * units) with Keras' order of gates to (gates * units, width) with ONNX'."""
-    gates = np.split(kernel, len(_GATES[operator]), axis=1)
-    return np.concatenate([gates[i].T for i in _GATES[operator]])
+    gates = np.split(kernel, len(GATES[operator]), axis=1)
+    return np.concatenate([gates[i].T for i in GATES[operator]])
 
 
 def _both_biases(bias, operator):
