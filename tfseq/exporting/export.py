@@ -230,17 +230,23 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
     notes = list(draft.notes)
     signature = (content.witnessed if verify else None) or content.described
     graph, weights = to_skeleton(signature.function, signature.inputs, opset, notes)
+    external = _is_external(graph, external_data)
+    file = OnnxFile(path, weights, external)
     large = weights_size(graph) > SHARED
+    proof = None
+    if large:
+        proof = file if external else OnnxFile(path.with_name("proof.onnx"), weights, external=True)
     loop_logits = None
     if content.loop_logits and signature is content.witnessed:
-        loop_logits = content.loop_logits(graph_run(graph, weights, sparing=large))
+        loop_logits = content.loop_logits(graph_run(graph, weights, proof))
         remove_outputs(graph.graph, WITNESSES)
-    run = graph_run(graph, weights, sparing=large)
+    run = graph_run(graph, weights, proof)
     outputs = content.outputs(run)
     check_probabilities(draft.labels, content.described, outputs, run, samples)
     name_axes(graph.graph.output, outputs)
     graph.graph.name = draft.name
-    file = OnnxFile(path, weights, _is_external(graph, external_data))
+    if proof is not None and proof is not file:
+        proof.remove()  # what has been opened needs no name
     manifest = dataclasses.replace(
         draft,
         outputs=outputs,

@@ -48,7 +48,8 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
         function: a `tf.types.experimental.ConcreteFunction`.
 
     Returns:
-        the GraphDef, and the weights that are Placeholders in it, variables or tensors, by node name.
+        the GraphDef, and the weights that are Placeholders in it, variables or tensors, by node name. These have no
+        shapes yet: TensorFlow's optimizer makes a tensor for each Placeholder whose shape it knows.
     """
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
@@ -60,16 +61,21 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
         if weight is None or node.op != "Const":
             continue
         if _simply_used(node.name, readers):
-            attributes = {
-                "dtype": node.attr["dtype"],
-                "shape": AttrValue(shape=tf.TensorShape(weight.shape).as_proto()),
-            }
+            attributes = {"dtype": node.attr["dtype"]}
             node.CopyFrom(NodeDef(name=node.name, op="Placeholder", attr=attributes))
             left_out[node.name] = weight
         else:
             node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values(weight)))
     _kernels_into_branches(graph)
     return graph, left_out
+
+
+def give_shapes(graph: Any, left_out: dict[str, Any]) -> None:
+    """Of the weights that were left out, when the graph has been optimized."""
+    for node in graph.node:
+        if node.op == "Placeholder" and node.name in left_out:
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(left_out[node.name].shape).as_proto())
+            node.attr.pop("_output_shapes", None)
 
 
 def values(weight: Any) -> np.ndarray:

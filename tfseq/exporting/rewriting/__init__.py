@@ -11,6 +11,7 @@ from tfseq.exporting.rewriting import (
     loop_invariants,
     normalization,
     reshapes,
+    tied_weights,
     weight_layouts,
 )
 from tfseq.exporting.rewriting.cleanup import remove_outputs
@@ -60,6 +61,7 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
             fuse_operator(model)
     key_value_caches.append_in_attention(model)
     reshapes.merge_reshapes(model)
+    tied_weights.multiply_by_rows(model)
     key_value_caches.share_masks(model.graph)
     loop_invariants.hoist_loop_invariants(model.graph)  # masks over the memory
     cleanup.remove_unused(model.graph)

@@ -39,12 +39,18 @@ class OnnxFile:
         self.path, self._weights = path, weights
         self.data = path.with_name(f"{path.name}.data") if external else None
         self._described_at = 0
+        self._external_data: ExternalData | None = None
         self._places: list[tuple[TensorProto, Path, int]] = []
 
     def write(self, model: ModelProto) -> ExternalData | None:
-        """Writes all but the manifest; returns what that says of a file beside it, if there is one."""
-        self._places = []
-        described = self._write_data(model.graph) if self.data else None
+        """Writes all but the manifest; returns what that says of a file beside it, if there is one.
+
+        A graph with the same weights can be written again: a file beside it stays as it is.
+        """
+        if self.data and self._external_data is None:
+            self._external_data = self._write_data(model.graph)
+        if not self.data:
+            self._places = []
         with self.path.open("wb") as file:
             head = ModelProto()
             head.CopyFrom(_without_weights(model))
@@ -59,7 +65,7 @@ class OnnxFile:
             else:
                 self._write_graph(file, graph, list(hollow_tensors(model.graph)))
             self._described_at = file.tell()
-        return described
+        return self._external_data
 
     def describe(self, metadata: Mapping[str, str]) -> None:
         """Writes the metadata, in place of what stands there."""
@@ -69,6 +75,11 @@ class OnnxFile:
             file.truncate(self._described_at)
             file.seek(self._described_at)
             file.write(model.SerializeToString())
+
+    def remove(self) -> None:
+        for path in (self.path, self.data):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     def holds_its_weights(self) -> bool:
         """Reads the weights back, and says whether they are those of the model."""
