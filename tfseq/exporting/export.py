@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,7 +17,7 @@ import tfseq
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_onnx
+from tfseq.exporting.conversion.convert import OPSETS, first_line, name_axes, to_onnx
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.code_points import code_points_of
@@ -41,6 +40,17 @@ from tfseq.runtime.session import Session
 LARGEST_FILE = 2**31 - 1  # of protobuf
 
 
+@contextlib.contextmanager
+def _only_export_errors() -> Iterator[None]:
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(f"The model can't be exported: {first_line(error)}") from error
+
+
+@_only_export_errors()
 def export(
     model: keras.Model,
     path: str | os.PathLike[str],
@@ -54,7 +64,7 @@ def export(
     data: Any = None,
     opset: int | None = None,
     samples: Any = (),
-    verify: bool = True,
+    verify: bool | Literal["samples"] = True,
     streaming: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
@@ -80,10 +90,13 @@ def export(
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
             of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
-        samples: sample inputs to verify the file on beside random ones, and to call a model on that was never called:
-            what the model takes (an array, a list or a dictionary of arrays), or several of these. With `decode`,
-            prompts (a dictionary that also has `prompt_length` where they differ in length) or sources.
-        verify: False leaves the comparison out, and the file says so.
+        samples: sample inputs to verify the file on beside random ones, whose lengths they bound, and to call a model
+            on that was never called: what the model takes (an array, a list or a dictionary of arrays), or several of
+            these. With `decode`, prompts (a dictionary that also has `prompt_length` where they differ in length) or
+            sources.
+        verify: on what the file is compared: True for the samples and random inputs, of sizes and values that the model
+            takes; "samples" for the samples alone, where random inputs mean nothing to the model. False leaves the
+            comparison out, and the file says so.
         streaming: True writes a chunk graph: a chunk of a sequence and every recurrent state in, the outputs and the
             new states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
             `decode`, the graph of one decode step, for `tfseq.runtime.Model.stream_text`. False writes the graph of
@@ -100,6 +113,7 @@ def export(
     path = Path(path)
     samples = as_list(samples)
     _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming)
+    _check_verification(verify, samples, decode)
     check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
@@ -151,6 +165,7 @@ class _Content:
         states: of a chunk graph or a decode step graph.
         tokenizer: of the manifest where the graph does a part of the tokenizer's work.
         sampled: the inputs that the user's samples are for.
+        samples: these, as the last signature takes them.
     """
 
     task: str
@@ -159,6 +174,7 @@ class _Content:
     states: tuple[StateSpec, ...] = ()
     tokenizer: dict[str, Any] | None = None
     sampled: Sequence[TensorSpec] = ()
+    samples: Sequence[Mapping[str, np.ndarray]] = ()
 
     @property
     def described(self) -> Signature:
@@ -173,12 +189,21 @@ def _forward(model, streaming, samples):
     """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
-        outputs = functools.partial(output_specs, signature)
-        return _Content("predict", {"serve": signature}, outputs, sampled=signature.inputs)
-    stream = stream_signature(model)
+        given = feeds(samples, signature.inputs)
+        return _Content(
+            "predict", {"serve": signature}, lambda _: output_specs(signature, given), (), None, signature.inputs, given
+        )
+    stream = stream_signature(model, samples)
     require_causal(model, stream, parity.TOLERANCE)
-    outputs = functools.partial(output_specs, stream.signature)
-    return _Content("predict", {"stream": stream.signature}, outputs, stream.states, sampled=stream.inputs)
+    begun = [stream.begun(sample) for sample in feeds(samples, stream.inputs)]
+    return _Content(
+        "predict",
+        {"stream": stream.signature},
+        lambda _: output_specs(stream.signature, begun),
+        stream.states,
+        sampled=stream.inputs,
+        samples=begun,
+    )
 
 
 def _loop(model, decode, attention, path, tokenizer):
@@ -210,7 +235,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     except ArtefactError as error:
         raise ExportError(f"The model converts, but ONNX Runtime refuses the graph: {error}") from error
     outputs = content.outputs(run)
-    check_probabilities(draft.labels, content.described, outputs, run, samples)
+    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
     name_axes(graph.graph.output, outputs)
     manifest = dataclasses.replace(
         draft,
@@ -222,7 +247,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset):
     _save(graph, path, manifest)
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, verify))
         _save(graph, path, manifest)
     return manifest
 
@@ -232,12 +257,12 @@ def _write_saved_model(path, model, content, draft, samples, verify, progress, o
     order = write_saved_model(path, model, content.signatures)[content.described_name]
     run = load_signatures(path)[content.described_name]
     outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
-    check_probabilities(draft.labels, content.described, outputs, run, samples)
+    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
     manifest = dataclasses.replace(draft, outputs=outputs)
     _describe(path, manifest)
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples))
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, verify))
         _describe(path, manifest)
     return manifest
 
@@ -260,12 +285,22 @@ def _replacing(path: Path) -> Iterator[Path]:
         os.replace(new, path)
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
+    except Exception as error:
+        _rename(error, str(new), str(path))
+        raise
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)
         for leftover in (new, old):
             with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _rename(error: BaseException | None, old: str, new: str) -> None:
+    """In what an error and its causes say."""
+    while error is not None:
+        error.args = tuple(part.replace(old, new) if isinstance(part, str) else part for part in error.args)
+        error = error.__cause__ or error.__context__
 
 
 def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) -> None:
@@ -276,11 +311,24 @@ def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest | None = None) 
     path.write_bytes(graph.SerializeToString())
 
 
-def _require_parity(path: Path, model: keras.Model, samples: list) -> dict[str, Any]:
-    report = parity.verify(path, model, samples)
+def _require_parity(path: Path, model: keras.Model, samples: list, verify: bool | str) -> dict[str, Any]:
+    try:
+        report = parity.verify(path, model, samples, verify != "samples")
+    except (ArtefactError, InputError) as error:
+        raise ParityError(f"The exported file was not kept: {error}{_without_random(model, verify)}") from error
     if not report.passed:
-        raise ParityError(f"The exported file differs from the model, so it was not kept.\n{report}")
+        differs = f"The exported file differs from the model, so it was not kept.\n{report}"
+        raise ParityError(differs + _without_random(model, verify))
     return report.to_json()
+
+
+def _without_random(model: keras.Model, verify: bool | str) -> str:
+    if verify == "samples" or isinstance(model, Generator):
+        return ""
+    return (
+        "\nIf random inputs mean nothing to the model, give it inputs that do: samples=[...], with "
+        'verify="samples" to compare on these alone.'
+    )
 
 
 def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming):
@@ -315,6 +363,18 @@ def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, 
     size = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
     if path.suffix == ".onnx" and size > LARGEST_FILE:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB in float32; one ONNX file holds at most 2 GB.")
+
+
+def _check_verification(verify, samples, decode):
+    if not (isinstance(verify, bool) or verify == "samples"):
+        raise ExportError(f'verify is {verify!r}; expected True, False or "samples".')
+    if verify == "samples" and decode is not None:
+        raise ExportError(
+            'verify="samples" is for graphs without decode; a file that generates is compared on random prompts or '
+            "sources beside the samples: leave verify=True."
+        )
+    if verify == "samples" and not samples:
+        raise ExportError('verify="samples" compares on samples alone: give some, samples=[...], what the model takes.')
 
 
 def _check_decoding(model, decode, attention, streaming):
