@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfseq.errors import ExportError, ParityError
-from tfseq.exporting import export, verify
+from tfseq.exporting import export, quantize, verify
 from tfseq.runtime import load
 
 RANDOM = np.random.default_rng(7)
@@ -338,3 +338,37 @@ def test_a_stateful_model_streams_in_chunks_of_the_sizes_that_it_declares(shape,
         np.testing.assert_allclose(stream.predict(chunk), model(chunk), atol=1e-5)
     assert verify(tmp_path / "model.onnx", model, chunks[0]).passed
     np.testing.assert_allclose(stream.predict(chunks[0]), model(chunks[0]), atol=1e-5)  # which left its states alone
+
+
+@pytest.mark.parametrize("count", [5, 90])
+def test_quantizing_measures_on_lengths_that_the_file_takes(count, tmp_path):
+    words = integers("words", None)
+    x = layers.Embedding(11, 64)(words)
+    x = Positions(count, "slice")(x) if count < 32 else layers.Conv1D(64, count)(x)
+    model = keras.Model(words, layers.Dense(64)(x))
+    exported(model, tmp_path / "model.onnx")
+    manifest = quantize(tmp_path / "model.onnx", tmp_path / "small.onnx", to="float16", tolerance=1.0)
+    assert manifest.quantization["to"] == "float16"
+
+
+class Filter(keras.Model):
+    def __init__(self, length=40, **kwargs):
+        super().__init__(**kwargs)
+        self.convolution = layers.Conv1D(2, length)
+
+    def call(self, x, words):
+        return self.convolution(x) * ops.cast(words, "float32")[:, None, None]
+
+    def build(self, *shapes):
+        self.convolution.build((None, None, 3))
+        self.built = True
+
+
+def test_a_loaded_model_that_needs_many_steps_is_verified(tmp_path):
+    sample = {"x": np.ones((2, 45, 3), "float32"), "words": np.array([3, 4], "int32")}
+    model = Filter()
+    exported(model, tmp_path / "model.onnx", samples=[sample])
+    again = Filter()
+    again.build()
+    again.set_weights(model.get_weights())
+    assert verify(tmp_path / "model.onnx", again).passed

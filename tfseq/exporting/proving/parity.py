@@ -1,5 +1,7 @@
 """`verify`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
 
+import contextlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +21,9 @@ from tfseq.exporting.proving.generation_parity import check_generation, check_lo
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
+from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
+from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.sample_inputs import as_list
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Run, forward_signature
@@ -27,6 +31,7 @@ from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
 from tfseq.runtime.session import Session
 
+_CALLS = 64  # of a model whose sizes are unknown
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
 
 
@@ -132,15 +137,21 @@ def _generation_checks(file: _File, model: Generator, samples: Any) -> list[Numb
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
     """Of a model that was loaded and not called, Keras does not know all inputs, and no type; the file does."""
-    shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
-    sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
-    if not all(spec.dtype in GUESSED for spec in inputs):
-        forward_signature(model, [sample])
-        return
-    try:
-        forward_signature(model)
-    except ExportError:
-        forward_signature(model, [sample])
+    if all(spec.dtype in GUESSED for spec in inputs):
+        with contextlib.suppress(ExportError):
+            forward_signature(model)
+            return
+    refusal = None
+    for sizes in itertools.islice(search_order(free_axes(inputs)), _CALLS):
+        shapes = [[sizes[size] if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
+        sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
+        try:
+            forward_signature(model, [sample])
+            return
+        except ExportError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
 
 
 def _require_samples(samples: Any, file: _File) -> None:
