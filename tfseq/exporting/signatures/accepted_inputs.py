@@ -21,6 +21,7 @@ from tfseq.exporting.signatures.signature import Signature
 
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
+_SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
 _FEW = 20  # runs that are quicker than tracing
 
 Arrays = dict[str, np.ndarray]
@@ -107,7 +108,7 @@ class AcceptedInputs:
 
     def points(self) -> list[Case]:
         """A few cases that tell the free axes apart by their sizes, as far as can be: [] if the model takes nothing."""
-        found = [case for case in self.of_samples() if case is not None]
+        found = [case for sample in self._samples[:_SAMPLES] if (case := self._few_rows(sample)) is not None]
         for apart in (True, False) if len(self._lengths) > 1 else (False,):
             if not found:
                 turns = {tuple(small_sizes(self._axes, turn, apart).items()) for turn in range(TURNS)}
@@ -115,6 +116,17 @@ class AcceptedInputs:
         until = time.monotonic() + SEARCH_SECONDS
         found = found or self._search(until)
         return found + self._varied(found, until) if found else []
+
+    def _few_rows(self, sample: Arrays) -> Case | None:
+        """The first rows of a sample, or all of it if the model takes no fewer."""
+        sizes = self._sizes(sample)
+        few = sizes | {axis: min(sizes[axis], _ROWS) for axis in self._axes if axis == "batch"}
+        for chosen in (few, sizes):
+            feeds = self._resized(sample, chosen)
+            outputs = self.run(feeds)
+            if outputs is not None:
+                return Case(feeds, outputs, chosen)
+        return None
 
     def case(self, sizes: Sizes, seed: int) -> Case | None:
         """Random inputs of these sizes of the free axes; None if the model takes none."""
