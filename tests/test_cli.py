@@ -170,8 +170,8 @@ class RecordingExporter:
         settings["progress"]("converting")
         return SimpleNamespace(parity=self.parity, notes=("A layer has no native operator.",))
 
-    def verify(self, path, model):
-        self.calls.append(SimpleNamespace(model=model, path=path))
+    def verify(self, path, model, **settings):
+        self.calls.append(SimpleNamespace(model=model, path=path, **settings))
         return SimpleNamespace(to_json=lambda: self.parity)
 
 
@@ -237,6 +237,30 @@ def test_the_strategy_is_chosen(exporter, saved_generator, arguments, expected):
     assert exporter.calls[0].decode == eval(expected, vars(tfseq.decoding))
     assert exporter.calls[0].attention
     assert exporter.calls[0].streaming == (True if "on" in arguments else None)
+
+
+def test_samples_are_read_and_say_what_is_verified_on(exporter, saved_forward_model, tmp_path):
+    one, two = np.ones((2, 4), "float32"), np.zeros((3, 4), "float32")
+    np.save(tmp_path / "one.npy", one)
+    np.savez(tmp_path / "two.npz", input=two)
+    given = ["--samples", str(tmp_path / "one.npy"), "--samples", str(tmp_path / "two.npz")]
+    main(["export", str(saved_forward_model), "model.onnx", *given, "--verify", "samples"])
+    main(["verify", "model.onnx", "--against", str(saved_forward_model), *given, "--only-samples"])
+    for call in exporter.calls:
+        assert np.array_equal(call.samples[0], one)
+        assert np.array_equal(call.samples[1]["input"], two)
+    assert exporter.calls[0].verify == "samples"
+    assert exporter.calls[1].random is False
+    for how, means in (("on", True), ("off", False)):
+        main(["export", str(saved_forward_model), "model.onnx", "--verify", how])
+        assert exporter.calls[-1].verify is means
+        assert exporter.calls[-1].samples == []
+
+
+def test_samples_that_are_no_arrays_are_refused(exporter, saved_forward_model, tmp_path, capsys):
+    (tmp_path / "x.npz").write_text("no arrays")
+    command = ["export", str(saved_forward_model), "model.onnx", "--samples", str(tmp_path / "x.npz")]
+    assert_fails(command, "is not a file of arrays", capsys)
 
 
 def test_what_has_a_source_is_exported_with_a_beam(exporter, tmp_path):

@@ -26,6 +26,7 @@ KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
 OnnxFile = Annotated[Path, arg(metavar="MODEL.onnx")]
 OutputFile = Annotated[Path, arg(metavar="OUTPUT")]
 Custom = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="MODULE:CLASS")]]
+Samples = UseAppendAction[Annotated[tuple[Path, ...], arg(metavar="X.npy|X.npz")]]
 # Optional values: a hint of "" leaves out "(default: None)", where the description says what the default is.
 OptionalText = Annotated[str | None, arg(metavar="[TEXT]", help_behavior_hint="")]
 OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
@@ -57,6 +58,8 @@ def export(
     opset: OptionalInt = None,
     streaming: Literal["auto", "on", "off"] = "auto",
     labels: OptionalPath = None,
+    samples: Samples = (),
+    verify: Literal["on", "off", "samples"] = "on",
     custom: Custom = (),
     unsafe: bool = False,
 ) -> None:
@@ -77,13 +80,17 @@ def export(
             sample it is one decode step, for generate --stream; otherwise it reads a sequence in chunks. auto does so
             for a model with a stateful layer.
         labels: A text file of class names, one per line in the order of the outputs, for predict to print.
+        samples: Sample inputs to verify the file on beside random ones, and to call the model on if it was never
+            called: a .npy file for a model of one input, or a .npz file of arrays by input name; repeat it for more.
+        verify: What the file is verified on. on takes random inputs and the samples, samples the samples alone, for a
+            model that random inputs mean nothing to; off leaves the comparison out.
         custom: A custom class of the model, in a module of this folder or on Python's path; repeat it for more.
             Importing the module runs its code.
         unsafe: Also load Python code stored in the Keras file (Lambda layers). It can do anything, so only use it for
             files that you trust.
     """
     exporting = _import_exporting()
-    from tfseq.runtime.array_files import read_lines
+    from tfseq.runtime.array_files import load_numpy, read_lines
     from tfseq.runtime.manifest_table import describe_parity
     from tfseq.runtime.tokenizer_kinds import read_tokenizer
 
@@ -104,6 +111,8 @@ def export(
             opset=opset,
             streaming={"auto": None, "on": True, "off": False}[streaming],
             labels=names,
+            samples=[load_numpy(path) for path in samples],
+            verify={"on": True, "off": False, "samples": "samples"}[verify],
             progress=progress,
         )
     print(f"Wrote {output}.")
@@ -113,23 +122,36 @@ def export(
 
 
 @command
-def verify(model: Positional[OnnxFile], against: KerasFile, custom: Custom = (), unsafe: bool = False) -> None:
+def verify(
+    model: Positional[OnnxFile],
+    against: KerasFile,
+    samples: Samples = (),
+    only_samples: bool = False,
+    custom: Custom = (),
+    unsafe: bool = False,
+) -> None:
     """Check the parity of an exported file with its Keras model; exit code 2 if they differ.
 
     Args:
         model: The exported file, or SavedModel folder.
         against: The model saved by Keras.
+        samples: Sample inputs to compare them on beside random ones, as for export.
+        only_samples: Compare them on the samples alone.
         custom: A custom class of the model, as for export.
         unsafe: Also load Python code stored in the Keras file, as for export.
     """
     exporting = _import_exporting()
+    from tfseq.runtime.array_files import load_numpy
     from tfseq.runtime.manifest_table import describe_parity
 
+    given: dict[str, Any] = {"samples": [load_numpy(path) for path in samples]} if samples else {}
+    if only_samples:
+        given["random"] = False
     with steps() as progress:
         progress(f"loading {against}")
         keras_model = load_keras_model(against, custom, unsafe)
         progress("comparing")
-        report = exporting.verify(model, keras_model).to_json()
+        report = exporting.verify(model, keras_model, **given).to_json()
     print(describe_parity(report))
     if not report["passed"]:
         raise ParityError(f"{model} differs from {against}; {_what_to_do(model)}")

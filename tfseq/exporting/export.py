@@ -1,20 +1,21 @@
 """`export`: a Keras model to one verified ONNX file or SavedModel, written whole or not at all."""
 
+import contextlib
 import dataclasses
-import functools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
+import numpy as np
 import onnx
 
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_strategy
-from tfseq.errors import ExportError, InputError, ParityError
-from tfseq.exporting.conversion.convert import OPSETS, name_axes, to_skeleton
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
+from tfseq.exporting.conversion.convert import OPSETS, first_line, name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.code_points import code_points_of
@@ -33,7 +34,7 @@ from tfseq.exporting.proving.chunk_parity import require_causal
 from tfseq.exporting.proving.generation_parity import check_loop_logits
 from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
-from tfseq.exporting.proving.report import NumberCheck, ParityReport
+from tfseq.exporting.proving.report import NumberCheck
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.output_axes import output_specs
@@ -49,6 +50,17 @@ SHARED = 2**25  # bytes; more weights than these are proven where the model has 
 _ROOM_FOR_MANIFEST = 2**24  # bytes
 
 
+@contextlib.contextmanager
+def _only_export_errors() -> Iterator[None]:
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(f"The model can't be exported: {first_line(error)}") from error
+
+
+@_only_export_errors()
 def export(
     model: keras.Model,
     path: str | os.PathLike[str],
@@ -62,7 +74,7 @@ def export(
     data: Any = None,
     opset: int | None = None,
     samples: Any = (),
-    verify: bool = True,
+    verify: bool | Literal["samples"] = True,
     streaming: bool | None = None,
     external_data: bool | None = None,
     progress: Callable[[str], None] | None = None,
@@ -89,10 +101,13 @@ def export(
         data: about the training data, JSON-able; recorded as it is.
         opset: version of ONNX's operators, 13 to 24; None for the lowest from 18 on that has a single operator for each
             of the model's patterns: 20 with GELU, 23 with attention (see docs/opsets.md for the runtimes they need).
-        samples: sample inputs to verify the file on beside random ones, and to call a model on that was never called:
-            what the model takes (an array, a list or a dictionary of arrays), or several of these. With `decode`,
-            prompts (a dictionary that also has `prompt_length` where they differ in length) or sources.
-        verify: False leaves the comparison out, and the file says so.
+        samples: sample inputs to verify the file on beside random ones, whose lengths they bound, and to call a model
+            on that was never called: what the model takes (an array, a list or a dictionary of arrays), or several of
+            these. With `decode`, prompts (a dictionary that also has `prompt_length` where they differ in length) or
+            sources.
+        verify: on what the file is compared: True for the samples and random inputs, of sizes and values that the model
+            takes; "samples" for the samples alone, where random inputs mean nothing to the model. False leaves the
+            comparison out, and the file says so.
         streaming: True writes a chunk graph: a chunk of a sequence and every recurrent state in, the outputs and the
             new states out, for `tfseq.runtime.Model.stream`; the manifest's `states` says what belongs together. With
             `decode`, the graph of one decode step, for `tfseq.runtime.Model.stream_text`. False writes the graph of
@@ -111,6 +126,7 @@ def export(
     path = Path(path)
     samples = as_list(samples)
     _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data)
+    _check_verification(verify, samples, decode)
     check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
@@ -166,6 +182,7 @@ class _Content:
         states: of a chunk graph or a decode step graph.
         tokenizer: of the manifest where the graph does a part of the tokenizer's work.
         sampled: the inputs that the user's samples are for.
+        samples: these, as the last signature takes them.
     """
 
     task: str
@@ -176,6 +193,7 @@ class _Content:
     states: tuple[StateSpec, ...] = ()
     tokenizer: dict[str, Any] | None = None
     sampled: Sequence[TensorSpec] = ()
+    samples: Sequence[Mapping[str, np.ndarray]] = ()
 
     @property
     def described(self) -> Signature:
@@ -190,12 +208,25 @@ def _forward(model, streaming, samples):
     """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
-        outputs = functools.partial(output_specs, signature)
-        return _Content("predict", {"serve": signature}, outputs, sampled=signature.inputs)
-    stream = stream_signature(model)
+        given = feeds(samples, signature.inputs)
+        return _Content(
+            "predict",
+            {"serve": signature},
+            lambda _: output_specs(signature, given),
+            sampled=signature.inputs,
+            samples=given,
+        )
+    stream = stream_signature(model, samples)
     require_causal(model, stream, parity.TOLERANCE)
-    outputs = functools.partial(output_specs, stream.signature)
-    return _Content("predict", {"stream": stream.signature}, outputs, states=stream.states, sampled=stream.inputs)
+    begun = [stream.begun(sample) for sample in feeds(samples, stream.inputs)]
+    return _Content(
+        "predict",
+        {"stream": stream.signature},
+        lambda _: output_specs(stream.signature, begun),
+        states=stream.states,
+        sampled=stream.inputs,
+        samples=begun,
+    )
 
 
 def _loop(model, decode, attention, path, tokenizer):
@@ -242,7 +273,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         remove_outputs(graph.graph, WITNESSES)
     run = graph_run(graph, weights, proof)
     outputs = content.outputs(run)
-    check_probabilities(draft.labels, content.described, outputs, run, samples)
+    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
     name_axes(graph.graph.output, outputs)
     graph.graph.name = draft.name
     if proof is not None and proof is not file:
@@ -260,8 +291,8 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         progress("verifying")
         if large and not file.holds_its_weights():
             raise ExportError(f"{path.name} does not hold the weights that were written to it: the disk loses data.")
-        proven = parity.onnx_file(path, run, manifest) if large else parity.opened(path)
-        report = _require_parity(parity.compare(proven, model, samples, loop_logits))
+        proven = parity.onnx_file(path, run, manifest) if large else None
+        report = _require_parity(path, model, samples, verify, proven, loop_logits)
         manifest = dataclasses.replace(manifest, parity=report)
         file.describe(manifest.to_metadata())
     return manifest
@@ -283,13 +314,12 @@ def _write_saved_model(path, model, content, draft, samples, verify, progress):
     order = write_saved_model(path, model, content.signatures)[content.described_name]
     run = load_signatures(path)[content.described_name]
     outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
-    check_probabilities(draft.labels, content.described, outputs, run, samples)
+    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
     manifest = dataclasses.replace(draft, outputs=outputs)
     _describe(path, manifest)
     if verify:
         progress("verifying")
-        report = _require_parity(parity.compare(parity.opened(path), model, samples))
-        manifest = dataclasses.replace(manifest, parity=report)
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, verify))
         _describe(path, manifest)
     return manifest
 
@@ -300,10 +330,25 @@ def _describe(folder: Path, manifest: Manifest) -> None:
     described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
 
 
-def _require_parity(report: ParityReport) -> dict[str, Any]:
+def _require_parity(path, model, samples, verify, file=None, loop_logits=None) -> dict[str, Any]:
+    """Of what is at `path`, or of `file`."""
+    try:
+        report = parity.compare(file or parity.opened(path), model, samples, verify != "samples", loop_logits)
+    except (ArtefactError, InputError) as error:
+        raise ParityError(f"The exported file was not kept: {error}{_without_random(model, verify)}") from error
     if not report.passed:
-        raise ParityError(f"The exported file differs from the model, so it was not kept.\n{report}")
+        differs = f"The exported file differs from the model, so it was not kept.\n{report}"
+        raise ParityError(differs + _without_random(model, verify))
     return report.to_json()
+
+
+def _without_random(model: keras.Model, verify: bool | str) -> str:
+    if verify == "samples" or isinstance(model, Generator):
+        return ""
+    return (
+        "\nIf random inputs mean nothing to the model, give it inputs that do: samples=[...], with "
+        'verify="samples" to compare on these alone.'
+    )
 
 
 def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data):
@@ -337,6 +382,18 @@ def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, 
         raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
     if external_data and path.suffix != ".onnx":
         raise ExportError(f"external_data is for ONNX files; {path.name} is a SavedModel, whose weights lie apart.")
+
+
+def _check_verification(verify, samples, decode):
+    if not (isinstance(verify, bool) or verify == "samples"):
+        raise ExportError(f'verify is {verify!r}; expected True, False or "samples".')
+    if verify == "samples" and decode is not None:
+        raise ExportError(
+            'verify="samples" is for graphs without decode; a file that generates is compared on random prompts or '
+            "sources beside the samples: leave verify=True."
+        )
+    if verify == "samples" and not samples:
+        raise ExportError('verify="samples" compares on samples alone: give some, samples=[...], what the model takes.')
 
 
 def _check_decoding(model, decode, attention, streaming):

@@ -133,7 +133,7 @@ def _result(check: Mapping[str, Any]) -> str:
         limit = "" if tolerance is None else f" (at most {tolerance:.0e})"
         parts.append(f"relative {check['worst_relative']:.1e}{limit}")
     if "cases" in check:
-        parts.append(f"{check['cases']} cases")
+        parts.append(f"{check['cases']} cases" + (f" ({check['on']})" if check.get("on") else ""))
     if check.get("where"):
         parts.append(f"first at {check['where']}" if "sequences" in check else f"at {check['where']}")
     return ", ".join(parts)

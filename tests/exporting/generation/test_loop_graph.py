@@ -97,7 +97,7 @@ def test_a_saved_model_and_an_onnx_file_give_what_keras_gives(kind, tmp_path):
     export(model(kind), tmp_path / "model.onnx", decode=strategy, verify=False)
     expected = in_keras(kind, strategy)._asdict()
     for path in ("saved", "model.onnx"):
-        run = parity._opened(tmp_path / path).runs["generate"]
+        run = parity.opened(tmp_path / path).runs["generate"]
         got = run(feeds(kind, strategy))
         assert np.array_equal(got["tokens"], expected["tokens"])
         assert np.array_equal(got["lengths"], expected["lengths"])

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -9,30 +10,49 @@ import numpy as np
 
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.convert import first_line
-from tfseq.exporting.proving.report import NumberCheck, WorstError
-from tfseq.exporting.signatures.random_inputs import draw
+from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, WorstError
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
+from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
+from tfseq.exporting.signatures.signature import Signature
 from tfseq.exporting.streaming.chunk_graph import Stream, layers_across_steps, stream_signature
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.manifest import TensorSpec
 
 CASES = ((1, (1, 1, 1)), (3, (1, 4, 12)), (8, (17, 47)))  # batch, and lengths of the chunks
+SHORTER = ((1, 2, 4), (1, 2), (1, 1))  # lengths for a model that takes none as long
+FIXED = 3  # chunks of the length that a model fixes
 
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], Arrays]
 
 
-def check_stream(run: Run, model: keras.Model, of: str, tolerance: float, samples: Any = ()) -> NumberCheck:
-    """`run` over chunks against the model over the whole sequences.
+def check_stream(
+    run: Run, model: keras.Model, of: str, tolerance: float, samples: Any = (), random: bool = True
+) -> NumberCheck:
+    """`run` over chunks against the model over the whole sequences, or in chunks if it fixes their length.
 
     Raises:
         ExportError: the model can't be run.
     """
     stream = stream_signature(model, samples)
-    worst = WorstError(tolerance)
-    for feeds, chunks in _cases(stream, samples):
-        _compare(run, stream, feeds, chunks, worst)
-    return worst.check("chunks", of, "keras, whole")
+    worst, sizes = WorstError(tolerance), CheckedSizes()
+    if stream.in_turn is not None:
+        _check_in_turn(run, stream, stream.in_turn, samples, random, worst, sizes)
+    else:
+        for case, chunks in _of_samples(stream, samples):
+            _compare(run, stream, case, chunks, worst)
+            sizes.samples += 1
+        for case, chunks in _random(stream) if random else ():
+            _compare(run, stream, case, chunks, worst)
+            sizes.add(case.sizes)
+    if not worst.cases:
+        raise ExportError(
+            f"{type(model).__name__} takes none of the random inputs that were tried. Give what it takes, "
+            'samples=[...], with verify="samples" to compare on these alone.'
+        )
+    against = "keras, whole" if stream.in_turn is None else "keras, in chunks"
+    return replace(worst.check("chunks", of, against), cases=sizes.samples + sizes.random, on=str(sizes))
 
 
 def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None:
@@ -40,6 +60,8 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
     Raises:
         ExportError: the model itself gives something else in chunks than over the whole sequence.
     """
+    if stream.in_turn is not None:
+        return  # what it gives in chunks is what it gives
     worst = WorstError(tolerance)
     name, looks = type(model).__name__, layers_across_steps(model)
     hint = f" These look at several steps at once: {looks}." if looks else ""
@@ -48,8 +70,8 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
         return _in_keras(stream.signature.function, feeds)
 
     try:
-        for feeds, chunks in itertools.islice(_cases(stream, ()), 2):
-            _compare(run, stream, feeds, chunks, worst)
+        for case, chunks in itertools.islice(_random(stream), 2):
+            _compare(run, stream, case, chunks, worst)
     except Exception as error:
         raise ExportError(f"{name} can't read a sequence in chunks of any length: {first_line(error)}{hint}") from error
     check = worst.check("chunks", "keras", "keras, whole")
@@ -60,20 +82,72 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
         )
 
 
-def _cases(stream: Stream, samples: Any) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
-    inputs = stream.inputs
-    for seed, (batch, chunks) in enumerate(CASES):
-        yield draw(inputs, stream.signature.vocabulary_sizes, batch, sum(chunks), seed), chunks
-    for sample in as_feeds(samples, inputs):
-        length = max(sample[spec.name].shape[1] for spec in inputs if _has_time(spec))
-        yield sample, (1, length - 1) if length > 1 else (1,)
+_Chunked = tuple[Case, tuple[int, ...]]  # inputs over a whole sequence, and lengths of its chunks
 
 
-def _compare(run: Run, stream: Stream, feeds: Arrays, chunks: tuple[int, ...], worst: WorstError) -> None:
+def _random(stream: Stream) -> Iterator[_Chunked]:
+    """Of the lengths above, or shorter ones where the model takes none of those."""
+    accepted = AcceptedInputs(_whole(stream))
+    for seed, (batch, lengths) in enumerate(CASES):
+        for chunks in (lengths, *(shorter for shorter in SHORTER if sum(shorter) < sum(lengths))):
+            axes = free_axes(stream.inputs)
+            case = accepted.case({axis: batch if axis == "batch" else sum(chunks) for axis in axes}, seed)
+            if case is not None:
+                yield case, chunks
+                break
+        else:
+            if seed == 0 and accepted.refusal is not None:
+                raise accepted.refusal
+
+
+def _of_samples(stream: Stream, samples: Any) -> Iterator[_Chunked]:
+    accepted = AcceptedInputs(_whole(stream), as_feeds(samples, stream.inputs))
+    for case in accepted.of_samples():
+        if case is None:
+            raise ExportError(f"The model does not take the sample: {accepted.reason}")
+        length = max(case.feeds[spec.name].shape[1] for spec in stream.inputs if _has_time(spec))
+        yield case, (1, length - 1) if length > 1 else (1,)
+
+
+def _whole(stream: Stream) -> Signature:
+    return Signature(tuple(stream.inputs), stream.whole, stream.signature.vocabulary_sizes)
+
+
+def _check_in_turn(
+    run: Run, stream: Stream, in_turn: Callable, samples: Any, random: bool, worst: WorstError, sizes: CheckedSizes
+) -> None:
+    """Against a stateful model that reads chunks of one length, and no longer sequence at once."""
+    signature = Signature(tuple(stream.inputs), lambda **chunk: in_turn([chunk])[0], stream.signature.vocabulary_sizes)
+    accepted = AcceptedInputs(signature)
+    specs = stream.signature.inputs
+    given = [[sample] * FIXED for sample in as_feeds(samples, stream.inputs)]
+    sizes.samples = len(given)
+    for seed in range(FIXED) if random else ():
+        cases = [accepted.case({}, FIXED * seed + turn) for turn in range(FIXED)]
+        given.append([case.feeds for case in cases if case is not None])
+        sizes.add({"batch": _rows(given[-1][0])}) if given[-1] else given.pop()
+    for chunks in given:
+        states = first_states(stream.states, specs, _rows(chunks[0]))
+        for turn, (chunk, expected) in enumerate(zip(chunks, in_turn(chunks))):
+            outputs = dict(run({**chunk, **states}))
+            states = {state.input: outputs.pop(state.output) for state in stream.states}
+            for name, value in expected.items():
+                worst.add(outputs[name], value, f"{_described(chunk)}, chunk {turn + 1}", name)
+
+
+def _rows(feeds: Arrays) -> int:
+    return len(next(iter(feeds.values())))
+
+
+def _described(feeds: Arrays) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+
+
+def _compare(run: Run, stream: Stream, case: Case, chunks: tuple[int, ...], worst: WorstError) -> None:
     """Compares what is known at the end of each chunk with the model over all steps until there."""
+    feeds = case.feeds
     specs = {spec.name: spec for spec in stream.signature.inputs}
-    batch = next(iter(feeds.values())).shape[0]
-    states = first_states(stream.states, specs.values(), batch)
+    states = first_states(stream.states, specs.values(), _rows(feeds))
     ends = list(itertools.accumulate(chunks))
     given: list[Arrays] = []
     expected: list[Arrays] = []
@@ -81,15 +155,16 @@ def _compare(run: Run, stream: Stream, feeds: Arrays, chunks: tuple[int, ...], w
         outputs = dict(run({**_steps(specs, feeds, start, end), **states}))
         states = {state.input: outputs.pop(state.output) for state in stream.states}
         given.append(outputs)
-        expected.append(_in_keras(stream.whole, _steps(specs, feeds, 0, end)))
-    case = ", ".join(f"{name} {array.shape}" for name, array in feeds.items()) + f" in chunks of {chunks}"
+        whole = end == ends[-1]
+        expected.append(case.outputs if whole else _in_keras(stream.whole, _steps(specs, feeds, 0, end)))
+    where = f"{_described(feeds)} in chunks of {chunks}"
     for name in expected[0]:
         values = [outputs[name] for outputs in given]
         if all(array.ndim > 1 and array.shape[1] == end for end, array in zip(ends, (x[name] for x in expected))):
-            worst.add(np.concatenate(values, axis=1), expected[-1][name], case, name)
+            worst.add(np.concatenate(values, axis=1), expected[-1][name], where, name)
         else:
-            for value, whole, end in zip(values, (x[name] for x in expected), ends):
-                worst.add(value, whole, f"{case}, after {end}", name)
+            for value, right, end in zip(values, (x[name] for x in expected), ends):
+                worst.add(value, right, f"{where}, after {end}", name)
 
 
 def _steps(specs: Mapping[str, TensorSpec], feeds: Arrays, start: int, end: int) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
 """`verify`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
 
+import contextlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,56 +13,64 @@ import numpy as np
 
 from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError
-from tfseq.exporting.conversion.convert import first_line
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures
 from tfseq.exporting.generation.loop_graph import strategy_of
 from tfseq.exporting.generation.token_interface import TokenIdInterface, token_interface
 from tfseq.exporting.proving.chunk_parity import check_stream
 from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits, witnessed_loop
-from tfseq.exporting.proving.report import NumberCheck, ParityReport, TokenCheck, WorstError
+from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
+from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
-from tfseq.exporting.signatures.random_inputs import sweep
+from tfseq.exporting.signatures.random_inputs import free_axes
+from tfseq.exporting.signatures.sample_inputs import as_list
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Run, forward_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
 from tfseq.runtime.session import Session
 
+_CALLS = 64  # of a model whose sizes are unknown
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
 
 
-def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = ()) -> ParityReport:
+def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), random: bool = True) -> ParityReport:
     """Compares an exported file with the model it came from.
 
-    A forward graph is run on random inputs over batch sizes and lengths. A generation graph generates 224 sequences
-    from ragged batches of prompts or sources, over the settings of its strategy; they have to be identical, and their
-    scores within the tolerance; and the logits inside its loop, from a conversion of the same loop that outputs them,
-    are compared with `call` on the finished sequences. A chunk graph reads sequences in chunks, and is compared with
-    `call` on the whole; a decode step graph is run as a loop, and compared with `tfseq.generate`.
+    A forward graph is run on the samples, and on random inputs over the batch sizes and lengths that the model takes.
+    A generation graph generates 224 sequences from ragged batches of prompts or sources, over the settings of its
+    strategy; they have to be identical, and their scores within the tolerance; and the logits inside its loop, from a
+    conversion of the same loop that outputs them, are compared with `call` on the finished sequences. A chunk graph
+    reads sequences in chunks, and is compared with `call` on the whole; a decode step graph is run as a loop, and
+    compared with `tfseq.generate`.
 
     Args:
         path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
         model: the Keras model. One of lower precision is compared in float32, which is what was exported.
         samples: sample inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
-            these; of a file that generates prompts (and `prompt_length`) or sources.
+            these; of a file that generates prompts (and `prompt_length`) or sources. They bound the lengths of the
+            random inputs.
+        random: False compares on the samples alone, for a model that random inputs mean nothing to.
 
     Returns:
         The report; see its `passed`.
 
     Raises:
         ArtefactError: there is no such file, or it can't be run.
-        ExportError: the model can't be run.
+        ExportError: the model can't be run, on a sample or on any input that was tried.
     """
-    return compare(opened(path), model, samples)
+    return compare(opened(path), model, samples, random)
 
 
 def compare(
-    file: "File", model: keras.Model, samples: Any = (), loop_logits: NumberCheck | None = None
+    file: "File", model: keras.Model, samples: Any = (), random: bool = True, loop_logits: NumberCheck | None = None
 ) -> ParityReport:
     """`verify` of an opened file; the logits inside a loop need not be checked again if that has been done."""
-    model = as_float32(model)
+    model, samples = as_float32(model), as_list(samples)
+    if not random:
+        _require_samples(samples, file)
     if file.inputs and not samples:
         _call_if_need_be(model, file.inputs)
     if file.manifest is not None and file.manifest.decoding and not isinstance(model, Generator):
@@ -68,9 +78,10 @@ def compare(
     checks: list[NumberCheck | TokenCheck] = []
     try:
         if "stream" in file.runs:
-            checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples))
+            checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples, random))
         if "serve" in file.runs:
-            checks.append(check_forward(file.runs["serve"], model, file.of, () if "generate" in file.runs else samples))
+            given = () if "generate" in file.runs else samples
+            checks.append(check_forward(file.runs["serve"], model, file.of, given, random))
         if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model, samples, loop_logits)
     except InputError as error:
@@ -146,38 +157,66 @@ def _loop_logits(model: Generator, strategy: Strategy) -> NumberCheck:
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
     """Of a model that was loaded and not called, Keras does not know all inputs, and no type; the file does."""
-    shapes = [[2 if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
-    sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
-    if not all(spec.dtype in GUESSED for spec in inputs):
-        forward_signature(model, [sample])
-        return
-    try:
-        forward_signature(model)
-    except ExportError:
-        forward_signature(model, [sample])
-
-
-def check_forward(run: Run, model: keras.Model, of: str, samples: Any = ()) -> NumberCheck:
-    """`run` against the model's `call`, over random and sample inputs."""
-    signature = forward_signature(model, samples)
-    worst = WorstError(TOLERANCE)
-    refusal: Exception | None = None
-    for feeds in [*sweep(signature.inputs, signature.vocabulary_sizes), *as_feeds(samples, signature.inputs)]:
+    if all(spec.dtype in GUESSED for spec in inputs):
+        with contextlib.suppress(ExportError):
+            forward_signature(model)
+            return
+    refusal = None
+    for sizes in itertools.islice(search_order(free_axes(inputs)), _CALLS):
+        shapes = [[sizes[size] if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
+        sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
         try:
-            expected = signature.function(**{name: keras.ops.convert_to_tensor(a) for name, a in feeds.items()})
-        except Exception as error:  # a size that the model itself doesn't take, such as a length below its kernel's
-            refusal = error
-            continue
-        got = run(feeds)
-        for name, value in expected.items():
-            worst.add(np.asarray(got[name]), keras.ops.convert_to_numpy(value), _describe(feeds), name)
+            forward_signature(model, [sample])
+            return
+        except ExportError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+
+
+def _require_samples(samples: Any, file: File) -> None:
+    if {"generate", "stream_generate"} & file.runs.keys():
+        raise ExportError(
+            "A file that generates is compared on random prompts or sources beside the samples; comparing on samples "
+            "alone is for graphs without decode."
+        )
+    if not samples:
+        raise ExportError("Comparing on samples alone needs some: samples=[...], what the model takes.")
+
+
+def check_forward(run: Run, model: keras.Model, of: str, samples: Any = (), random: bool = True) -> NumberCheck:
+    """`run` against the model's `call`, over sample inputs and the random ones that the model takes.
+
+    Raises:
+        ExportError: the model refuses a sample, or all that was tried.
+    """
+    signature = forward_signature(model, samples)
+    accepted = AcceptedInputs(signature, as_feeds(samples, signature.inputs))
+    worst, sizes = WorstError(TOLERANCE), CheckedSizes()
+    name = type(model).__name__
+    outputs: dict[str, None] = {}  # their names
+
+    def compare(case: Case) -> None:
+        got = run(case.feeds)
+        outputs.update(dict.fromkeys(case.outputs))
+        for output, value in case.outputs.items():
+            worst.add(np.asarray(got[output]), value, _describe(case.feeds), output)
+
+    for sample in accepted.of_samples():
+        if sample is None:
+            raise ExportError(f"{name} does not take the sample: {accepted.reason}")
+        compare(sample)
+        sizes.samples += 1
+    for case in accepted.cases() if random else ():
+        compare(case)
+        sizes.add(case.sizes)
     if not worst.cases:
         raise ExportError(
-            f"{type(model).__name__} takes none of the inputs tried: {first_line(refusal) if refusal else ''} "
-            "Give samples of what it takes."
+            f"{name} takes none of the random inputs that were tried: {accepted.reason} Give what it takes, "
+            'samples=[...], with verify="samples" to compare on these alone.'
         )
-    names = " and ".join(expected) if len(expected) < 4 else "outputs"
-    return worst.check(names, of, "keras")
+    names = " and ".join(outputs) if len(outputs) < 4 else "outputs"
+    return replace(worst.check(names, of, "keras"), cases=sizes.samples + sizes.random, on=str(sizes))
 
 
 def _describe(feeds: Mapping[str, np.ndarray]) -> str:

@@ -1,6 +1,6 @@
 """Parity reports: the errors that checks found, as a table for people and as JSON for the manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ class NumberCheck:
         worst_relative: largest |a - b| / max(1, |b|, the lower quartile of the output's |b|).
         tolerance: the largest worst_relative that passes.
         where: the case and place of the worst.
+        on: the inputs, in words: how many samples and random ones, of which sizes.
     """
 
     name: str
@@ -31,6 +32,7 @@ class NumberCheck:
     worst_relative: float
     tolerance: float
     where: str
+    on: str = ""
 
     @property
     def passed(self) -> bool:
@@ -80,6 +82,29 @@ class ParityReport:
 
     def __str__(self) -> str:
         return describe_parity(self.to_json())
+
+
+class CheckedSizes:
+    """On how many inputs a graph was compared, and of which sizes. `str` says it in words.
+
+    Attributes:
+        samples, random: how many of the user's, and how many others.
+    """
+
+    def __init__(self) -> None:
+        self.samples = self.random = 0
+        self._sizes: dict[str, set[int]] = {}
+
+    def add(self, sizes: Mapping[str, int]) -> None:
+        """A random input, with the sizes of its free axes by name."""
+        self.random += 1
+        for axis, size in sizes.items():
+            self._sizes.setdefault(axis, set()).add(size)
+
+    def __str__(self) -> str:
+        counts = [f"{n} {what}" for n, what in ((self.samples, "of samples"), (self.random, "random")) if n]
+        axes = [f"{axis} {', '.join(map(str, sorted(sizes)))}" for axis, sizes in self._sizes.items()]
+        return "; ".join([" and ".join(counts), *axes])
 
 
 class WorstError:

@@ -1,5 +1,6 @@
 """Evaluation data of an accuracy check: the user's arrays or texts in batches with targets, or random inputs."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ PROMPT, PROMPTS = 64, 512
 WINDOWS = 512
 RANDOM_BATCHES, RANDOM_ROWS, RANDOM_LENGTH = 8, 8, 32
 TARGETS = "targets"
+OTHER_LENGTHS = (16, 8, 4, 2, 1, 64, 128, 256)
 LONGER = 1.5  # than its reference an answer may get
 
 Samples = Mapping[str, Any] | Iterable[Mapping[str, Any]] | Iterable[tuple[str, str]] | str | None
@@ -204,11 +206,13 @@ def _random(model: Model, vocabulary_size: int | None) -> TaskData:
     random = np.random.default_rng(0)
     ids = _input_ids(model, vocabulary_size)
     if manifest.task == "generate" and manifest.continues_prompts:
-        prompts = random.choice(ids, (RANDOM_BATCHES * RANDOM_ROWS, RANDOM_LENGTH))
+        positions = (manifest.decoding or {}).get("max_positions") or RANDOM_LENGTH + 1
+        prompts = random.choice(ids, (RANDOM_BATCHES * RANDOM_ROWS, max(min(RANDOM_LENGTH, positions - 1), 1)))
         batches = _prompt_batches(manifest, prompts, None)
         return TaskData(batches, f"the next token after {_counted(len(prompts), 'random prompt')}")
     drawn = manifest.sources if manifest.task == "generate" else manifest.inputs
-    feeds = [draw(drawn, len(ids), RANDOM_ROWS, RANDOM_LENGTH, seed) for seed in range(RANDOM_BATCHES)]
+    length = RANDOM_LENGTH if manifest.task == "generate" else _taken_length(model, len(ids))
+    feeds = [draw(drawn, len(ids), RANDOM_ROWS, length, seed) for seed in range(RANDOM_BATCHES)]
     if manifest.task != "generate":
         batches = [Batch(feed) for feed in feeds]
         return TaskData(batches, _counted(_rows(manifest.inputs, batches), "random input"))
@@ -217,6 +221,15 @@ def _random(model: Model, vocabulary_size: int | None) -> TaskData:
     feeds = [{name: ids[array] if name in texts else array for name, array in feed.items()} for feed in feeds]
     batches = [Batch(bind(manifest.inputs, (), feed | settings)) for feed in feeds]
     return TaskData(batches, f"the first token for {_counted(_rows(manifest.inputs, batches), 'random source')}")
+
+
+def _taken_length(model: Model, vocabulary_size: int) -> int:
+    """RANDOM_LENGTH, or one that the file takes, where that is longer than its table of positions, or too short."""
+    for length in (RANDOM_LENGTH, *OTHER_LENGTHS):
+        with contextlib.suppress(InputError):
+            model.run(draw(model.manifest.inputs, vocabulary_size, 1, length))
+            return length
+    return RANDOM_LENGTH
 
 
 def _input_ids(model: Model, vocabulary_size: int | None) -> np.ndarray:

@@ -54,8 +54,8 @@ _FOUND: "weakref.WeakKeyDictionary[keras.Model, CallForm]" = weakref.WeakKeyDict
 def call_form(model: keras.Model, samples: Any = None) -> CallForm:
     """How to call a model; builds one that has not been called, if there are samples.
 
-    Sizes of declared inputs stay as they are declared. Where a subclassed model was only called, the batch is free, and
-    so are the steps, axis 1, if the model takes another number of them.
+    Sizes of declared inputs stay as they are declared, the batch among them. Where a subclassed model was only called,
+    the batch is free, and so are the steps, axis 1, if the model takes another number of them.
 
     Args:
         samples: what the model takes: an array, a list or a dictionary of arrays, or several of these.
@@ -72,6 +72,7 @@ def call_form(model: keras.Model, samples: Any = None) -> CallForm:
         return _declared(model)
     form = _found(model, samples)
     form = form.with_inputs(_unique_names(form))
+    form = form.with_inputs(_with_needed_batch(model, form, samples))
     form = replace(form.with_inputs(_with_free_steps(model, form)), called_with=form.inputs)
     _FOUND[model] = form
     return form
@@ -95,8 +96,7 @@ def _declared(model):
 
     def spec(tensor):
         name = tensor._keras_history.operation.name if tensor._keras_history else tensor.name
-        shape = ["batch", *(f"axis_{i + 1}" if size is None else size for i, size in enumerate(tensor.shape[1:]))]
-        return TensorSpec(name, keras.backend.standardize_dtype(tensor.dtype), tuple(shape))
+        return TensorSpec(name, keras.backend.standardize_dtype(tensor.dtype), _named_axes(tensor.shape))
 
     form = CallForm({"inputs": keras.tree.map_structure(spec, structure[0])})
     names = ["" if _AUTOMATIC.fullmatch(spec.name) else spec.name for spec in form.inputs]
@@ -178,9 +178,10 @@ def _from_shapes(model):
         )
     ordered = {p.name: given[p.name] for p in parameters if p.name in given}
     form = CallForm({name: _specs(shape) for name, shape in ordered.items()})
+    batches = (2, *_built_batches(model))
     for dtypes in _guesses(len(form.inputs)):  # Keras does not remember the types
         typed = form.with_inputs([replace(spec, dtype=dtype) for spec, dtype in zip(form.inputs, dtypes)])
-        if _takes(model, typed, [_sizes(spec) for spec in typed.inputs]):
+        if any(_takes(model, typed, [_sizes(spec, batch) for spec in typed.inputs]) for batch in batches):
             return typed
     raise ExportError(f"{name} can't be called on arrays of the shapes that it was built for: {shapes}.")
 
@@ -189,9 +190,12 @@ def _specs(shapes: Any) -> Any:
     if isinstance(shapes, dict):
         return {key: _specs(value) for key, value in shapes.items()}
     if all(isinstance(size, int | None) for size in shapes):
-        sizes = [f"axis_{i + 1}" if size is None else size for i, size in enumerate(shapes[1:])]
-        return TensorSpec("", "float32", ("batch", *sizes) if shapes else ())
+        return TensorSpec("", "float32", _named_axes((None, *shapes[1:]) if shapes else ()))
     return [_specs(value) for value in shapes]
+
+
+def _named_axes(shape: Sequence[int | None]) -> tuple[int | str, ...]:
+    return tuple((f"axis_{i}" if i else "batch") if size is None else size for i, size in enumerate(shape))
 
 
 def _guesses(count: int) -> Iterator[Sequence[str]]:
@@ -208,6 +212,25 @@ def _unique_names(form):
     if len(set(names)) < len(names):
         names = [f"input_{i + 1}" for i in range(len(names))]
     return [replace(spec, name=name) for spec, name in zip(form.inputs, names)]
+
+
+def _with_needed_batch(model, form, samples):
+    """The batch is as large as in the first call if the model takes no other, such as where it reshapes by it."""
+    batches = [np.shape(array)[0] for array in keras.tree.flatten(samples[:1]) if np.ndim(array)]
+    for batch in (batches or _built_batches(model))[:1]:
+        others = [other for other in (2, 3, 4) if other != batch]
+        if any(_takes(model, form, [_sizes(spec, other) for spec in form.inputs]) for other in others):
+            break
+        fixed = [replace(x, shape=(batch, *x.shape[1:])) if x.shape[:1] == ("batch",) else x for x in form.inputs]
+        if _takes(model, form, [_sizes(spec) for spec in fixed]):
+            return fixed
+    return form.inputs
+
+
+def _built_batches(model) -> list[int]:
+    """Sizes of the batch that Keras remembers of the first call."""
+    shapes = keras.tree.flatten(list((getattr(model, "_build_shapes_dict", None) or {}).values()))
+    return [size for size in shapes[:1] if isinstance(size, int)]
 
 
 def _with_free_steps(model, form):
@@ -246,6 +269,6 @@ def _takes(model, form, sizes):
     return True
 
 
-def _sizes(spec):
+def _sizes(spec, free=2):
     """A shape to try."""
-    return tuple(2 if isinstance(size, str) else size for size in spec.shape)
+    return tuple(free if isinstance(size, str) else size for size in spec.shape)

@@ -6,11 +6,10 @@ import numpy as np
 
 from tfseq.decoding import Strategy
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.random_inputs import draw
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
 from tfseq.exporting.signatures.signature import Run, Signature
 from tfseq.runtime.manifest import TensorSpec
 
-BATCH, LENGTH = 3, 17
 ROUNDING = 1e-3
 
 
@@ -38,7 +37,7 @@ def check_probabilities(
     """
     Args:
         outputs: of the graph; the labels are those of the first one.
-        samples: inputs by name; random ones are tried where there are none.
+        samples: inputs by name; random ones that the model takes are tried where there are none.
 
     Raises:
         ExportError: that one has another number of classes, or does not give probabilities.
@@ -49,9 +48,10 @@ def check_probabilities(
     classes = output.shape[-1] if output.shape else 1
     if classes != len(labels) and not (classes == 1 and len(labels) == 2):
         raise ExportError(f"There are {len(labels)} labels, and the output {output} has {classes} classes.")
-    feeds = draw(signature.inputs, signature.vocabulary_sizes, BATCH, LENGTH, seed=1)
-    feeds |= dict(samples[0] if samples else {})
-    values = run(feeds)[output.name]
+    case = next(iter(AcceptedInputs(signature, samples).points()), None)
+    if case is None:
+        return  # whatever the model takes, it has not been told
+    values = run(case.feeds)[output.name]
     adds_up = classes == 1 or np.allclose(values.sum(-1), 1, atol=ROUNDING)
     if values.min() < 0 or values.max() > 1 + ROUNDING or not adds_up:
         raise ExportError(

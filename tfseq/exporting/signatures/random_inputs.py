@@ -13,13 +13,31 @@ BATCHES = (1, 3, 8)
 LENGTHS = (1, 17, 64)
 
 
+def free_axes(inputs: Sequence[TensorSpec]) -> list[str]:
+    """Names of the axes that a signature leaves free."""
+    return list(dict.fromkeys(size for spec in inputs for size in spec.shape if isinstance(size, str)))
+
+
+def usual_lengths(axes: Sequence[str]) -> list[dict[str, int]]:
+    """LENGTHS, the same for each free axis but the batch."""
+    lengths = [axis for axis in axes if axis != "batch"]
+    return [dict.fromkeys(lengths, length) for length in (LENGTHS if lengths else (1,))]
+
+
+def grid(axes: Sequence[str], lengths: Sequence[Mapping[str, int]]) -> list[tuple[int, dict[str, int]]]:
+    """Every batch size with every length: a seed and the sizes of the free axes, by name."""
+    batches = BATCHES if "batch" in axes or not axes else (1,)  # of fixed sizes as many, which differ in their seeds
+    return [
+        (seed, {axis: batch if axis == "batch" else length[axis] for axis in axes})
+        for seed, (batch, length) in enumerate(itertools.product(batches, lengths))
+    ]
+
+
 def sweep(inputs: Sequence[TensorSpec], vocabulary_sizes: VocabularySizes) -> Iterator[dict[str, np.ndarray]]:
     """Random inputs of every batch size with every length, as far as the signature leaves them free."""
-    names = dict.fromkeys(size for spec in inputs for size in spec.shape if isinstance(size, str))
-    batches = BATCHES if "batch" in names else (1,)
-    lengths = LENGTHS if names.keys() - {"batch"} else (1,)
-    for seed, (batch, length) in enumerate(itertools.product(batches, lengths)):
-        yield draw(inputs, vocabulary_sizes, batch, length, seed)
+    axes = free_axes(inputs)
+    for seed, sizes in grid(axes, usual_lengths(axes)):
+        yield draw(inputs, vocabulary_sizes, sizes.get("batch", 1), sizes, seed)
 
 
 def draw(

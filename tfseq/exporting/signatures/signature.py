@@ -1,7 +1,7 @@
 """The signature of a model: its named inputs, and the function of them, to named outputs, that an exporter traces."""
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,7 @@ def _call(model, form, inputs):
     def function(**tensors):
         with portable(model):
             outputs = form.call(model, [tensors[spec.name] for spec in inputs])
-        return _named_outputs(model, outputs, {spec.name for spec in inputs})
+        return named_outputs(model, outputs, {spec.name for spec in inputs})
 
     return function
 
@@ -124,7 +124,8 @@ def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     return tuple(map(named, inputs))
 
 
-def _named_outputs(model, outputs, taken):
+def named_outputs(model: keras.Model, outputs: Any, taken: Container[str]) -> dict[str, Any]:
+    """What a model returns as tensors by name; an output that is called as an input is gets another name."""
     if isinstance(outputs, dict) and all(keras.ops.is_tensor(value) for value in outputs.values()):
         named = {str(name): tensor for name, tensor in outputs.items()}
     else:

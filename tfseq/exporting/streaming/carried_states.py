@@ -55,8 +55,12 @@ class CarriedStates:
 
 
 @contextlib.contextmanager
-def carrying(model: keras.Model, carry: CarriedStates) -> Iterator[None]:
-    """Within, recurrent layers and causal convolutions start from the states of `carry` and leave theirs there."""
+def carrying(model: keras.Model, carry: CarriedStates, convolutions: bool = True) -> Iterator[None]:
+    """Within, recurrent layers and causal convolutions start from the states of `carry` and leave theirs there.
+
+    Args:
+        convolutions: False has convolutions begin anew with each chunk, as they do in a stateful model.
+    """
     apart = within_steps(model)
     with contextlib.ExitStack() as patches:
         for layer in model._flatten_layers():
@@ -65,7 +69,8 @@ def carrying(model: keras.Model, carry: CarriedStates) -> Iterator[None]:
                 patches.enter_context(mock.patch.object(layer, "unroll", False))
         for kind in (Functional, keras.Sequential):  # these insist on the sizes that they were built for
             patches.enter_context(mock.patch.object(kind, "_assert_input_compatibility"))
-        for kind, calls in ((layers.RNN, _recurrent_call), (layers.Conv1D, _convolution_call)):
+        kinds = [(layers.RNN, _recurrent_call), *([(layers.Conv1D, _convolution_call)] if convolutions else [])]
+        for kind, calls in kinds:
             patches.enter_context(mock.patch.object(kind, "call", calls(kind.call, carry, apart)))
         yield
 

@@ -4,7 +4,8 @@ Which states there are and what they start from is found by running the model on
 Generator without recurrent layers is a loop over its `step`.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +14,16 @@ import numpy as np
 from keras import layers, ops, tree
 
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.random_inputs import draw
-from tfseq.exporting.signatures.signature import TOKENS, Signature, forward_signature
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
+from tfseq.exporting.signatures.call_arguments import call_form
+from tfseq.exporting.signatures.random_inputs import draw, free_axes
+from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
+from tfseq.exporting.signatures.signature import TOKENS, Signature, forward_signature, named_outputs
 from tfseq.exporting.streaming.carried_states import CarriedStates, carrying, within_steps
 from tfseq.layers.key_value_cache import CachedState
 from tfseq.layers.loops import scan
 from tfseq.models.generator import Generator
+from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.manifest import StateSpec, TensorSpec
 
 _ACROSS_STEPS = (
@@ -35,11 +40,14 @@ class Stream:
     Attributes:
         signature: of the chunk graph; its inputs are those of the model, then the states.
         whole: the model over a whole sequence, from its first states: takes the model's inputs by name.
+        in_turn: where a stateful model fixes the steps of a chunk, and so what it reads at once: the model itself,
+            called on one chunk after the other, each by input name. Else None.
         states: what connects one chunk to the next.
     """
 
     signature: Signature
     whole: Callable
+    in_turn: Callable[[Sequence[Mapping[str, np.ndarray]]], list[dict[str, np.ndarray]]] | None
     states: tuple[StateSpec, ...]
 
     @property
@@ -47,6 +55,11 @@ class Stream:
         """Those of the model."""
         states = {state.input for state in self.states}
         return [spec for spec in self.signature.inputs if spec.name not in states]
+
+    def begun(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's inputs with the first states beside them: all that the chunk graph takes."""
+        rows = len(next(iter(sample.values())))
+        return {**sample, **first_states(self.states, self.signature.inputs, rows)}
 
 
 def is_stateful(model: keras.Model) -> bool:
@@ -57,7 +70,8 @@ def is_stateful(model: keras.Model) -> bool:
 def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
     """The chunk graph of a model.
 
-    The batch axis is free, and so is the number of steps of a chunk, also where the model was built for fixed sizes.
+    What a stateful model declares are the sizes of a chunk, and stays. Another one declares those of whole sequences:
+    the batch and the number of steps of a chunk are free, as far as the model takes other sizes.
 
     Args:
         samples: sample inputs, if the model has not been called yet.
@@ -70,15 +84,17 @@ def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
         _refuse_what_only_generates(model)
     _refuse_layers_that_read_backwards(model)
     forward = forward_signature(model, samples)
-    feeds = [draw(forward.inputs, forward.vocabulary_sizes, batch=2, length=3, seed=seed) for seed in (0, 1)]
-    runs = [_first_states(model, forward, feed) for feed in feeds]
+    in_turn = is_stateful(model) and all(isinstance(n, int) for spec in forward.inputs for n in spec.shape)
+    feeds = _inputs_to_find_states(model, forward, as_feeds(samples, forward.inputs))
+    runs = [_first_states(model, forward, feed, convolutions=not in_turn) for feed in feeds]
     if not runs[0].first:
         if isinstance(model, Generator):
             return _stream_of_steps(model)
         raise ExportError(f"{type(model).__name__} has no recurrent layer, so there are no states to stream.")
-    inputs = _with_free_time(forward.inputs, runs[0].steps)
+    inputs = forward.inputs if is_stateful(model) else _freed(model, forward, runs[0].steps)
     values = {name: _constant([run.first[name] for run in runs], name) for name in runs[0].first}
-    specs = [TensorSpec(name, str(value.dtype), ("batch", *value.shape)) for name, value in values.items()]
+    batch = inputs[0].shape[0]
+    specs = [TensorSpec(name, str(value.dtype), (batch, *value.shape)) for name, value in values.items()]
 
     def whole(**tensors):
         with carrying(model, CarriedStates(None)):
@@ -86,17 +102,61 @@ def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
 
     def step(**tensors):
         carry = CarriedStates({name: tensors.pop(name) for name in values})
-        with carrying(model, carry):
+        with carrying(model, carry, convolutions=not in_turn):
             outputs = forward.function(**tensors)
         return {**outputs, **{_next(name): state for name, state in carry.last.items()}}
 
     states = tuple(StateSpec(name, _next(name), _initial(value)) for name, value in values.items())
-    return Stream(Signature((*inputs, *specs), step, forward.vocabulary_sizes), whole, states)
+    signature = Signature((*inputs, *specs), step, forward.vocabulary_sizes)
+    if in_turn:
+        return Stream(signature, whole, functools.partial(_in_turn, model, forward), states)
+    return Stream(signature, whole, None, states)
 
 
-def _first_states(model, forward, feed):
+def _inputs_to_find_states(model, forward, samples):
+    """Two inputs that the model takes."""
+    feeds = [draw(forward.inputs, forward.vocabulary_sizes, batch=2, length=3, seed=seed) for seed in (0, 1)]
+    accepted = AcceptedInputs(_without_states(model, forward), samples)
+    if all(accepted.run(feed) is not None for feed in feeds):
+        return feeds
+    cases = accepted.points()
+    return [case.feeds for case in (cases * 2)[:2]] or feeds
+
+
+def _without_states(model, forward):
+    """The model while it does not insist on declared sizes, from its first states."""
+
+    def function(**tensors):
+        with carrying(model, CarriedStates(None)):
+            return forward.function(**tensors)
+
+    return replace(forward, function=function)
+
+
+def _in_turn(model: keras.Model, forward: Signature, chunks: Sequence[Mapping[str, np.ndarray]]) -> list:
+    """The outputs of a stateful model for one chunk after the other; its own states are put back."""
+    form = call_form(model)
+    stateful = [x for x in model._flatten_layers() if isinstance(x, layers.RNN) and x.stateful]
+    variables = [state for layer in stateful for state in tree.flatten(layer.states)]
+    before = [ops.convert_to_numpy(variable) for variable in variables]
+    names = [spec.name for spec in forward.inputs]
+    outputs = []
+    try:
+        for layer in stateful:
+            layer.reset_state()
+        for chunk in chunks:
+            given = form.call(model, [ops.convert_to_tensor(chunk[name]) for name in names])
+            named = named_outputs(model, given, names)
+            outputs.append({name: ops.convert_to_numpy(value) for name, value in named.items()})
+    finally:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
+    return outputs
+
+
+def _first_states(model, forward, feed, convolutions):
     carry = CarriedStates(None)
-    with carrying(model, carry):
+    with carrying(model, carry, convolutions):
         try:
             forward.function(**{name: ops.convert_to_tensor(array) for name, array in feed.items()})
         except ExportError:
@@ -116,6 +176,21 @@ def _constant(values, name):
             "has read them. Export with streaming=False, or export the encoder and the decoder apart."
         )
     return rows[0]
+
+
+def _freed(model, forward, steps):
+    """The inputs with their batch and steps free, or as much of that as the model takes."""
+    free = _with_free_time(forward.inputs, steps)
+    batch = forward.inputs[0].shape[0]
+    times = tuple(replace(spec, shape=(batch, *spec.shape[1:])) for spec in free)
+    batches = tuple(replace(spec, shape=("batch", *spec.shape[1:])) for spec in forward.inputs)
+    for inputs in dict.fromkeys((free, times, batches)):
+        if inputs == forward.inputs:
+            break
+        accepted = AcceptedInputs(replace(_without_states(model, forward), inputs=inputs))
+        if accepted.case({axis: 3 if axis == "batch" else 4 for axis in free_axes(inputs)}, seed=1) is not None:
+            return inputs
+    return forward.inputs
 
 
 def _with_free_time(inputs, steps):
@@ -175,7 +250,7 @@ def _stream_of_steps(model: Generator) -> Stream:
 
     states = tuple(StateSpec(name, _next(name), _initial(value)) for name, value in zip(names, first))
     signature = Signature((TOKENS, *specs), step, model.vocabulary_size)
-    return Stream(signature, forward_signature(model).function, states)
+    return Stream(signature, forward_signature(model).function, None, states)
 
 
 def _next(name: str) -> str:

@@ -27,11 +27,21 @@ def replacing(path: Path) -> Iterator[Path]:
         _exchange(path, new, old)
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
+    except Exception as error:
+        _rename(error, str(new / path.name), str(path))
+        raise
     finally:
         for leftover in (new, old):
             with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
                 if leftover.exists():
                     shutil.rmtree(leftover)
+
+
+def _rename(error: BaseException | None, old: str, new: str) -> None:
+    """In what an error and its causes say."""
+    while error is not None:
+        error.args = tuple(part.replace(old, new) if isinstance(part, str) else part for part in error.args)
+        error = error.__cause__ or error.__context__
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:

@@ -1,0 +1,300 @@
+"""Inputs that a model accepts, found by running the model itself: sizes and values, the user's samples first.
+
+A random input is a guess. What a model takes (lengths up to its table of positions, integers that divide) no signature
+says, so each guess runs on the model before any file sees it; those that it refuses say nothing about a file.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseq.exporting.signatures.accepted_sizes import TURNS, Sizes, between, nearby, search_order, small_sizes
+from tfseq.exporting.signatures.other_values import Change, changed, changes
+from tfseq.exporting.signatures.random_inputs import BATCHES, draw, free_axes, grid, usual_lengths
+from tfseq.exporting.signatures.signature import Signature
+
+SECONDS = 30.0  # that the random cases of one comparison may take, about
+SEARCH_SECONDS = 20.0  # that looking for sizes may take
+_SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
+_FEW = 20  # runs that are quicker than tracing
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs that the model takes, and what it makes of them.
+
+    Attributes:
+        feeds, outputs: by name.
+        sizes: of the free axes, by name.
+    """
+
+    feeds: Arrays
+    outputs: Arrays
+    sizes: Sizes
+
+
+class AcceptedInputs:
+    """Random inputs that a model takes.
+
+    Args:
+        signature: of the model; its function is run eagerly, or traced where many sizes are tried.
+        samples: the user's sample inputs, by name. They bound the lengths that are tried.
+
+    Attributes:
+        refusal: why the model refused what it refused last; None if it never did.
+    """
+
+    def __init__(self, signature: Signature, samples: Sequence[Mapping[str, np.ndarray]] = ()):
+        self._signature, self._samples = signature, [dict(sample) for sample in samples]
+        self.refusal: Exception | None = None
+        self._changes = changes(signature.inputs, signature.vocabulary_sizes, self._samples)
+        self._always_finite = True
+        self._traced: Any = None
+        self._quick = 0  # runs that were to be quick
+        self._axes = free_axes(signature.inputs)
+        self._lengths = [axis for axis in self._axes if axis != "batch"]
+
+    @property
+    def reason(self) -> str:
+        """The refusal in a line; not where in Keras it was raised, which is Keras' first line."""
+        lines = re.sub(r"\x1b\[\d+m|{{.*?}} |\[Op:.*?\]", "", str(self.refusal or "")).splitlines()
+        said = [line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered when")]
+        return said[0] if said else ""
+
+    def of_samples(self) -> Iterator[Case | None]:
+        """Each sample with the model's outputs; None for one that the model refuses."""
+        for sample in self._samples:
+            outputs = self.run(sample)
+            yield None if outputs is None else Case(sample, outputs, self._sizes(sample))
+
+    def cases(self) -> Iterator[Case]:
+        """Random inputs of several batch sizes and lengths, small ones first, as many as SECONDS allow."""
+        began, tried, taken = time.monotonic(), set(), set()
+        last: tuple[float, int] | None = None  # seconds and elements of the case before
+
+        def affordable(sizes: Sizes) -> bool:
+            if last is None:
+                return True
+            seconds, elements = last
+            return time.monotonic() - began + seconds * max(1, self._elements(sizes) / elements) <= SECONDS
+
+        def tries(planned: Sequence[tuple[int, Sizes]]) -> Iterator[Case]:
+            nonlocal last
+            for seed, sizes in sorted(planned, key=lambda item: (self._elements(item[1]), item[0])):
+                key = tuple(sizes.items()) or seed
+                if key in tried or not affordable(sizes):
+                    continue
+                tried.add(key)
+                start = time.monotonic()
+                case = self._case(sizes, seed, self.run)
+                if case is not None:
+                    yield case
+                    taken.add(self._length(sizes))
+                    last = time.monotonic() - start, self._elements(sizes)
+
+        yield from tries(grid(self._axes, self._usual_lengths()))
+        more = self._more_lengths(taken)
+        if more:
+            yield from tries([(seed, sizes) for seed, sizes in enumerate(more)])
+            yield from tries(grid(self._axes, more))
+
+    def points(self) -> list[Case]:
+        """A few cases that tell the free axes apart by their sizes, as far as can be: [] if the model takes nothing."""
+        found = [case for sample in self._samples[:_SAMPLES] if (case := self._few_rows(sample)) is not None]
+        for apart in (True, False) if len(self._lengths) > 1 else (False,):
+            if not found:
+                turns = {tuple(small_sizes(self._axes, turn, apart).items()) for turn in range(TURNS)}
+                found = [case for sizes in sorted(turns) if (case := self.case(dict(sizes), seed=1)) is not None]
+        until = time.monotonic() + SEARCH_SECONDS
+        found = found or self._search(until)
+        return found + self._varied(found, until) if found else []
+
+    def _few_rows(self, sample: Arrays) -> Case | None:
+        """The first rows of a sample, or all of it if the model takes no fewer."""
+        sizes = self._sizes(sample)
+        few = sizes | {axis: min(sizes[axis], _ROWS) for axis in self._axes if axis == "batch"}
+        for chosen in (few, sizes):
+            feeds = self._resized(sample, chosen)
+            outputs = self.run(feeds)
+            if outputs is not None:
+                return Case(feeds, outputs, chosen)
+        return None
+
+    def case(self, sizes: Sizes, seed: int) -> Case | None:
+        """Random inputs of these sizes of the free axes; None if the model takes none."""
+        return self._case(sizes, seed, self.run)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays | None:
+        """The model's outputs by name; None if it refuses the inputs."""
+        return self._run(self._signature.function, feeds)
+
+    def _run(self, function: Callable, feeds: Mapping[str, Any]) -> Arrays | None:
+        try:
+            with tf.device("/cpu:0"):  # a GPU reads beyond a table without a word
+                outputs = function(**{name: keras.ops.convert_to_tensor(array) for name, array in feeds.items()})
+            return {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+        except Exception as error:
+            if self.refusal is None or function is self._signature.function:  # a graph's errors say less
+                self.refusal = error
+            return None
+
+    def _run_quickly(self, feeds: Mapping[str, Any]) -> Arrays | None:
+        """As `run`, and in a traced graph once that is worth the tracing."""
+        self._quick += 1
+        return self.run(feeds) if self._quick <= _FEW else self._run(self._graph(), feeds)
+
+    def _graph(self) -> Callable:
+        if self._traced is None:
+            self._traced = traced(self._signature)
+            if self._traced is None:
+                return self._signature.function
+        return lambda **tensors: self._traced(*(tensors[spec.name] for spec in self._signature.inputs))
+
+    def _case(self, sizes: Sizes, seed: int, run: Callable[[Arrays], Arrays | None]) -> Case | None:
+        """Random inputs of some sizes, with the first kinds of values that the model makes finite outputs of."""
+        signature, unlike = self._signature, None
+        drawn = draw(signature.inputs, signature.vocabulary_sizes, sizes.get("batch", 1), sizes, seed)
+        for feeds, change in self._variants(drawn, sizes):
+            outputs = run(feeds)
+            if outputs is None:
+                continue
+            case = Case(feeds, outputs, sizes)
+            finite = all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")
+            if finite or not self._always_finite:
+                if unlike is None and change in self._changes:  # try it first from now on
+                    self._changes.remove(change)
+                    self._changes.insert(0, change)
+                return case
+            unlike = unlike or case
+        self._always_finite = self._always_finite and unlike is None
+        return unlike
+
+    def _variants(self, drawn: Arrays, sizes: Sizes) -> Iterator[tuple[Arrays, Change | None]]:
+        for change in list(self._changes):
+            yield changed(drawn, change, self._signature.vocabulary_sizes, self._samples), change
+        for sample in self._samples[:1]:
+            yield self._resized(sample, sizes), None
+
+    def _resized(self, sample: Arrays, sizes: Sizes) -> Arrays:
+        """A sample cut or repeated along its free axes."""
+        arrays = {}
+        for spec in self._signature.inputs:
+            array = sample[spec.name]
+            for axis, name in enumerate(spec.shape):
+                if isinstance(name, str):
+                    array = np.take(array, np.arange(sizes[name]), axis=axis, mode="wrap")
+            arrays[spec.name] = array
+        return arrays
+
+    def _usual_lengths(self) -> list[Sizes]:
+        """LENGTHS; up to those of the samples where there are any."""
+        if not (self._lengths and self._samples):
+            return usual_lengths(self._axes)
+        sizes = [self._sizes(sample) for sample in self._samples]
+        longest = {axis: max(one[axis] for one in sizes) for axis in self._lengths}
+        return [dict.fromkeys(self._lengths, 1), {a: (n + 1) // 2 for a, n in longest.items()}, longest]
+
+    def _more_lengths(self, taken: set) -> list[Sizes]:
+        """Sizes to try beside the usual ones: others where few were taken, and the largest below what was refused."""
+        usual = [lengths[self._lengths[0]] for lengths in usual_lengths(self._axes)] if self._lengths else []
+        refused = [length for length in usual if (length,) * len(self._lengths) not in taken]
+        if self._samples and taken:
+            return []
+        more = [case.sizes for case in self.points()] if len(taken) < min(2, max(len(usual), 1)) else []
+        known = [dict(zip(self._lengths, lengths)) for lengths in taken] + more
+        if not (known and self._lengths) or self._samples:
+            return more
+        batch = {"batch": more[0].get("batch", 1) if more else BATCHES[0]} if "batch" in self._axes else {}
+        largest = batch | max(known, key=lambda sizes: max(sizes[axis] for axis in self._lengths))
+        longer = [length for length in refused if length > max(largest[axis] for axis in self._lengths)]
+        if longer and taken:
+            top = between(largest, longer[0], lambda sizes: self._case(sizes, 1, self._run_quickly) is not None)
+            more = [*[sizes for sizes in more if sizes != top][:1], top]
+        return more
+
+    def _search(self, until: float) -> list[Case]:
+        """The first sizes that the model takes."""
+        return self._first(search_order(self._axes, self._hints()), until)
+
+    def _varied(self, found: Sequence[Case], until: float) -> list[Case]:
+        """Further cases that tell the free axes apart: other lengths together, then each axis alone where need be."""
+        more: list[Case] = []
+        if any(self._fixed(axis, found) for axis in self._lengths):
+            others = (*nearby(found[0].sizes, self._lengths, far=True), *search_order(self._lengths, self._hints()))
+            more += self._first(({**found[0].sizes, **sizes} for sizes in others), until, unlike=found)
+        for axis in self._axes:
+            if self._ambiguous(axis, [*found, *more]):
+                far = len(self._axes) == 1 or axis == "batch"
+                more += self._first(nearby(found[0].sizes, [axis], far), until)
+        return more
+
+    def _first(self, tried: Iterable[Sizes], until: float, unlike: Sequence[Case] = ()) -> list[Case]:
+        """The first case of sizes that the model takes, other lengths than those of `unlike`."""
+        for sizes in tried:
+            if time.monotonic() > until:
+                break
+            if any(self._length(case.sizes) == self._length(sizes) for case in unlike):
+                continue
+            if self._case(sizes, 2, self._run_quickly) is not None:
+                case = self.case(sizes, seed=2)
+                if case is not None:
+                    return [case]
+        return []
+
+    def _fixed(self, axis: str, found: Sequence[Case]) -> bool:
+        return len({case.sizes[axis] for case in found}) < 2
+
+    def _ambiguous(self, axis: str, found: Sequence[Case]) -> bool:
+        """Whether an axis has had one size, or always that of an axis before it."""
+        earlier = self._axes[: self._axes.index(axis)]
+        sizes = [case.sizes[axis] for case in found]
+        return self._fixed(axis, found) or any(sizes == [case.sizes[other] for case in found] for other in earlier)
+
+    def _hints(self) -> list[int]:
+        """Sizes of inputs and weights, among which are those of tables of positions."""
+        hints = [size for spec in self._signature.inputs for size in spec.shape if isinstance(size, int)]
+        return hints + [size for variable in self._variables() for size in variable.shape]
+
+    def _variables(self) -> Sequence[Any]:
+        self._graph()
+        return () if self._traced is None else self._traced.graph.variables
+
+    def _sizes(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
+        """Of a sample's free axes."""
+        sizes: Sizes = {}
+        for spec in self._signature.inputs:
+            named = zip(spec.shape, feeds[spec.name].shape)
+            sizes |= {axis: size for axis, size in named if isinstance(axis, str) and axis not in sizes}
+        return {axis: sizes[axis] for axis in self._axes}
+
+    def _elements(self, sizes: Sizes) -> int:
+        shapes = ([sizes[n] if isinstance(n, str) else n for n in spec.shape] for spec in self._signature.inputs)
+        return max(sum(int(np.prod(shape)) for shape in shapes), 1)
+
+    def _length(self, sizes: Sizes) -> tuple[int, ...]:
+        return tuple(sizes[axis] for axis in self._lengths)
+
+
+def traced(signature: Signature) -> Any:
+    """The signature's function as a concrete function of tensors in order; None if it can't be traced."""
+    names = [spec.name for spec in signature.inputs]
+    specs = [
+        tf.TensorSpec([None if isinstance(n, str) else n for n in spec.shape], spec.dtype) for spec in signature.inputs
+    ]
+
+    def positional(*tensors: Any) -> Any:
+        return signature.function(**dict(zip(names, tensors)))
+
+    try:
+        with tf.device("/cpu:0"):
+            return tf.function(positional, autograph=False).get_concrete_function(*specs)
+    except Exception:
+        return None
