@@ -49,11 +49,12 @@ def decode(
 
 
 def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
-    """One decode step of `decode`, for a loop outside of the graph.
+    """One decode step of `decode`, or several at once, for a loop outside of the graph.
 
     Args:
-        tokens: ids of the tokens just read, (batch,) int32.
-        position: theirs in the sequence, from 0, () int32.
+        tokens: ids of the tokens just read, (batch,) int32; or (batch, time), time of at least 1, which a model that
+            defines `read` reads at once.
+        position: in the sequence, of the first of them, from 0, () int32.
         index: new tokens so far, () int32; negative before the step that reads a prompt's last token.
         rules_state: `strategy.first_rules_state`, or what the last step returned.
         state, memory: as the model's `step` takes them.
@@ -62,9 +63,13 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
     Returns:
         the next tokens (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
     """
+    at_once = len(tokens.shape) == 2
+    logits, state = (model.read if at_once else model.step)(tokens, state, memory)
+    if at_once:
+        position = position + ops.shape(tokens)[1] - 1
+        rules_state, tokens = strategy.note_read(rules_state, tokens), tokens[:, -1]
     positions = ops.reshape(position + 1, (1,))
     choose = strategy.sampler(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
-    logits, state = model.step(tokens, state, memory)
     logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
     chosen, log_prob = choose(0, logits)
     return chosen, log_prob, rules_state, state

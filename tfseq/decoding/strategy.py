@@ -88,13 +88,19 @@ class Strategy:
         """
         if self.repetition_penalty == 1:
             return ()
-        if read is None:
-            return ops.zeros((rows, model.vocabulary_size), "bool")
-        starts = ops.expand_dims(ops.arange(rows, dtype="int32") * model.vocabulary_size, 1)
-        places = ops.reshape(starts + read, (-1, 1))  # in rows * vocabulary
-        came = ops.zeros((rows * model.vocabulary_size,), "int32")
+        came = ops.zeros((rows, model.vocabulary_size), "bool")
+        return came if read is None else self.note_read(came, read)
+
+    def note_read(self, rules_state: Any, tokens: Any):
+        """The rules' state after tokens that were read at once, (rows, time) int32."""
+        if self.repetition_penalty == 1:
+            return rules_state
+        rows, vocabulary = ops.shape(tokens)[0], rules_state.shape[1]
+        starts = ops.expand_dims(ops.arange(rows, dtype="int32") * vocabulary, 1)
+        places = ops.reshape(starts + tokens, (-1, 1))  # in rows * vocabulary
+        came = ops.zeros((rows * vocabulary,), "int32")
         came = ops.scatter_update(came, places, ops.ones_like(places[:, 0]))
-        return ops.reshape(came, (-1, model.vocabulary_size)) > 0
+        return ops.logical_or(rules_state, ops.reshape(came, (-1, vocabulary)) > 0)
 
     def apply_rules(self, model: Generator, logits, tokens, index, rules_state, settings):
         """Logits as the rules leave them.

@@ -121,27 +121,41 @@ def attend(
 
 
 def attend_at_once(
-    query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState, window: int | None = None
+    query: Any, key: Any, value: Any, cache: tuple[Any, Any], state: CachedState, mask: Any
 ) -> tuple[Any, tuple[Any, Any]]:
-    """Causal attention of several steps of one beam over the cache and their own entries, in one pass.
+    """Attention of several steps of one beam over the cache and their own entries, in one pass.
 
     Args:
         query, key, value: (batch, heads, time, head_dim).
         cache: the layer's, as the last step left it.
         state: as `advance` returned it for these steps.
-        window: as for `attend`.
+        mask: of these steps, see `mask_of_steps`.
 
     Returns:
         (batch, heads, time, head_dim), and the cache with the entries of these steps.
     """
-    steps = ops.shape(query)[2]
-    before = state._replace(position=state.position - steps)
+    before = state._replace(position=state.position - ops.shape(query)[2])
     keys, values = (_written(old, new, 2, before) for old, new in zip(cache, (key, value)))
-    of_query = ops.expand_dims(before.position + ops.arange(steps, dtype="int32"), 1)  # (time, 1)
-    back = of_query - ops.arange(ops.shape(keys)[2], dtype="int32")  # (time, entries), from a query to an entry
-    seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
-    output, _ = dot_product_attention(query, keys, values, seen[None, None])
+    output, _ = dot_product_attention(query, keys, values, mask)
     return output, (keys, values)
+
+
+def mask_of_steps(state: CachedState, steps: Any, window: int | None = None) -> Any:
+    """Which entries each of several steps at once attends to: its own and those before, or the last `window` of these.
+
+    Args:
+        state: of one beam, as `advance` returned it for these steps.
+        steps: number of these.
+        window: as for `attend`.
+
+    Returns:
+        (1, 1, steps, entries) bool.
+    """
+    entries = _fixed_steps() or state.position
+    of_step = ops.expand_dims(state.position - steps + ops.arange(steps, dtype="int32"), 1)  # (steps, 1)
+    back = of_step - ops.arange(entries, dtype="int32")  # (steps, entries), from a step to an entry
+    seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
+    return seen[None, None]
 
 
 def _within(window: int | None, entries: Any, state: CachedState) -> Any:

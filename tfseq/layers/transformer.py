@@ -68,11 +68,11 @@ class SelfAttention(keras.layers.Layer):
         output, cache = attend(query, key, value, cache, state, self.window)
         return self.out(output), cache
 
-    def read(self, x, cache, state):
-        """Several steps at once: x (batch, time, units), this layer's KV cache, and the `CachedState` after them."""
+    def read(self, x, cache, state, mask):
+        """Several steps at once: x (batch, time, units), this layer's KV cache, the `CachedState`, `mask_of_steps`."""
         time = ops.shape(x)[1]
         query, key, value = self._parts(x, time, state.position - time + ops.arange(time, dtype="int32"))
-        output, cache = attend_at_once(query, key, value, cache, state, self.window)
+        output, cache = attend_at_once(query, key, value, cache, state, mask)
         return self.out(merge_heads(output, -1, time, self.units)), cache
 
     def _parts(self, x, time, positions, training=False):
@@ -256,9 +256,9 @@ class TransformerBlock(keras.layers.Layer):
         y = self.feed_forward(self.around_feed_forward.enter(x))
         return self.around_feed_forward.join(x, y), cache
 
-    def read(self, x, cache, state):
-        """Several steps at once: x (batch, time, units), this block's KV cache, and the `CachedState` after them."""
-        y, cache = self.attention.read(self.around_attention.enter(x), cache, state)
+    def read(self, x, cache, state, mask):
+        """Several steps at once: x (batch, time, units), this block's KV cache, the `CachedState`, `mask_of_steps`."""
+        y, cache = self.attention.read(self.around_attention.enter(x), cache, state, mask)
         x = self.around_attention.join(x, y)
         y = self.feed_forward(self.around_feed_forward.enter(x))
         return self.around_feed_forward.join(x, y), cache

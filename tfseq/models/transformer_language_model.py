@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfseq.layers.key_value_cache import advance, empty_cached_state
+from tfseq.layers.key_value_cache import advance, empty_cached_state, mask_of_steps
 from tfseq.layers.layer_norm import LayerNormalization
 from tfseq.layers.positions import PositionedEmbedding, rotary_or_added
 from tfseq.layers.transformer import TransformerBlock, causal_mask
@@ -114,10 +114,11 @@ class TransformerLanguageModel(Generator):
     def read(self, tokens, state, memory=()):
         time, first = ops.shape(tokens)[1], state.position
         state = advance(state, time)
+        mask = mask_of_steps(state, time, self.window)
         x = self.embedding(tokens, first + ops.arange(time, dtype="int32"))  # (batch, time, units)
         caches = []
         for block, cache in zip(self.blocks, state.caches):
-            x, cache = block.read(x, cache, state)
+            x, cache = block.read(x, cache, state, mask)
             caches.append(cache)
         return self.embedding.logits(self.norm(x[:, -1])), state._replace(caches=tuple(caches))
 

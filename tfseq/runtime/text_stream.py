@@ -54,6 +54,7 @@ class TextStream(Iterator[str]):
             unread = np.array([(manifest.decoding or {}).get("start")], np.int32)
         self._read, self._written = manifest.inputs[0].name, manifest.outputs[0].name
         self._end = (manifest.decoding or {}).get("end")
+        self._at_once = len(manifest.inputs[0].shape) == 2  # the file reads several tokens at once
         self._states = first_states(manifest.states, manifest.inputs, 1)
         self._position = 0  # tokens that the model has read
         self._index = 0  # tokens that it has written since it last read a text
@@ -109,15 +110,16 @@ class TextStream(Iterator[str]):
     def _choose(self) -> int:
         """Runs decode steps on the tokens that the model has not read yet, and returns the token it chooses last."""
         while len(self._unread):
+            now, later = (self._unread, self._unread[:0]) if self._at_once else (self._unread[:1], self._unread[1:])
             feeds = {
-                self._read: self._unread[:1],
+                self._read: now[None] if self._at_once else now,
                 "position": np.array(self._position, np.int32),
-                "index": np.array(self._index + 1 - len(self._unread), np.int32),
+                "index": np.array(self._index - len(later), np.int32),
             }
             outputs = self._run({**self._fixed, **self._states, **feeds})
             self._states = {state.input: outputs[state.output] for state in self._manifest.states}
-            self._position += 1
-            self._unread = self._unread[1:]
+            self._position += len(now)
+            self._unread = later
         self._unread = outputs[self._written]
         self._index += 1
         self.score += float(outputs["log_probability"][0])

@@ -115,16 +115,19 @@ export class TextStream {
   async #choose() {
     const { inputs, outputs } = this.#manifest;
     let chosen;
+    const atOnce = inputs[0].shape.length === 2; // the file reads several tokens at once
     while (this.#unread.length) {
+      const now = atOnce ? this.#unread : this.#unread.slice(0, 1);
+      const later = this.#unread.slice(now.length);
       const feeds = {
-        [inputs[0].name]: new Tensor("int32", Int32Array.of(this.#unread[0]), [1]),
+        [inputs[0].name]: new Tensor("int32", Int32Array.from(now), atOnce ? [1, now.length] : [1]),
         position: new Tensor("int32", Int32Array.of(this.#position), []),
-        index: new Tensor("int32", Int32Array.of(this.#index + 1 - this.#unread.length), []),
+        index: new Tensor("int32", Int32Array.of(this.#index - later.length), []),
       };
       chosen = await this.#run({ ...this.#fixed, ...this.#states, ...feeds });
       this.#states = takeStates(this.#manifest, chosen);
-      this.#position++;
-      this.#unread = this.#unread.slice(1);
+      this.#position += now.length;
+      this.#unread = later;
     }
     const token = /** @type {Record<string, Tensor>} */ (chosen)[outputs[0].name].data[0];
     this.#unread = [token];

@@ -54,6 +54,29 @@ test("a prompt is read token by token, then each chosen token", async () => {
   assert.deepEqual([stream.text, stream.tokens, stream.score, stream.ended], ["cde", [99, 100, 101], -1.5, false]);
 });
 
+test("a file that reads several tokens at once is given all that there are", async () => {
+  const manifest = { ...streaming, inputs: [int("tokens", "batch", "time"), ...streaming.inputs.slice(1)] };
+  const calls = [];
+  const run = async (feeds) => {
+    const { data, dims } = feeds.tokens;
+    calls.push([[...data], [...dims], feeds.position.data[0], feeds.index.data[0], feeds.sum.data[0]]);
+    const [token, sum] = [data[data.length - 1], feeds.sum.data[0] + data.length];
+    return {
+      next: new Tensor("int32", Int32Array.of(token + 1), [1]),
+      log_probability: new Tensor("float32", Float32Array.of(-0.5), [1]),
+      new_sum: new Tensor("int32", Int32Array.of(sum), [1]),
+    };
+  };
+  const stream = new TextStream(manifest, points, run, "ab", { maxLength: 2 });
+  assert.deepEqual(await collect(stream), ["c", "d"]);
+  assert.deepEqual(await collect(stream.more("ba", { maxLength: 1 })), ["b"]);
+  assert.deepEqual(calls, [
+    [[97, 98], [1, 2], 0, 0, 3],
+    [[99], [1, 1], 2, 1, 5],
+    [[100, 98, 97], [1, 3], 3, 0, 6],
+  ]);
+});
+
 test("a stream ends at the end, which is no text", async () => {
   const stream = new TextStream(streaming, points, counting(), "e", {});
   assert.deepEqual(await collect(stream), ["f", "g"]);

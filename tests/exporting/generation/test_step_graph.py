@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 import tfseq
-from tfseq.decoding import generate
+from tfseq.decoding import decode_step, generate
 from tfseq.errors import ExportError
 from tfseq.exporting import export, verify
 from tfseq.exporting.generation.step_graph import step_graph
 from tfseq.models import AttentionSeq2Seq, Generator, RecurrentLanguageModel, Transformer, TransformerLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
 from tfseq.runtime.session import Session
+from tfseq.runtime.text_stream import TextStream
 
 LETTERS = CharacterTokenizer(["<unk>", "<start>", "<end>", *"abcdefgh"])
 
@@ -139,3 +140,51 @@ def test_a_state_without_rows_in_front_is_refused(tmp_path):
     one.built = True
     with pytest.raises(ExportError, match="expected the same type, and the rows as its first axis"):
         export(one, tmp_path / "model.onnx", decode=tfseq.Greedy(), streaming=True)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer language model"])
+def test_a_stream_reads_a_text_in_one_step(kind, tmp_path):
+    one = model(kind)
+    strategy = tfseq.Sample(seed=3, repetition_penalty=1.2)
+    manifest = export(one, tmp_path / "model.onnx", decode=strategy, tokenizer=LETTERS, streaming=True, verify=False)
+    assert str(manifest.inputs[0]) == "tokens int32 (batch, time)"
+    session, read = Session(tmp_path / "model.onnx"), []
+
+    def run(feeds):
+        read.append(feeds["tokens"].tolist())
+        return session.run(feeds)
+
+    stream = TextStream(manifest, LETTERS, run, "abcc", 3, {"seed": 3})
+    list(stream)
+    first = list(stream.tokens)
+    prompt = LETTERS.encode("abcc").tolist()
+    assert read == [[prompt], [first[:1]], [first[1:2]]]
+    expected = generate(one, [prompt], decode=strategy, max_length=3)
+    assert first == np.asarray(expected.tokens)[0].tolist()
+    list(stream.more("ba", 2))
+    longer = prompt + first + LETTERS.encode("ba").tolist()
+    assert read[3] == [[first[2], *LETTERS.encode("ba").tolist()]]
+    expected = generate(one, [longer], decode=strategy, max_length=2)
+    assert stream.tokens[3:] == np.asarray(expected.tokens)[0].tolist()
+
+
+@pytest.mark.parametrize("strategy", [tfseq.Greedy(repetition_penalty=1.3), tfseq.Sample(seed=2)])
+def test_steps_that_read_several_tokens_choose_what_single_ones_do(strategy):
+    one = model("transformer language model")
+    settings = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in strategy.dtypes(one).items()}
+    tokens = np.array([[4, 3, 7, 5, 4], [6, 4, 9, 9, 3]], "int32")
+
+    def after(*lengths):
+        state, rules_state, begin = one.initial_state((), 2), strategy.first_rules_state(one, 2), 0
+        for end in np.cumsum(lengths):
+            read = tokens[:, begin] if end == begin + 1 else tokens[:, begin:end]
+            place = np.int32(begin), np.int32(end - 5)
+            read = keras.ops.convert_to_tensor(read)
+            *chosen, rules_state, state = decode_step(one, strategy, read, *place, rules_state, state, (), settings)
+            begin = end
+        return [*map(np.asarray, chosen), np.asarray(rules_state)]
+
+    expected = after(1, 1, 1, 1, 1)
+    for lengths in ((5,), (2, 3), (3, 1, 1)):
+        for got, wanted in zip(after(*lengths), expected):
+            np.testing.assert_allclose(got, wanted, atol=1e-5)

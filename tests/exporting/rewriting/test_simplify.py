@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tfseq.exporting.rewriting import count_operators, remove_outputs, simplify, subgraphs
+from tfseq.exporting.rewriting.loop_invariants import lift_from_branches
 
 
 def graph_of(nodes, inputs, outputs, constants=()):
@@ -206,3 +207,33 @@ def test_an_output_that_is_taken_away_leaves_nothing_in_the_loop():
     assert "each" not in [name for node in body.node for name in node.output]
     (got,) = run(model, x=X)
     assert np.array_equal(got, expected)
+
+
+def test_branches_share_what_they_compute_of_weights_and_keep_their_own_constants():
+    """x W' + 1 if x is large, x W' + 2 if not."""
+    branches = {}
+    for name, number in (("then_branch", 1.0), ("else_branch", 2.0)):
+        nodes = [
+            helper.make_node("Transpose", ["w"], [f"{name}/t"], perm=[1, 0]),
+            helper.make_node("MatMul", ["x", f"{name}/t"], [f"{name}/m"]),
+            helper.make_node("Add", [f"{name}/m", f"{name}/number"], [f"{name}/y"]),
+        ]
+        output = helper.make_tensor_value_info(f"{name}/y", TensorProto.FLOAT, [2, 3])
+        constant = numpy_helper.from_array(np.array([number], "float32"), f"{name}/number")
+        branches[name] = helper.make_graph(nodes, name, [], [output], [constant])
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], **branches),
+    ]
+    weight = np.random.default_rng(0).normal(size=(3, 3)).astype("float32")
+    constants = {"w": weight, "zero": np.float32(0)}
+    for x, number in ((np.abs(X), 1), (-np.abs(X), 2)):
+        model = model_of(nodes, [FLOATS], [("y", TensorProto.FLOAT, [2, 3])], constants)
+        lift_from_branches(model.graph)
+        assert [node.op_type for node in model.graph.node] == ["ReduceMax", "Greater", "Transpose", "If"]
+        for branch in subgraphs(model.graph.node[-1]):
+            assert [node.op_type for node in branch.node] == ["MatMul", "Add"]
+            assert len(branch.initializer) == 1
+        (got,) = run(model, x=x)
+        np.testing.assert_allclose(got, x @ weight.T + number, rtol=1e-5)

@@ -5,6 +5,7 @@ while, and the converter never sees their values. Frozen, they are constants of 
 takes these through loops and functions as it does others.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ _USES = {
 _COPIES = ("Identity", "Cast")
 # Loops, whose bodies are given their weights whatever these are. Of inputs, a body returns those that do not change.
 _LOOPS = ("While", "StatelessWhile")
+_CONDITIONS = ("If", "StatelessIf")
 
 
 def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
@@ -55,12 +57,13 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
     left_out = {}
-    readers = _readers(graph)
+    readers = _readers(graph.node)
+    branches = {function.signature.name: function for function in graph.library.function}
     for node in graph.node:
         weight = data.stand_ins.get(node.name)
         if weight is None or node.op != "Const":
             continue
-        if _simply_used(node.name, readers):
+        if _simply_used(node.name, readers, branches):
             attributes = {"dtype": node.attr["dtype"]}
             node.CopyFrom(NodeDef(name=node.name, op="Placeholder", attr=attributes))
             left_out[node.name] = weight
@@ -138,18 +141,22 @@ class _Variables(constants._FunctionConverterDataInEager):
             self.stand_ins[name] = weight
 
 
-def _readers(graph: Any) -> dict[str, list[tuple[Any, int]]]:
+def _readers(nodes: Any) -> dict[str, list[tuple[Any, int]]]:
     """Who reads a node's first output, and as which input."""
     readers: dict[str, list[tuple[Any, int]]] = {}
-    for node in graph.node:
+    for node in nodes:
         for i, name in enumerate(node.input):
             if not name.startswith("^"):
-                readers.setdefault(name.removesuffix(":0"), []).append((node, i))
+                readers.setdefault(name.removesuffix(":0").removesuffix(":output"), []).append((node, i))
     return readers
 
 
-def _simply_used(name: str, readers: dict[str, list[tuple[Any, int]]]) -> bool:
-    """Whether the converter need not know the values. What a loop returns of a weight is one of its later outputs."""
+def _simply_used(name: str, readers: dict[str, list[tuple[Any, int]]], functions: Mapping[str, Any]) -> bool:
+    """Whether the converter need not know the values. What a loop returns of a weight is one of its later outputs.
+
+    Args:
+        functions: by name, those that conditions call.
+    """
     pending = [name]
     while pending:
         for node, i in readers.get(pending.pop(), ()):
@@ -157,6 +164,12 @@ def _simply_used(name: str, readers: dict[str, list[tuple[Any, int]]]) -> bool:
                 pending.append(node.name)
             elif node.op in _LOOPS:
                 pending.append(f"{node.name}:{i}")
+            elif node.op in _CONDITIONS and i:
+                for branch in ("then_branch", "else_branch"):
+                    function = functions[node.attr[branch].func.name]
+                    argument = function.signature.input_arg[i - 1].name  # after the predicate
+                    if not _simply_used(argument, _readers(function.node_def), functions):
+                        return False
             elif i not in _USES.get(node.op, ()):
                 return False
     return True
@@ -198,7 +211,7 @@ def _kernels_into_branches(graph: Any) -> None:
     nodes = {node.name: node for node in graph.node}
     functions = {function.signature.name: function for function in graph.library.function}
     for condition in graph.node:
-        if condition.op not in ("If", "StatelessIf"):
+        if condition.op not in _CONDITIONS:
             continue
         for branch in ("then_branch", "else_branch"):
             function = functions[condition.attr[branch].func.name]

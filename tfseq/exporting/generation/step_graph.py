@@ -1,12 +1,14 @@
 """The decode step as a graph: tokens and states (recurrent, or a KV cache) in, the next tokens and new states out.
 
 Its caller runs the loop, and so can show each token as it comes, or stop whenever it likes. An encoder-decoder's
-memory is one of the states: the step at position 0 computes it, the others hand it on.
+memory is one of the states: the step at position 0 computes it, the others hand it on. A language model that defines
+`read` takes as many tokens as there are to read: one goes through its `step`, several at once through `read`.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import StateSpec, TensorSpec
 
 TOKENS = TensorSpec("tokens", "int32", ("batch",))
+TOKENS_AT_ONCE = TensorSpec("tokens", "int32", ("batch", "time"))
 POSITION = TensorSpec("position", "int32", ())
 INDEX = TensorSpec("index", "int32", ())
 CHOSEN = TensorSpec("chosen", "int32", ("batch",))
@@ -34,8 +37,9 @@ class StepGraph:
     """One decode step of a generator under a decoding strategy.
 
     Attributes:
-        signature: of `tokens` just read, their `position` in the sequence, `index` (new tokens so far; negative before
-            the prompt's last token), the strategy's settings, the sources, the states.
+        signature: of `tokens` just read, (batch,) or several at once, (batch, time); `position` in the sequence, of the
+            first of them; `index` (new tokens so far; negative before the prompt's last token); the strategy's
+            settings, the sources, the states.
         states: what connects one step to the next.
         outputs: the tokens `chosen` and their `log_probability`, then the new states.
     """
@@ -57,6 +61,7 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
     """
     parts = _Parts(model, strategy)
     sources = () if model.start is None else source_specs(model)
+    at_once = model.start is None and model.reads_at_once
     settings = {name: TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items()}
 
     def step(tokens, position, index, **given):
@@ -64,12 +69,9 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
             rules_state, state, memory = parts.packed([given[spec.name] for spec in parts.specs])
             if sources:
                 state, memory = _begun(model, position, {s.name: given[s.name] for s in sources}, state, memory)
-            chosen, log_prob, *after = decode_step(
-                model,
-                strategy,
-                *(tokens, position, index, rules_state, state, memory),
-                {name: given[name] for name in settings},
-            )
+            run = partial(decode_step, model, strategy)
+            arguments = tokens, position, index, rules_state, state, memory, {name: given[name] for name in settings}
+            chosen, log_prob, *after = _step_or_read(run, *arguments) if at_once else run(*arguments)
         new = tree.flatten((*after, memory))
         return {
             "chosen": chosen,
@@ -77,10 +79,11 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
             **{_next(spec.name): value for spec, value in zip(parts.specs, new)},
         }
 
-    inputs = (TOKENS, POSITION, INDEX, *settings.values(), *sources, *parts.specs)
+    read = TOKENS_AT_ONCE if at_once else TOKENS
+    inputs = (read, POSITION, INDEX, *settings.values(), *sources, *parts.specs)
     states = tuple(StateSpec(spec.name, _next(spec.name), first) for spec, first in zip(parts.specs, parts.first))
     outputs = (CHOSEN, LOG_PROBABILITY, *map(_after, parts.specs))
-    sizes = {TOKENS.name: model.vocabulary_size, **(source_vocabulary_sizes(model) if sources else {})}
+    sizes = {read.name: model.vocabulary_size, **(source_vocabulary_sizes(model) if sources else {})}
     return StepGraph(Signature(inputs, step, sizes), states, outputs)
 
 
@@ -96,6 +99,24 @@ def _begun(model, position, sources, state, memory):
     chosen = ops.cond(ops.equal(position, 0), begin, lambda: given)
     chosen = [_with_shape(x, like.shape) for x, like in zip(chosen, given)]
     return tree.pack_sequence_as((state, memory), chosen)
+
+
+def _step_or_read(run, tokens, *given):
+    """`run` on one token of each row by the model's `step`, which is quicker, and on several by its `read`.
+
+    Args:
+        run: (tokens, *given) -> a pytree; it takes tokens (batch,) and (batch, time).
+    """
+
+    def branch(of_tokens):
+        def made():  # a converter forgets the shapes of what a branch is given
+            own = tree.map_structure(lambda x: _with_shape(x, x.shape), (tokens, *given))
+            return run(of_tokens(own[0]), *own[1:])
+
+        return made
+
+    one = ops.equal(ops.shape(tokens)[1], 1)
+    return ops.cond(one, branch(lambda tokens: tokens[:, 0]), branch(lambda tokens: tokens))
 
 
 def _with_shape(tensor, shape):

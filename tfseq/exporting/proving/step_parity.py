@@ -13,6 +13,12 @@ from tfseq.runtime.manifest import Manifest
 def in_steps(run: Run, manifest: Manifest, model: Generator) -> Run:
     """A function that takes and gives what the whole loop does, for prompts of equal lengths."""
     taken = {spec.name for spec in manifest.inputs}
+    at_once = len(manifest.inputs[0].shape) == 2
+
+    def ends(width: int, new: int) -> list[int]:
+        """Behind the last token of each step. A prompt that can be read at once is read in two parts, or one."""
+        prompt = [width - width // 3, width] if at_once and width > 2 else [width] if at_once else range(1, width + 1)
+        return [*prompt, *range(width + 1, width + new)]
 
     def loop(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if model.start is None:
@@ -25,11 +31,16 @@ def in_steps(run: Run, manifest: Manifest, model: Generator) -> Run:
         states = first_states(manifest.states, manifest.inputs, rows)
         tokens, scores = np.zeros((rows, new), "int32"), np.zeros(rows, "float32")
         lengths = np.full(rows, new)
-        for position in range(width + new - 1):
-            index = position - (width - 1)
-            read = prompt[:, position] if index <= 0 else tokens[:, index - 1]
-            place = {"position": np.asarray(position, "int32"), "index": np.asarray(index, "int32")}
+        begin = 0
+        for end in ends(width, new):
+            index = end - width
+            if at_once:
+                read = prompt[:, begin:end] if index <= 0 else tokens[:, index - 1 : index]
+            else:
+                read = prompt[:, begin] if index <= 0 else tokens[:, index - 1]
+            place = {"position": np.asarray(begin, "int32"), "index": np.asarray(index, "int32")}
             outputs = run({**fixed, **states, "tokens": read, **place})
+            begin = end
             states = {state.input: np.asarray(outputs[state.output]) for state in manifest.states}
             if index < 0:
                 continue

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from tfseq.exporting.recurrent.shared_weights import share_weights
 from tfseq.exporting.rewriting.cleanup import remove_unused
 from tfseq.exporting.rewriting.graph import all_graphs, initializers, uses
+from tfseq.exporting.rewriting.weights import Weights
 
 
 def steps_as_products(graph: GraphProto) -> None:
@@ -33,6 +35,7 @@ def steps_as_products(graph: GraphProto) -> None:
         g.node.extend(nodes)
     if found:
         remove_unused(graph)
+        share_weights(graph, Weights())  # with the operator that reads a prompt
 
 
 def _is_plain_step(

@@ -31,13 +31,16 @@ def share_weights(graph: GraphProto, weights: Weights) -> None:
     nodes: list[NodeProto] = []
     derived: dict[str, str] = {}
     for node in (node for g in all_graphs(graph) for node in g.node if node.op_type in GATES):
-        order = GATES[node.op_type]
         for name in node.input[1:3]:
             tensor = next((t for t in large if t.name == name and len(t.dims) == 3 and t.dims[0] == 1), None)
-            kernel = tensor and name not in derived and _kernel_of(tensor, kernels, order, weights)
-            if kernel:
-                derived[name] = f"{name}/from_kernel"
-                nodes += _other_layout(graph, kernel, order, derived[name])
+            if tensor is None or name in derived:
+                continue
+            for order in dict.fromkeys((GATES[node.op_type], tuple(range(len(GATES[node.op_type]))))):  # Keras', ONNX'
+                kernel = _kernel_of(tensor, kernels, order, weights)
+                if kernel is not None:
+                    derived[name] = f"{name}/from_kernel"
+                    nodes += _other_layout(graph, kernel, order, derived[name])
+                    break
     if derived:
         rename_uses(graph, derived)
         kept = [tensor for tensor in graph.initializer if tensor.name not in derived]

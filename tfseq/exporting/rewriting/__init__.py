@@ -33,6 +33,7 @@ def simplify(model: onnx.ModelProto, weights: Weights | None = None) -> None:
     cleanup.remove_identities(graph)
     loop_invariants.leave_trip_counts_to_loops(graph)
     loop_invariants.hoist_loop_invariants(graph)
+    loop_invariants.lift_from_branches(graph)
     weight_layouts.fold_layouts(graph, weights or Weights())
     cleanup.merge_equal_initializers(graph)
     embedding_lookups.gather_without_index_repair(graph, initializers(graph))

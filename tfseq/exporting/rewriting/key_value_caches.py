@@ -20,8 +20,9 @@ def append_in_attention(model: onnx.ModelProto) -> None:
     where the past is an input of a decode step: the body of a loop, or a graph of its own."""
     remove_unused(model.graph)  # transposes that `Attention` made superfluous also read the keys
     values = Values(model)
+    of_model = {value.name for value in model.graph.input}
     for graph in all_graphs(model.graph):
-        given = {value.name for value in graph.input}
+        given = {value.name for value in graph.input} | of_model  # which branches read from outside
         removed = []
         for index, node in enumerate(graph.node):
             if node.op_type != "Attention" or len(node.input) > 4 or len(node.output) > 1:

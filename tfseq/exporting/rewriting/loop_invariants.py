@@ -1,4 +1,4 @@
-"""Hoisting loop invariants: loop bodies keep only what differs between steps.
+"""Hoisting loop invariants: loop bodies keep only what differs between steps, branches what depends on inputs.
 
 ONNX Runtime optimizes what stands in one graph; what tf2onnx leaves inside a loop's body (weights handed from step to
 step, constants computed anew) it runs at every step. These passes move it out.
@@ -48,6 +48,39 @@ def hoist_loop_invariants(graph: GraphProto) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     rename_uses(graph, resolved({a: b for a, b in replaced.items() if a not in outputs}))
+
+
+def lift_from_branches(graph: GraphProto) -> None:
+    """Takes out of the branches of conditions what they compute of the graph's constants: weights in other layouts.
+
+    A branch keeps its own constants: shape inference knows only these by their values.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    made: dict[tuple, str] = {}  # what both branches compute is computed once
+    names: dict[str, str] = {}
+    nodes = []
+    for node in graph.node:
+        for branch in subgraphs(node) if node.op_type == "If" else ():
+            outputs, kept = {value.name for value in branch.output}, []
+            for inner in branch.node:
+                fixed = not subgraphs(inner) and inner.op_type not in _RANDOM and constants.issuperset(inner.input)
+                if not fixed or outputs.intersection(inner.output):
+                    kept.append(inner)
+                    continue
+                constants.update(inner.output)
+                read = (names.get(name, name) for name in inner.input)
+                key = (inner.op_type, *read, *sorted(a.SerializeToString() for a in inner.attribute))
+                if len(inner.output) == 1 and key in made:
+                    names[inner.output[0]] = made[key]
+                else:
+                    made[key] = inner.output[0]
+                    nodes.append(inner)
+            del branch.node[:]
+            branch.node.extend(kept)
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    rename_uses(graph, names)
 
 
 def _uncarry(graph: GraphProto, loop: NodeProto) -> list[NodeProto]:
