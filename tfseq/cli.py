@@ -40,6 +40,9 @@ OptionalMetric = Annotated[
 ]
 
 
+_OPTIONAL = {"auto": None, "on": True, "off": False}
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Registers a subcommand; joins the lines of its arguments' descriptions, whose breaks tyro would print."""
     function.__doc__ = re.sub(r"\n {8}(?=\S)", " ", cleandoc(function.__doc__ or ""))
@@ -57,6 +60,7 @@ def export(
     name: OptionalName = None,
     opset: OptionalInt = None,
     streaming: Literal["auto", "on", "off"] = "auto",
+    external_data: Literal["auto", "on", "off"] = "auto",
     labels: OptionalPath = None,
     samples: Samples = (),
     verify: Literal["on", "off", "samples"] = "on",
@@ -79,6 +83,8 @@ def export(
         streaming: Export a graph with its states (such as the KV cache) as inputs and outputs. With --decode greedy or
             sample it is one decode step, for generate --stream; otherwise it reads a sequence in chunks. auto does so
             for a model with a stateful layer.
+        external_data: Write the weights into a second file, OUTPUT.data, beside the first. auto does so where one file
+            can't hold them, from 2 GB on.
         labels: A text file of class names, one per line in the order of the outputs, for predict to print.
         samples: Sample inputs to verify the file on beside random ones, and to call the model on if it was never
             called: a .npy file for a model of one input, or a .npz file of arrays by input name; repeat it for more.
@@ -109,7 +115,8 @@ def export(
             tokenizer=embedded,
             name=name,
             opset=opset,
-            streaming={"auto": None, "on": True, "off": False}[streaming],
+            streaming=_OPTIONAL[streaming],
+            external_data=_OPTIONAL[external_data],
             labels=names,
             samples=[load_numpy(path) for path in samples],
             verify={"on": True, "off": False, "samples": "samples"}[verify],

@@ -14,13 +14,15 @@ import pytest
 
 import tfseq
 from tfseq.decoding import generate
-from tfseq.errors import ExportError, ParityError
+from tfseq.errors import ArtefactError, ExportError, ParityError
 from tfseq.exporting import export, verify
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.report import ParityReport, TokenCheck
 from tfseq.exporting.rewriting import count_operators
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
+
+module = sys.modules["tfseq.exporting.export"]
 
 TOKENIZER = CharacterTokenizer(["<unk>", *"abcdefghij"])
 
@@ -201,6 +203,74 @@ def test_a_loop_has_the_same_graph_whether_it_was_verified_or_not(decode, tmp_pa
     outputs = [[value.name for value in graph.output] for graph in graphs]
     assert outputs == [["tokens", "lengths", "scores"]] * 2
     assert count_operators(graphs[0]) == count_operators(graphs[1])
+
+
+def outputs_of(path):
+    return load(path).run({"prompt": PROMPT, "prompt_length": np.array([3, 2], "int32"), **SETTINGS})
+
+
+PROMPT = np.array([[4, 3, 5], [6, 4, 0]], "int32")
+SETTINGS = {"max_length": np.array(9, "int32"), "seed": np.array(3, "int32"), "temperature": np.array(1.0, "float32")}
+SETTINGS |= {"top_k": np.array(0, "int32"), "top_p": np.array(1.0, "float32")}
+
+
+@pytest.fixture
+def large():
+    """A model some of whose weights are large enough to stay out of the graph."""
+    keras.utils.set_random_seed(0)
+    model = RecurrentLanguageModel(TOKENIZER.vocabulary_size, 40, cell="lstm", depth=2)
+    model.build()
+    return model
+
+
+def test_weights_lie_in_one_file_or_in_two(large, tmp_path):
+    one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
+    assert export(large, one, decode=tfseq.Sample()).external_data is None
+    manifest = export(large, two, decode=tfseq.Sample(), external_data=True)
+    assert sorted(os.listdir(tmp_path)) == ["one.onnx", "two.onnx", "two.onnx.data"]
+    assert manifest.external_data.bytes == (tmp_path / "two.onnx.data").stat().st_size > two.stat().st_size / 2
+    for name, array in outputs_of(one).items():
+        np.testing.assert_array_equal(outputs_of(two)[name], array)
+    assert verify(two, large).passed
+    export(large, two, decode=tfseq.Sample(), verify=False)
+    assert sorted(os.listdir(tmp_path)) == ["one.onnx", "two.onnx"]
+
+
+def test_weights_of_another_training_are_found_out(large, tmp_path):
+    export(large, tmp_path / "model.onnx", external_data=True, verify=False)
+    data = tmp_path / "model.onnx.data"
+    data.write_bytes(bytes(reversed(data.read_bytes())))
+    with pytest.raises(ArtefactError, match=r"model\.onnx\.data, whose content is not what was exported"):
+        verify(tmp_path / "model.onnx", large)
+
+
+def test_what_one_file_can_not_hold_goes_into_two(large, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_FILE", 2**24 + 50_000)
+    assert export(large, tmp_path / "model.onnx", verify=False).external_data.file == "model.onnx.data"
+    with pytest.raises(ExportError, match=r"one ONNX file holds at most 2 GB\. Leave external_data at None"):
+        export(large, tmp_path / "model.onnx", verify=False, external_data=False)
+    assert sorted(os.listdir(tmp_path)) == ["model.onnx", "model.onnx.data"]
+    with pytest.raises(ExportError, match="external_data is for ONNX files"):
+        export(large, tmp_path / "saved", external_data=True)
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_model_that_is_proven_in_its_own_memory_has_the_same_file(large, external, tmp_path, monkeypatch):
+    export(large, tmp_path / "small.onnx", decode=tfseq.Sample(), external_data=external, name="same")
+    monkeypatch.setattr(module, "SHARED", 0)
+    manifest = export(large, tmp_path / "large.onnx", decode=tfseq.Sample(), external_data=external, name="same")
+    assert manifest.parity["passed"]
+    assert len(os.listdir(tmp_path)) == 2 + 2 * external
+    for name, array in outputs_of(tmp_path / "small.onnx").items():
+        np.testing.assert_array_equal(outputs_of(tmp_path / "large.onnx")[name], array)
+
+
+def test_a_large_model_whose_file_loses_its_weights_is_refused(large, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARED", 0)
+    monkeypatch.setattr(module.OnnxFile, "holds_its_weights", lambda _: False)
+    with pytest.raises(ExportError, match="does not hold the weights"):
+        export(large, tmp_path / "model.onnx")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_file_that_fails_parity_is_not_kept_and_the_old_one_stays(tmp_path, monkeypatch):

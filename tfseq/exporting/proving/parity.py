@@ -120,7 +120,10 @@ def opened(path: str | os.PathLike[str]) -> File:
         described = {"generate", "stream_generate"} & runs.keys() or (Path(path) / SAVED_MODEL_FILE).exists()
         return File(Path(path), "saved model", runs, Manifest.from_saved_model(path) if described else None)
     session = Session(path)
-    return onnx_file(Path(path), session.run, Manifest.from_metadata(session.metadata))
+    manifest = Manifest.from_metadata(session.metadata)
+    if manifest.external_data is not None:
+        manifest.external_data.check_content(Path(path))
+    return onnx_file(Path(path), session.run, manifest)
 
 
 def onnx_file(path: Path, run: Run, manifest: Manifest) -> File:

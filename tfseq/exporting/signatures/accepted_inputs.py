@@ -22,6 +22,8 @@ from tfseq.exporting.signatures.signature import Signature
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
+EAGER = 3  # cases that are run eagerly, which is what a model does by itself
+SLOW = 0.1  # seconds of a run, from which on a traced graph is quicker over all cases
 _FEW = 20  # runs that are quicker than tracing
 
 Arrays = dict[str, np.ndarray]
@@ -45,7 +47,7 @@ class AcceptedInputs:
     """Random inputs that a model takes.
 
     Args:
-        signature: of the model; its function is run eagerly, or traced where many sizes are tried.
+        signature: of the model; its function is run eagerly, or traced where many sizes are tried or it is slow.
         samples: the user's sample inputs, by name. They bound the lengths that are tried.
 
     Attributes:
@@ -59,6 +61,7 @@ class AcceptedInputs:
         self._always_finite = True
         self._traced: Any = None
         self._quick = 0  # runs that were to be quick
+        self._eager, self._slow = 0, False  # runs of cases, and whether the last one was slow
         self._axes = free_axes(signature.inputs)
         self._lengths = [axis for axis in self._axes if axis != "batch"]
 
@@ -94,7 +97,7 @@ class AcceptedInputs:
                     continue
                 tried.add(key)
                 start = time.monotonic()
-                case = self._case(sizes, seed, self.run)
+                case = self._case(sizes, seed, self._run_or_trace)
                 if case is not None:
                     yield case
                     taken.add(self._length(sizes))
@@ -150,6 +153,19 @@ class AcceptedInputs:
         """As `run`, and in a traced graph once that is worth the tracing."""
         self._quick += 1
         return self.run(feeds) if self._quick <= _FEW else self._run(self._graph(), feeds)
+
+    def _run_or_trace(self, feeds: Mapping[str, Any]) -> Arrays | None:
+        """As `run`, and in a traced graph after EAGER runs if these are slow, as loops over time are. What a graph
+        refuses is run eagerly, too."""
+        outputs = None
+        if self._eager >= EAGER and self._slow:
+            outputs = self._run(self._graph(), feeds)
+        if outputs is None:
+            start = time.monotonic()
+            outputs = self.run(feeds)
+            self._eager += outputs is not None
+            self._slow = time.monotonic() - start > SLOW
+        return outputs
 
     def _graph(self) -> Callable:
         if self._traced is None:
