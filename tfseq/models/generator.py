@@ -55,7 +55,12 @@ class Generator(keras.Model):
         return ()
 
     def initial_state(self, memory, batch_size):
-        """The state before the first token: a pytree of tensors, (batch, ...) each."""
+        """The state before the first token: a pytree of tensors, (batch, ...) each; scalars in a KV cache.
+
+        Steps keep its types and shapes. A part of it whose tensors grow, as a cache of all past positions does, is a
+        `NamedTuple` with the attribute `growing_axis`: the axis along which each of its tensors grows, or a tuple of
+        one axis for each, None for those that keep their shape. A growing axis starts with size 0.
+        """
         raise self._incomplete("initial_state")
 
     def step(self, tokens, state, memory=()):
