@@ -16,10 +16,14 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 class Rules:
     """Rules on the logits, see `tfseq.decoding.Strategy`."""
 
-    end: int | None = None
+    end: int | tuple[int, ...] | None = None
     min_length: int = 0
     repetition_penalty: float = 1.0
     forbidden: tuple[int, ...] = ()
+
+    @property
+    def ends(self):
+        return () if self.end is None else self.end if isinstance(self.end, tuple) else (self.end,)
 
     def apply(self, logits, read, index):
         logits = np.array(logits, "float64")
@@ -27,8 +31,9 @@ class Rules:
             logits[token] *= 1 / self.repetition_penalty if logits[token] > 0 else self.repetition_penalty
         for token in self.forbidden:
             logits[token] = -np.inf
-        if self.end is not None and index < self.min_length:
-            logits[self.end] = -np.inf
+        if index < self.min_length:
+            for end in self.ends:
+                logits[end] = -np.inf
         return logits
 
 
@@ -46,7 +51,7 @@ def one_path(choose, logits_of: Logits, begun: Sequence[int], max_length: int, r
         logits = rules.apply(logits_of(read), read, len(new))
         token = choose(logits, len(read))
         score += log_softmax(logits)[token]
-        if token == rules.end:
+        if token in rules.ends:
             break
         new.append(token)
     return new, score
@@ -109,10 +114,10 @@ def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.
             log_p = log_softmax(rules.apply(logits_of(read), read, len(new)))
             candidates += [(score + p, [*new, token]) for token, p in enumerate(log_p) if p > -np.inf]
         candidates.sort(key=lambda candidate: -candidate[0])
-        candidates = candidates[: width if rules.end is None else 2 * width]
+        candidates = candidates[: (1 + len(rules.ends)) * width]
         alive = []
         for rank, (score, new) in enumerate(candidates):
-            if new[-1] == rules.end or n == max_length:
+            if new[-1] in rules.ends or n == max_length:
                 ended += rank < width
                 if score / penalty(n, length_penalty) > best[0]:
                     best = (score / penalty(n, length_penalty), new)
@@ -124,7 +129,7 @@ def beam(logits_of, begun, max_length, rules, width, length_penalty, patience=1.
         if ended >= patience * width:
             break
     score, new = best
-    return (new[:-1] if new and new[-1] == rules.end else new), score, n
+    return (new[:-1] if new and new[-1] in rules.ends else new), score, n
 
 
 def best_of_all(logits_of, begun, max_length, rules, length_penalty):

@@ -67,6 +67,19 @@ def test_an_encoder_decoder_begins_with_start_and_stops_at_end(seed, max_length)
     assert_same(decoded(model, Sample(**settings), source=source, max_length=max_length), expected)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_several_tokens_may_end_a_sequence(seed):
+    model, source, rules = TableTranslator(8, seed, end=(2, 5)), sources(6, seed=seed), by_hand.Rules((2, 5), 1)
+    rows = [(model.logits_of(row), [1]) for row in source]
+    greedy = [by_hand.greedy(*row, 9, rules) for row in rows]
+    assert_same(decoded(model, Greedy(min_length=1), source=source, max_length=9), greedy)
+    sampled = [by_hand.sample(*row, 9, rules, i, top_p=0.9, seed=seed) for i, row in enumerate(rows)]
+    assert_same(decoded(model, Sample(min_length=1, top_p=0.9, seed=seed), source=source, max_length=9), sampled)
+    searched = [by_hand.beam(*row, 9, rules, 3, 0.7) for row in rows]
+    assert_same(decoded(model, Beam(3, 0.7, min_length=1), source=source, max_length=9), searched)
+    assert len({len(new) for new, *_ in greedy + sampled + searched}) > 2
+
+
 @pytest.mark.parametrize("strategy", [Greedy(), Sample(seed=1)])
 def test_the_loop_runs_until_the_last_row_ends_and_no_longer(strategy):
     """Steps counted where nothing is compiled."""

@@ -20,8 +20,8 @@ class Beam(Strategy):
 
     A sequence of n tokens, its end among them, scores its log-probability divided by ((5 + n) / 6) ** length_penalty
     (Wu et al., 2016, "Google's neural machine translation system", eq. 14). Of the 2 * width most likely continuations
-    of a step, those that end compete for the result, and the best `width` others go on. Between equals the lower beam
-    and token id win.
+    of a step (of (1 + n) * width where n tokens end a sequence), those that end compete for the result, and the best
+    `width` others go on. Between equals the lower beam and token id win.
 
     A row is done when no beam of its can get a better score than its best finished hypothesis has, or when
     patience * width hypotheses have finished among the `width` most likely of their steps (Kasai et al., 2022, "A call
@@ -64,13 +64,13 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
     """The best hypothesis of each row; returns what `decode` does. The loop has batch * width rows, batch-major."""
     model, width, vocabulary = task.model, beam.width, task.model.vocabulary_size
     wide = _widened(task, width)
-    candidates = width if model.end is None else min(2 * width, width * vocabulary)
+    candidates = min((1 + len(model.ends)) * width, width * vocabulary)
     first_in_row = ops.expand_dims(ops.arange(task.batch, dtype="int32") * candidates, 1)  # (batch, 1)
     one_beam = np.where(np.arange(width) == 0, 0, -np.inf).astype("float32")  # all beams are the same before they part
     first_beam = ops.expand_dims(ops.arange(task.batch, dtype="int32") * width, 1)  # (batch, 1)
     exponent = task.settings["length_penalty"]
     least_penalty = _penalty(task.max_length, exponent)
-    counts = model.end is not None and beam.patience < math.inf
+    counts = bool(model.ends) and beam.patience < math.inf
     enough = math.ceil(beam.patience * width) if counts else 0
 
     def body(step, carry):
@@ -86,8 +86,8 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
 
         index = _column(task.index(step))  # () or (batch, 1)
         ends = index >= task.max_length - 1
-        if model.end is not None:
-            ends = ops.logical_or(ends, ops.equal(picks % vocabulary, model.end))
+        if model.ends:
+            ends = ops.logical_or(ends, model.is_end(picks % vocabulary))
         if task.first is not None:
             ends, index = ops.logical_and(ends, index >= 0), ops.maximum(index, 0)
         penalty = _penalty(index + 1, exponent)
@@ -184,7 +184,7 @@ def _backtracked(task, width, best, picks, kept):
     )  # (steps, batch, 1): the last pick but one, the one before, ...
 
     last_token = last_pick % vocabulary
-    lengths = n if task.model.end is None else n - ops.cast(ops.equal(last_token, task.model.end), "int32")
+    lengths = n - ops.cast(task.model.is_end(last_token), "int32") if task.model.ends else n
     column = ops.arange(ops.max(lengths), dtype="int32")
     back = ops.clip(n - 2 - column, 0, steps - 1)  # (batch, new_time)
     trail = loops.take_rows(ops.reshape(trail, (-1,)), back * task.batch + row // width)

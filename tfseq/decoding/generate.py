@@ -133,15 +133,15 @@ def check_strategy(strategy: Strategy, model: Generator) -> None:
     Raises:
         InputError: the strategy asks for what the model can't do.
     """
-    vocabulary, end = model.vocabulary_size, model.end
-    if strategy.min_length and end is None:
+    vocabulary, ends = model.vocabulary_size, model.ends
+    if strategy.min_length and not ends:
         raise InputError(
             f"min_length is {strategy.min_length}, but no token ends {type(model).__name__}'s sequences: they all get "
             "max_length tokens. Leave min_length at 0."
         )
     if strategy.forbidden and strategy.forbidden[-1] >= vocabulary:
         raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected token ids from 0 to {vocabulary - 1}.")
-    if len({*strategy.forbidden, *([] if end is None else [end])}) == vocabulary:
+    if len({*strategy.forbidden, *ends}) == vocabulary:
         raise InputError(f"forbidden holds {len(strategy.forbidden)} tokens, which leaves none of {vocabulary}.")
 
 
@@ -152,7 +152,7 @@ def _compiled_loop(model, strategy, return_attention):
     """The model's loop, traced once for what is fixed in its graph: variables are read when it runs, so it stays right
     as training goes on."""
     loops_of_model = _COMPILED.setdefault(model, {})
-    fixed = (strategy.fixed, return_attention, model.start, model.end)
+    fixed = (strategy.fixed, return_attention, model.start, model.ends)
     if fixed not in loops_of_model:
         model_reference = weakref.ref(model)  # a strong one would keep the model alive for ever
 

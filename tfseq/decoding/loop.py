@@ -77,7 +77,7 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
 
 def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
     """Greedy decoding or sampling, one hypothesis per row; returns what `decode` does."""
-    model, settings, end = task.model, task.settings, task.model.end
+    model, settings = task.model, task.settings
     choose = strategy.sampler(settings, task.batch, model.vocabulary_size, task.positions)
 
     def body(step, carry):
@@ -89,18 +89,18 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
         index = task.index(step)
         logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
         chosen, log_prob = choose(step, logits)
-        if end is not None:
-            ends = ops.equal(chosen, end)
+        if model.ends:
+            ends = model.is_end(chosen)
             if task.first is not None:
                 ends = ops.logical_or(ops.logical_and(ends, index >= 0), index >= task.max_length - 1)
             alive = ops.where(ends, 0, alive)
         return (chosen, alive, rules_state, state), (chosen, log_prob, kept)
 
     def some_go_on(carry):
-        return True if end is None else ops.max(carry[1]) > 0
+        return ops.max(carry[1]) > 0 if model.ends else True
 
     tokens, steps, first = task.first_tokens(task.batch), task.steps, None
-    alive = () if end is None else ops.ones((task.batch,), "int32")
+    alive = ops.ones((task.batch,), "int32") if model.ends else ()
     rules_state = strategy.first_rules_state(model, task.batch, task.prefix)
     state = model.initial_state(task.memory, task.batch)
     carry = (tokens, alive, rules_state, state)
@@ -114,7 +114,7 @@ def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
 
 def _finished(task, chosen, log_probs, kept):
     """Cuts rows at their ends. Arguments are (steps, batch, ...), `kept` by name."""
-    new = task.max_length if task.model.end is None else ops.minimum(task.max_length, ops.shape(chosen)[0])
+    new = ops.minimum(task.max_length, ops.shape(chosen)[0]) if task.model.ends else task.max_length
     column = ops.arange(new, dtype="int32")
     rows = ops.expand_dims(ops.arange(task.batch, dtype="int32"), 1)
     steps = column if task.first is None else ops.expand_dims(task.first, 1) + column
@@ -124,11 +124,11 @@ def _finished(task, chosen, log_probs, kept):
         return loops.take_rows(ops.reshape(x, (-1,)), where)  # (batch, new)
 
     chosen, log_probs = of_rows(chosen), of_rows(log_probs)
-    if task.model.end is None:
+    if not task.model.ends:
         lengths = ops.zeros_like(rows[:, 0]) + new
         tokens = chosen
     else:
-        lengths = ops.min(ops.where(ops.equal(chosen, task.model.end), column, new), axis=1)
+        lengths = ops.min(ops.where(task.model.is_end(chosen), column, new), axis=1)
         log_probs = ops.where(column <= ops.expand_dims(lengths, 1), log_probs, 0.0)
         longest = ops.max(lengths)
         column, chosen = column[:longest], chosen[:, :longest]

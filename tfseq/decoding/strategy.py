@@ -49,7 +49,7 @@ class Strategy:
     def dtypes(self, model: Generator) -> dict[str, str]:
         """The run-time settings that decoding `model` reads besides `max_length`: name -> dtype, in order."""
         return {
-            **({"min_length": "int32"} if model.end is not None else {}),
+            **({"min_length": "int32"} if model.ends else {}),
             **self.OWN_DTYPES,
             **({"repetition_penalty": "float32"} if self.repetition_penalty != 1 else {}),
         }
@@ -122,8 +122,8 @@ class Strategy:
             penalized = ops.where(logits > 0, logits / penalty, logits * penalty)
             logits = ops.where(rules_state, penalized, logits)
         barred = np.where(np.isin(ids, self.forbidden), -np.inf, 0).astype("float32")
-        if model.end is not None:
-            rows = np.stack([barred, np.where(ids == model.end, np.float32(-np.inf), barred)])
+        if model.ends:
+            rows = np.stack([barred, np.where(np.isin(ids, model.ends), np.float32(-np.inf), barred)])
             early = ops.cast(index < settings["min_length"], "int32")
             logits += loops.take_rows(ops.convert_to_tensor(rows), early)  # quicker than choosing token by token
         elif self.forbidden:

@@ -427,5 +427,5 @@ def _check_tokenizer(tokenizer, model):
         )
     for name in ("start", "end"):
         theirs, own = getattr(tokenizer, name, None), getattr(model, name)
-        if None not in (theirs, own) and theirs != own:
+        if None not in (theirs, own) and theirs not in (model.ends if name == "end" else (own,)):
             raise ExportError(f"The tokenizer's {name} is token {theirs}, and the model's is {own}.")

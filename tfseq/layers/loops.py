@@ -45,7 +45,8 @@ def while_loop(condition, body, carry, max_steps, output_dtypes, first=None):
         condition: carry -> () bool.
         body: (step, carry) -> (carry, y); step is () int32, y a pytree of tensors. It is traced once.
         carry: pytree of tensors. Their first axes are rows and may have any size; so may the axis that a part of the
-            carry names as its `growing_axis`, as a KV cache does.
+            carry names as its `growing_axis`, as a KV cache does: of each of its tensors, or one by one, in the order
+            of `keras.tree.flatten`, with None for one that does not grow.
         max_steps: () int32; elsewhere than on TensorFlow a Python integer.
         output_dtypes: of y, as a pytree like y.
         first: y of a step 0 that has run before. It is stacked in front, the steps of the loop count from 1, and
@@ -118,7 +119,9 @@ def _free_axes(carry):
     def visit(part):
         growing = getattr(part, "growing_axis", None)
         if growing is not None:
-            return tree.map_structure(lambda leaf: free(leaf, 0, growing), part)
+            leaves = tree.flatten(part)
+            axes = growing if isinstance(growing, list | tuple) else [growing] * len(leaves)
+            return tree.pack_sequence_as(part, [free(leaf, 0, axis) for leaf, axis in zip(leaves, axes, strict=True)])
         return None if tree.is_nested(part) else free(part, 0)
 
     return tree.traverse(visit, carry)

@@ -1,6 +1,10 @@
 """`Generator`, the protocol of models that generate: trained in parallel (`call`), decoded by token (`step`)."""
 
+from collections.abc import Sequence
+from functools import reduce
+
 import keras
+from keras import ops
 
 
 class Generator(keras.Model):
@@ -17,7 +21,7 @@ class Generator(keras.Model):
     Attributes:
         vocabulary_size: number of tokens that `step` scores.
         start: id of the token that decoding begins with; None for a language model, which continues a prompt.
-        end: id of the token that ends a sequence; None where only the maximum length ends it.
+        end: id of the token that ends a sequence, or of several that do; None where only the maximum length ends it.
         sources: what `encode` reads: one `keras.InputSpec` each, with name, dtype and shape (batch, ...).
         max_positions: tokens that it reads at most, of a source, and of a prompt with its continuation; None: no limit.
         shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
@@ -26,10 +30,21 @@ class Generator(keras.Model):
 
     vocabulary_size: int
     start: int | None = None
-    end: int | None = None
+    end: int | Sequence[int] | None = None
     sources: tuple[keras.InputSpec, ...] = ()
     max_positions: int | None = None
     shares_memory: bool = False
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids of the tokens that end a sequence; () where only the maximum length does."""
+        if self.end is None:
+            return ()
+        return tuple(self.end) if isinstance(self.end, Sequence) else (self.end,)
+
+    def is_end(self, tokens):
+        """Whether tokens (...) end a sequence, (...) bool; of a model that has such tokens."""
+        return reduce(ops.logical_or, [ops.equal(tokens, end) for end in self.ends])
 
     def encode(self, inputs=None):
         """Reads the source once: one tensor, or a dictionary by name where there are several.
@@ -40,7 +55,12 @@ class Generator(keras.Model):
         return ()
 
     def initial_state(self, memory, batch_size):
-        """The state before the first token: a pytree of tensors, (batch, ...) each."""
+        """The state before the first token: a pytree of tensors, (batch, ...) each; scalars in a KV cache.
+
+        Steps keep its types and shapes. A part of it whose tensors grow, as a cache of all past positions does, is a
+        `NamedTuple` with the attribute `growing_axis`: the axis along which each of its tensors grows, or a tuple of
+        one axis for each, None for those that keep their shape. A growing axis starts with size 0.
+        """
         raise self._incomplete("initial_state")
 
     def step(self, tokens, state, memory=()):

@@ -53,7 +53,8 @@ class TextStream(Iterator[str]):
             self._fixed |= reading.feeds
             unread = np.array([(manifest.decoding or {}).get("start")], np.int32)
         self._read, self._written = manifest.inputs[0].name, manifest.outputs[0].name
-        self._end = (manifest.decoding or {}).get("end")
+        end = (manifest.decoding or {}).get("end")
+        self._ends = end if isinstance(end, list | tuple) else [end]
         self._at_once = len(manifest.inputs[0].shape) == 2  # the file reads several tokens at once
         self._states = first_states(manifest.states, manifest.inputs, 1)
         self._position = 0  # tokens that the model has read
@@ -68,7 +69,7 @@ class TextStream(Iterator[str]):
         while not piece and self._left and not self.ended:
             token = self._choose()
             self._left -= 1
-            if token == self._end:
+            if token in self._ends:
                 self.ended = True
             else:
                 self.tokens.append(token)

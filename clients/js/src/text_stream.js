@@ -94,12 +94,13 @@ export class TextStream {
   }
 
   async #next() {
+    const ends = [this.#manifest.decoding?.end].flat(); // a token, or several
     let piece = this.#late;
     this.#late = "";
     while (!piece && this.#left && !this.ended) {
       const token = await this.#choose();
       this.#left--;
-      if (token === this.#manifest.decoding?.end) {
+      if (ends.includes(token)) {
         this.ended = true;
       } else {
         this.tokens.push(token);

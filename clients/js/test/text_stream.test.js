@@ -84,6 +84,13 @@ test("a stream ends at the end, which is no text", async () => {
   assert.throws(() => stream.more("x"), { name: "InputError", message: /has ended this sequence/ });
 });
 
+test("a stream ends at any of several ends", async () => {
+  const manifest = { ...streaming, decoding: { ...streaming.decoding, end: [104, 100] } };
+  const stream = new TextStream(manifest, points, counting(), "a", {});
+  assert.deepEqual(await collect(stream), ["b", "c"]);
+  assert.equal(stream.ended, true);
+});
+
 test("a stream can be left, gone on with, and told something", async () => {
   const calls = [];
   const stream = new TextStream(streaming, points, counting(calls), "a", { maxLength: 3 });

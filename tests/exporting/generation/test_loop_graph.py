@@ -1,6 +1,7 @@
 """Generation graphs: every decoding strategy with a language model, a recurrent encoder-decoder and a Transformer."""
 
 import functools
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -231,6 +232,62 @@ class Captioner(Generator):
         state = state + 1
         x = keras.ops.concatenate([memory, keras.ops.sin(state)[:, None]], axis=-1)
         return self.head(x), state, keras.ops.softmax(memory)
+
+
+class Past(NamedTuple):
+    """All embeddings so far, (batch, time, 4), and their sum, (batch, 4)."""
+
+    embeddings: Any
+    total: Any
+
+    growing_axis = (1, None)
+
+
+class LooksBack(Generator):
+    """A language model whose state grows along its second axis: it weighs all past embeddings by the last one."""
+
+    vocabulary_size, end = 7, 2
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = keras.layers.Embedding(7, 4), keras.layers.Dense(7)
+        self.embedding.build((None,))
+        self.head.build((None, 8))
+        self.built = True
+
+    def call(self, tokens, training=False):
+        x = self.embedding(tokens)
+        scores = keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1)))
+        steps = keras.ops.arange(keras.ops.shape(tokens)[1])
+        scores = keras.ops.where(steps[:, None] >= steps, scores, -1e9)
+        mean = keras.ops.matmul(keras.ops.softmax(scores), x)
+        return self.head(keras.ops.concatenate([mean, keras.ops.tanh(keras.ops.cumsum(x, axis=1))], axis=-1))
+
+    def initial_state(self, memory, batch_size):
+        return Past(keras.ops.zeros((batch_size, 0, 4)), keras.ops.zeros((batch_size, 4)))
+
+    def step(self, tokens, state, memory=()):
+        x = self.embedding(tokens)
+        past = Past(keras.ops.concatenate([state.embeddings, x[:, None]], axis=1), state.total + x)
+        weights = keras.ops.softmax(keras.ops.sum(past.embeddings * x[:, None], axis=-1))
+        mean = keras.ops.sum(past.embeddings * weights[:, :, None], axis=1)
+        return self.head(keras.ops.concatenate([mean, keras.ops.tanh(past.total)], axis=-1)), past
+
+
+@pytest.mark.parametrize(
+    ("strategy", "streaming"), [(tfseq.Beam(2), False), (tfseq.Greedy(), False), (tfseq.Sample(), True)]
+)
+def test_a_state_may_grow_along_any_axis(strategy, streaming, tmp_path):
+    grows = LooksBack()
+    random = np.random.default_rng(0)
+    for weight in grows.weights:
+        weight.assign(random.normal(size=weight.shape))
+    manifest = export(grows, tmp_path / "model.onnx", decode=strategy, streaming=streaming)
+    assert manifest.parity["passed"]
+    if streaming:
+        states = {state.input for state in manifest.states}
+        shapes = [spec.shape for spec in manifest.inputs if spec.name in states]
+        assert shapes == [("batch", "entries", 4), ("batch", 4)]
 
 
 def test_sources_of_numbers_are_inputs_too(tmp_path):

@@ -188,3 +188,23 @@ def test_steps_that_read_several_tokens_choose_what_single_ones_do(strategy):
     for lengths in ((5,), (2, 3), (3, 1, 1)):
         for got, wanted in zip(after(*lengths), expected):
             np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_a_stream_ends_at_any_of_the_tokens_that_end_a_sequence(tmp_path):
+    one = RecurrentLanguageModel(LETTERS.vocabulary_size, 8, embedding_dim=5, end=(2, 9))
+    one.build()
+    random = np.random.default_rng(1)
+    for weight in one.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.7))
+    manifest = export(one, tmp_path / "model.onnx", decode=tfseq.Sample(), tokenizer=LETTERS, streaming=True)
+    assert manifest.parity["passed"]
+    assert list(manifest.decoding["end"]) == [2, 9]
+    model, last = load(tmp_path / "model.onnx"), set()
+    for seed in range(12):
+        stream = model.stream_text("ab", max_length=30, seed=seed)
+        "".join(stream)
+        expected = generate(one, LETTERS.encode("ab")[None], decode=tfseq.Sample(), max_length=30, seed=seed)
+        assert stream.tokens == np.asarray(expected.tokens)[0].tolist()
+        assert stream.ended == (len(stream.tokens) < 30)
+        last.add(int(stream._unread[0]))
+    assert last >= {2, 9}

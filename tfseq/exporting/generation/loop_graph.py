@@ -108,7 +108,8 @@ def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:
     fixed = {name: None if value == math.inf else value for name, value in fixed.items()}  # JSON has no infinity
     defaults = {name: strategy.settings[name] for name in strategy.dtypes(model)}
     positions = {} if model.max_positions is None else {"max_positions": model.max_positions}
-    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": model.end, **positions}
+    end = model.ends[0] if len(model.ends) == 1 else list(model.ends) or None
+    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": end, **positions}
 
 
 def strategy_of(decoding: Mapping[str, Any]) -> Strategy:

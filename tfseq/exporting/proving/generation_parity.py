@@ -90,13 +90,14 @@ def _in_keras(model, case, attention):
 
 
 def _sequences(model, case, outputs) -> list[np.ndarray]:
-    """Each row's tokens, the end token included if it came; a row with anything but zeros behind it is kept whole."""
+    """Each row's tokens, the end token (of several the first) included if one came; a row with anything but zeros
+    behind it is kept whole."""
     rows = []
     for tokens, length in zip(outputs["tokens"], outputs["lengths"]):
         if tokens[length:].any():
             rows.append(tokens)
-        elif model.end is not None and length < case.max_length:
-            rows.append(np.append(tokens[:length], np.int32(model.end)))
+        elif model.ends and length < case.max_length:
+            rows.append(np.append(tokens[:length], np.int32(model.ends[0])))
         else:
             rows.append(tokens[:length])
     return rows
@@ -105,7 +106,7 @@ def _sequences(model, case, outputs) -> list[np.ndarray]:
 def _round_trip(model, interface, sequence):
     """A sequence as the file gives it back; its end token is known by its length."""
     tokens = interface.round_trip(sequence)
-    return np.append(tokens[:-1], sequence[-1:]) if model.end is not None and model.end in sequence[-1:] else tokens
+    return np.append(tokens[:-1], sequence[-1:]) if np.isin(sequence[-1:], model.ends).any() else tokens
 
 
 def _parting(wanted, found) -> str:
@@ -131,7 +132,9 @@ def _is_tie(model, call, case, row, wanted, found, scores, tolerance) -> bool:
     if place == min(len(wanted), len(found)):
         return False
     (logits,) = _logits(model, call, case, row, wanted[:place], [place])
-    return _rounding_decides(model, case, row, logits, place, int(found[place]), tolerance)
+    token = int(found[place])
+    tokens = model.ends if token in model.ends else (token,)  # which of the ends it was, the outputs don't say
+    return any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in tokens)
 
 
 def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool:
@@ -171,7 +174,8 @@ def _log_probability(model, call, case, row, tokens) -> float:
     logits = _logits(model, call, case, row, tokens[:-1], range(len(tokens)))
     total = 0.0
     for values, token in zip(logits.astype("float64"), tokens):
-        total += values[token] - np.logaddexp.reduce(values)
+        chosen = values[list(model.ends)].max() if token in model.ends else values[token]
+        total += chosen - np.logaddexp.reduce(values)
     penalty = case.strategy.settings.get("length_penalty", 0.0)
     return total / ((5 + len(tokens)) / 6) ** penalty
 

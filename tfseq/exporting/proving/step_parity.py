@@ -46,8 +46,8 @@ def in_steps(run: Run, manifest: Manifest, model: Generator) -> Run:
                 continue
             tokens[:, index] = outputs["chosen"]
             scores += np.where(lengths == new, np.asarray(outputs["log_probability"]), 0)
-            if model.end is not None:
-                lengths = np.where((lengths == new) & (tokens[:, index] == model.end), index, lengths)
+            if model.ends:
+                lengths = np.where((lengths == new) & np.isin(tokens[:, index], model.ends), index, lengths)
                 if (lengths < new).all():
                     break
         inside = np.arange(new) < lengths[:, None]

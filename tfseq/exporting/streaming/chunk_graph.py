@@ -20,7 +20,6 @@ from tfseq.exporting.signatures.random_inputs import draw, free_axes
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import TOKENS, Signature, forward_signature, named_outputs
 from tfseq.exporting.streaming.carried_states import CarriedStates, carrying, within_steps
-from tfseq.layers.key_value_cache import CachedState
 from tfseq.layers.loops import scan
 from tfseq.models.generator import Generator
 from tfseq.runtime.chunk_stream import first_states
@@ -222,7 +221,8 @@ def _refuse_layers_that_read_backwards(model):
 def _refuse_what_only_generates(model):
     """An encoder-decoder, whose target is no input that comes in chunks; a Transformer, whose KV cache grows."""
     state = () if model.start is not None else model.initial_state(model.encode(), 1)
-    grows = any(isinstance(part, CachedState) for part in (state, *(state if isinstance(state, tuple | list) else ())))
+    parts = (state, *(state if isinstance(state, tuple | list) else ()))
+    grows = any(getattr(part, "growing_axis", None) is not None for part in parts)
     if model.start is not None or grows:
         raise ExportError(
             f"{type(model).__name__} streams token by token: export it with streaming=True and decode=tfseq.Greedy() "
