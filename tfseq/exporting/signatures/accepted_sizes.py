@@ -14,13 +14,13 @@ _NEAR = 64
 _LARGEST_HINT = 4096
 
 
-def small_sizes(axes: Sequence[str], turn: int, apart: bool) -> Sizes:
+def small_sizes(axes: Sequence[str], turn: int, apart: bool, far: bool) -> Sizes:
     """Sizes that tell the axes apart: other lengths in the second turn, another batch in the third.
 
     With `apart` they also differ from axis to axis, and not by the same each time, so that an axis that is always
-    shorter by some steps is not taken for another.
+    shorter by some steps is not taken for another. With `far` the second turn's lengths are several times as large.
     """
-    start, step, batch = ((5, 4, 2), (7, 5, 2), (5, 4, 3))[turn]
+    start, step, batch = ((5, 4, 2), (23 if far else 7, 5, 2), (5, 4, 3))[turn]
     lengths = (start + step * i * apart for i in itertools.count())
     return {axis: batch if axis == "batch" else next(lengths) for axis in axes}
 
