@@ -24,6 +24,7 @@ SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
 EAGER = 3  # cases that are run eagerly, which is what a model does by itself
 SLOW = 0.1  # seconds of a run, from which on a traced graph is quicker over all cases
+_LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
 
 Arrays = dict[str, np.ndarray]
@@ -114,11 +115,23 @@ class AcceptedInputs:
         found = [case for sample in self._samples[:_SAMPLES] if (case := self._few_rows(sample)) is not None]
         for apart in (True, False) if len(self._lengths) > 1 else (False,):
             if not found:
-                turns = {tuple(small_sizes(self._axes, turn, apart).items()) for turn in range(TURNS)}
-                found = [case for sizes in sorted(turns) if (case := self.case(dict(sizes), seed=1)) is not None]
+                found = self._small(apart)
         until = time.monotonic() + SEARCH_SECONDS
         found = found or self._search(until)
         return found + self._varied(found, until) if found else []
+
+    def _small(self, apart: bool) -> list[Case]:
+        """Cases of small sizes, closer together where the first one takes long."""
+        start, seconds, found, tried = time.monotonic(), 0.0, [], []
+        for turn in range(TURNS):
+            sizes = small_sizes(self._axes, turn, apart, far=seconds < _LONG)
+            if sizes in tried:
+                continue
+            tried.append(sizes)
+            case = self.case(sizes, seed=1)
+            seconds = time.monotonic() - start
+            found += [] if case is None else [case]
+        return found
 
     def _few_rows(self, sample: Arrays) -> Case | None:
         """The first rows of a sample, or all of it if the model takes no fewer."""

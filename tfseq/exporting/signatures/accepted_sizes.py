@@ -9,18 +9,18 @@ TURNS = 3  # of `small_sizes`
 _COARSE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _FINE = range(1, 257)
 _LONG = (384, 512, 768, 1024, 1536, 2048, 4096)
-_BATCHES = (2, 1, 4, 3, 6, 8, 5, 7, 10, 12, 16, 32)
+_BATCHES = (2, 1, 4, 3, 6, 8, 5, 7, *range(9, 65))
 _NEAR = 64
 _LARGEST_HINT = 4096
 
 
-def small_sizes(axes: Sequence[str], turn: int, apart: bool) -> Sizes:
+def small_sizes(axes: Sequence[str], turn: int, apart: bool, far: bool) -> Sizes:
     """Sizes that tell the axes apart: other lengths in the second turn, another batch in the third.
 
     With `apart` they also differ from axis to axis, and not by the same each time, so that an axis that is always
-    shorter by some steps is not taken for another.
+    shorter by some steps is not taken for another. With `far` the second turn's lengths are several times as large.
     """
-    start, step, batch = ((5, 4, 2), (7, 5, 2), (5, 4, 3))[turn]
+    start, step, batch = ((5, 4, 2), (23 if far else 7, 5, 2), (5, 4, 3))[turn]
     lengths = (start + step * i * apart for i in itertools.count())
     return {axis: batch if axis == "batch" else next(lengths) for axis in axes}
 

@@ -24,7 +24,13 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
         return []
     if isinstance(samples, Mapping) or hasattr(samples, "shape"):
         return [samples]
-    samples = list(samples)
+    try:
+        samples = list(samples)
+    except TypeError:
+        raise ExportError(
+            f"samples is {samples!r}; expected what the model takes: an array, a list or a dictionary of arrays, or a "
+            "list of these."
+        ) from None
     arrays = all(hasattr(sample, "shape") for sample in samples)
     return [samples] if inputs not in (None, 1) and len(samples) == inputs and arrays else samples
 
