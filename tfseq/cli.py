@@ -180,7 +180,8 @@ def _what_to_do(model: Path) -> str:
 def quantize(
     model: Positional[OnnxFile],
     output: Positional[OutputFile],
-    to: Literal["int8", "float16"] = "int8",
+    to: Literal["int8", "int4", "float16"] = "int8",
+    block_size: OptionalInt = None,
     data: OptionalPath = None,
     metric: OptionalMetric = None,
     tolerance: OptionalFloat = None,
@@ -191,7 +192,9 @@ def quantize(
     Args:
         model: The exported file.
         output: The quantized file to write.
-        to: int8, or float16 weights with float32 arithmetic.
+        to: Type of the weights; with float16 the arithmetic stays in float32.
+        block_size: Values of a matrix's column that share a scale: 16, 32, 64, 128 or 256. By default 32 for int4, and
+            all of a column for int8.
         data: Samples for the accuracy check: a .npz file of inputs by name, with `targets` if they are known; a text
             for a model that reads text; a .tsv file of sources and references for an encoder-decoder. By default random
             inputs.
@@ -199,19 +202,23 @@ def quantize(
             accuracy and squared error that the targets allow, or else the change of the outputs.
         tolerance: Largest drop allowed, in nats for cross-entropy, as a fraction for the others. By default, for
             int8, 0.02 nats, similarity 0.02, accuracy 0.01, squared error 0.05, change of the outputs 0.1; for float16
-            from a tenth to half of these.
-        contrib: With int8, also let LSTM layers compute in int8, by an operator that only ONNX Runtime has.
+            from a tenth to half of these, for int4 two to three times as much.
+        contrib: Take operators that only ONNX Runtime has: for products with blocks, so that loops and what surrounds
+            them share their weights; or, for int8 by column, for LSTM layers that compute in int8.
     """
-    from tfseq.runtime import load
     from tfseq.runtime.array_files import read_samples
+    from tfseq.runtime.manifest import Manifest
 
-    inputs = load(model).manifest.inputs  # a file that is none, or data that are none, is said before TensorFlow loads
+    inputs = Manifest.from_file(
+        model
+    ).inputs  # a file that is none, or data that are none, is said before TensorFlow loads
     samples = None if data is None else read_samples(data, inputs)
     exporting = _import_exporting()
     from tfseq.runtime.manifest_table import describe_quantization
 
     with steps() as progress:
-        manifest = exporting.quantize(model, output, to, samples, metric, tolerance, contrib=contrib, progress=progress)
+        options = {"block_size": block_size, "contrib": contrib, "progress": progress}
+        manifest = exporting.quantize(model, output, to, samples, metric, tolerance, **options)
     print(f"Wrote {output}.")
     print(describe_quantization(manifest.quantization))
 

@@ -41,13 +41,12 @@ from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
 from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
-from tfseq.exporting.writing.onnx_file import LARGEST_FILE, OnnxFile, weights_size
+from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
 from tfseq.exporting.writing.replacing import replacing
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
 
 SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
-_ROOM_FOR_MANIFEST = 2**24  # bytes
 
 
 @contextlib.contextmanager
@@ -300,13 +299,13 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
 
 def _is_external(graph: onnx.ModelProto, wanted: bool | None) -> bool:
     """Whether the weights go into a file of their own: if that is wanted, or one file can't hold them."""
-    size = weights_size(graph) + graph.ByteSize() + _ROOM_FOR_MANIFEST
-    if size > LARGEST_FILE and wanted is False:
+    fits = fits_in_one_file(graph)
+    if not fits and wanted is False:
         raise ExportError(
-            f"The weights take {size / 2**30:.1f} GB; one ONNX file holds at most 2 GB. Leave external_data at None, "
-            "and they go into a second file beside it."
+            f"The weights take {weights_size(graph) / 2**30:.1f} GB; one ONNX file holds at most 2 GB. Leave "
+            "external_data at None, and they go into a second file beside it."
         )
-    return size > LARGEST_FILE if wanted is None else wanted
+    return not fits if wanted is None else wanted
 
 
 def _write_saved_model(path, model, content, draft, samples, verify, progress):

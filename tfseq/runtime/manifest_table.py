@@ -87,7 +87,9 @@ def _quantization(record: Mapping[str, Any] | None) -> Rows:
         return []
     weights, size, speed, gate = record["weights"], record["bytes"], record["milliseconds"], record["gate"]
     operators = "com.microsoft's operators beside standard ones" if record["contrib"] else "standard operators"
-    parts = {"multiplied as integers": weights["multiplied"], f"stored as {record['to']}": weights["stored"]}
+    to, block = record["to"], record.get("block_size")
+    multiplied = f"multiplied as {to} in blocks of {block}" if block else "multiplied as integers"
+    parts = {multiplied: weights["multiplied"], "only stored so" if block else f"stored as {to}": weights["stored"]}
     became = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
     before, after = size["before"], size["after"]
     rows: Rows = [

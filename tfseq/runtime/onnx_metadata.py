@@ -28,7 +28,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     with path.open("rb") as file:
         try:
             return _metadata(file)
-        except _DamagedError:
+        except DamagedError:
             raise ArtefactError(DAMAGED.format(path)) from None
 
 
@@ -47,27 +47,34 @@ def require_file(path: Path) -> None:
         raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """The bytes are no protocol buffer, or end too early."""
 
 
 def _metadata(file: BinaryIO) -> dict[str, str]:
     metadata, has_graph = {}, False
-    for number, length in _fields(file):
+    for number, length in fields(file):
         has_graph = has_graph or number == GRAPH
         if number == METADATA:
             entry = io.BytesIO(file.read(length))
-            values = {number: entry.read(size) for number, size in _fields(entry)}
+            values = {number: entry.read(size) for number, size in fields(entry)}
             metadata[_text(values.get(1, b""))] = _text(values.get(2, b""))
     if not has_graph:
-        raise _DamagedError
+        raise DamagedError
     return metadata
 
 
-def _fields(stream: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Number and length of each field, at whose first byte the stream then is; of numbers the length is 0."""
-    end = stream.seek(0, os.SEEK_END)
-    at = stream.seek(0)
+def fields(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+    """Number and length of each field of a message, at whose first byte the stream then is; of numbers the length is 0.
+
+    Args:
+        start, end: where the message begins and ends; at first, it is all of the stream.
+
+    Raises:
+        DamagedError: the bytes are no message.
+    """
+    end = stream.seek(0, os.SEEK_END) if end is None else end
+    at = stream.seek(start)
     while at < end:
         number, wire_type = divmod(_varint(stream), 8)
         length = 0
@@ -80,11 +87,11 @@ def _fields(stream: BinaryIO) -> Iterator[tuple[int, int]]:
         elif wire_type == 2:
             length = _varint(stream)
         else:
-            raise _DamagedError  # 3 and 4, groups, are in no ONNX file
+            raise DamagedError  # 3 and 4, groups, are in no ONNX file
         start = stream.tell()
         at = start + length
         if at > end or number == 0:
-            raise _DamagedError
+            raise DamagedError
         yield number, length
         stream.seek(at)
 
@@ -98,11 +105,11 @@ def _varint(stream: BinaryIO) -> int:
         value |= (byte[0] & 127) << shift
         if byte[0] < 128:
             return value
-    raise _DamagedError
+    raise DamagedError
 
 
 def _text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise _DamagedError from None
+        raise DamagedError from None

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tfseq.errors import ExportError, InputError, QuantizationError
 from tfseq.exporting import quantize
+from tfseq.exporting.writing.onnx_file import OnnxFile
 from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec, load
 
 RANDOM = np.random.default_rng(0)
@@ -178,11 +179,11 @@ def test_a_file_can_take_the_place_of_its_original_once(classifier):
 
 
 def test_a_full_disk_leaves_the_old_file(classifier, tmp_path, monkeypatch):
-    def full(path, content):
+    def full(file, model):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     (tmp_path / "small.onnx").write_bytes(b"old")
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(OnnxFile, "write", full)
     with pytest.raises(ExportError, match=r"Can't write .*small.onnx: No space left on device"):
         quantize(classifier, tmp_path / "small.onnx")
     assert (tmp_path / "small.onnx").read_bytes() == b"old"
@@ -192,8 +193,10 @@ def test_a_full_disk_leaves_the_old_file(classifier, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"to": "int4"}, "to is 'int4'; expected int8 or float16"),
-        ({"to": "float16", "contrib": True}, "contrib changes operators of int8 only"),
+        ({"to": "int2"}, "to is 'int2'; expected int4, int8, float16"),
+        ({"to": "float16", "contrib": True}, "contrib changes int4 and int8 only"),
+        ({"to": "float16", "block_size": 32}, "block_size changes int4 and int8 only"),
+        ({"to": "int4", "block_size": 20}, "block_size is 20; expected 16, 32, 64, 128, 256, or None"),
         ({"metric": "bleu"}, "metric is 'bleu'"),
         ({"metric": "accuracy"}, "accuracy needs samples with targets"),
         ({"metric": lambda outputs, targets: 0}, "needs a tolerance"),

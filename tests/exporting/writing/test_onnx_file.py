@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from tfseq.exporting.rewriting.weights import Weights
+from tfseq.exporting.rewriting.weights import INT4, Weights
 from tfseq.exporting.writing.onnx_file import PAGE, OnnxFile
 from tfseq.runtime.external_data import ExternalData
 
@@ -24,7 +24,7 @@ def graph_of(arrays):
     outputs = [helper.make_tensor_value_info(f"y{i}", t.data_type, t.dims) for i, t in enumerate(hollow)]
     nodes = [helper.make_node("Identity", [f"w{i}"], [f"y{i}"]) for i in range(len(arrays))]
     graph = helper.make_graph(nodes, "g", [], outputs, hollow)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), weights
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), weights
 
 
 def arrays_of(seed, count):
@@ -68,6 +68,67 @@ def test_a_file_in_one_piece_is_the_message_that_protobuf_would_write(tmp_path):
     weights.fill(model)
     model.producer_name, model.producer_version = whole.producer_name, whole.producer_version
     assert whole.SerializeToString(deterministic=True) == model.SerializeToString(deterministic=True)
+
+
+@settings(max_examples=20)
+@given(shape=st.lists(st.integers(1, 9), min_size=1, max_size=3), external=st.booleans(), turned=st.booleans())
+def test_integers_of_four_bits_are_written_two_to_a_byte(shape, external, turned, tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "model.onnx"
+    array = np.random.default_rng(0).integers(-8, 8, shape).astype(INT4)
+    array = array.T if turned else array
+    weights = Weights()
+    hollow = weights.hollow("w", array.dtype, array.shape, lambda: array)
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, array.shape)
+    node = helper.make_node("DequantizeLinear", ["w", "one"], ["y"])
+    graph = helper.make_graph(
+        [node], "g", [], [output], [helper.make_tensor("one", TensorProto.FLOAT, [], [1]), hollow]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    file = OnnxFile(path, weights, external)
+    file.write(model)
+    file.describe({})
+    onnx.checker.check_model(path, full_check=True)
+    found = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    np.testing.assert_array_equal(found["w"], array)
+    np.testing.assert_array_equal(onnxruntime.InferenceSession(path).run(None, {})[0], array.astype("float32"))
+    assert file.holds_its_weights()
+    if external:
+        assert file.data.stat().st_size == (array.size + 1) // 2
+
+
+def doubling_loop(weights, array):
+    """A loop that adds the weight of its own to a value, which begins with that weight, three times."""
+    hollow = weights.hollow("own", array.dtype, array.shape, lambda: array)
+    outer = TensorProto()
+    outer.CopyFrom(hollow)
+    outer.name = "start"
+    float_like = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name in ("x", "y", "z")]
+    flags = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "still")]
+    step = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    nodes = [helper.make_node("Add", ["x", "own"], ["y"]), helper.make_node("Identity", ["go"], ["still"])]
+    body = helper.make_graph(nodes, "body", [step, flags[0], float_like[0]], [flags[1], float_like[1]], [hollow])
+    small = [
+        helper.make_tensor("three", TensorProto.INT64, [], [3]),
+        helper.make_tensor("yes", TensorProto.BOOL, [], [1]),
+    ]
+    loop = helper.make_node("Loop", ["three", "yes", "start"], ["z"], body=body)
+    graph = helper.make_graph([loop], "g", [], [float_like[2]], [*small, outer])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_weights_of_a_loops_body_are_streamed_too(external, tmp_path):
+    weights, array = Weights(), np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    model = doubling_loop(weights, array)
+    path = tmp_path / "model.onnx"
+    file = OnnxFile(path, weights, external)
+    described = file.write(model)
+    file.describe({})
+    onnx.checker.check_model(path, full_check=True)
+    np.testing.assert_array_equal(onnxruntime.InferenceSession(path).run(None, {})[0], array + array + array + array)
+    assert file.holds_its_weights()
+    if external:  # in which both tensors are at one place
+        assert described.bytes == array.nbytes
 
 
 def test_weights_beside_the_file_can_be_mapped_into_memory(tmp_path):

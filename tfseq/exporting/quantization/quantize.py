@@ -11,11 +11,17 @@ import onnx
 
 from tfseq.errors import ArtefactError, ExportError, InputError, QuantizationError
 from tfseq.exporting.quantization.accuracy_drop import METRICS, Metric, Score, compare
+from tfseq.exporting.quantization.block_quantization import to_blocks
+from tfseq.exporting.quantization.blocks import SIZES
 from tfseq.exporting.quantization.evaluation_data import Batch, Samples, TaskData, task_data
-from tfseq.exporting.quantization.speedup import compare_speed
+from tfseq.exporting.quantization.original import APART, Original
 from tfseq.exporting.quantization.weight_quantization import to_float16, to_int8
-from tfseq.exporting.rewriting import all_graphs, count_operators
-from tfseq.runtime.atomic_write import atomic_write
+from tfseq.exporting.quantization.weight_store import WeightCounts
+from tfseq.exporting.rewriting import CONVERTED, all_graphs, count_operators
+from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
+from tfseq.exporting.writing.hollow_graph import read_hollow
+from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
+from tfseq.exporting.writing.replacing import replacing
 from tfseq.runtime.decoding_settings import length_name
 from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.model import Model
@@ -23,10 +29,12 @@ from tfseq.runtime.model import Model
 # Accuracy drops that pass where no tolerance is given: a share of the outputs' norm (or of the tokens), shares of 1,
 # nats, and a share of the squared error.
 TOLERANCES = {
+    "int4": {"change": 0.3, "similarity": 0.05, "accuracy": 0.02, "cross_entropy": 0.05, "squared_error": 0.15},
     "int8": {"change": 0.1, "similarity": 0.02, "accuracy": 0.01, "cross_entropy": 0.02, "squared_error": 0.05},
     "float16": {"change": 0.01, "similarity": 0.005, "accuracy": 0.005, "cross_entropy": 0.002, "squared_error": 0.005},
 }
 TIMED_TOKENS = 64
+INT4_BLOCK = 32
 
 
 def quantize(
@@ -37,6 +45,7 @@ def quantize(
     metric: str | Metric | None = None,
     tolerance: float | None = None,
     *,
+    block_size: int | None = None,
     contrib: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
@@ -48,10 +57,16 @@ def quantize(
     no other way; the LSTM of a decode step is rewritten as products. float16 stores weights in half precision and
     computes in float32. Inputs and outputs stay as they are.
 
+    int4, and int8 with a block size, store matrices with a scale for each block of a column's values. ONNX Runtime
+    multiplies these as they are, so that they take less memory, too. Embeddings are rows in int8, and what is only
+    stored in int8 above is stored in blocks. No row of a batch depends on another.
+
+    The file may be of any size. Its weights are read one by one, as the quantized file is written.
+
     Args:
         path: of the file.
         output: of the quantized file, ends in .onnx.
-        to: "int8" or "float16".
+        to: "int8", "int4" or "float16".
         samples: what to check its accuracy on: a text for a file that reads text (a language model is checked by the
             most likely next token at places all over the text); pairs of texts, source and reference, for a file that
             turns one into the other; or arrays by input name, or several such mappings, with `targets` for the first
@@ -62,7 +77,11 @@ def quantize(
             Or a function of outputs and targets by name, each of all samples, to a number that may not move.
         tolerance: by how much: similarity and accuracy in shares of 1, cross-entropy in nats, the others in shares of
             the original's. By default TOLERANCES[to].
-        contrib: with int8, let LSTMs compute in int8, by an operator that only ONNX Runtime has.
+        block_size: how many values of a column share a scale: 16, 32, 64, 128 or 256. None takes 32 for int4, and for
+            int8 one scale for a column.
+        contrib: take operators that only ONNX Runtime has. In blocks: MatMulNBits for the products, so that a weight
+            that is multiplied with inside and outside of a loop is stored once. int8 by column: let LSTMs compute in
+            int8.
         progress: is told each step.
 
     Returns:
@@ -73,48 +92,59 @@ def quantize(
         ArtefactError: `path` is not a file that `export` wrote.
         InputError: the samples don't fit the file.
         QuantizationError: the accuracy drop exceeds the tolerance. What stood at `output` still does.
-        ExportError: there is nothing to quantize, or the file can't be written.
+        ExportError: there is nothing to quantize, the file was exported for an opset that is too low for blocks, or the
+            quantized file can't be written.
     """
     path, output = Path(path), Path(output)
     say = progress or (lambda _: None)
-    _check_arguments(to, metric, tolerance, contrib, output)
-    original = Model(path)
-    if original.manifest.quantization:
-        raise ExportError(f"{path} is quantized already; quantize the original.")
-    graph = onnx.load(path)
-    data = task_data(original, samples, _smallest_table(graph))
-    if isinstance(metric, str) and metric != "change" and not any(batch.targets for batch in data.batches):
-        raise InputError(f"{metric} needs samples with targets.")
-    say(f"converting to {to}")
-    weights = to_int8(graph, contrib) if to == "int8" else to_float16(graph)
-    if not weights.multiplied + weights.stored:
-        raise ExportError(f"{path} has no weights that are worth quantizing.")
-    _check_graph(graph, path, to)
-    manifest = dataclasses.replace(original.manifest, operators=count_operators(graph.graph))
-    try:
-        with atomic_write(output) as temporary:
-            if _save(graph, temporary, manifest) >= path.stat().st_size:
+    _check_arguments(to, block_size, metric, tolerance, contrib, output)
+    if to == "int4" and block_size is None:
+        block_size = INT4_BLOCK
+    with Original(path) as original:
+        assert original.model is not None
+        if original.manifest.quantization:
+            raise ExportError(f"{path} is quantized already; quantize the original.")
+        graph, values = read_hollow(path, original.manifest.external_data)
+        _check_opset(original.manifest, block_size, path)
+        data = task_data(original.model, samples, _smallest_table(graph))
+        if isinstance(metric, str) and metric != "change" and not any(batch.targets for batch in data.batches):
+            raise InputError(f"{metric} needs samples with targets.")
+        with replacing(output) as temporary:
+            feeds, timed = _timed(data.batches[0], original.manifest)
+            if weights_size(graph) > APART:
+                say(f"running the original on {data.what}")
+                _explained(samples, path, lambda: original.run_and_close(data, feeds, output.parent))
+            say(f"converting to {to}")
+            counts = _convert(graph, values, to, block_size, contrib)
+            if not counts.multiplied + counts.stored:
+                raise ExportError(f"{path} has no weights that are worth quantizing.")
+            _check_graph(weights_as_inputs(graph), path, to)
+            file = OnnxFile(temporary, values, external=not fits_in_one_file(graph))
+            manifest = dataclasses.replace(
+                original.manifest,
+                operators=count_operators(graph.graph),
+                opset=_opset(graph),
+                external_data=file.write(graph),
+            )
+            file.describe(manifest.to_metadata())
+            if _bytes(temporary, manifest) >= original.bytes:
                 raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
             quantized = _open(temporary, path, to)
             say(f"comparing on {data.what}")
-            try:
-                scores = compare(original.run, quantized.run, data, metric if callable(metric) else None)
-            except InputError as error:
-                if samples is None:
-                    raise InputError(f"Random inputs don't suit {path}; give samples. {error}") from None
-                raise
+            own = metric if callable(metric) else None
+            scores = _explained(samples, path, lambda: compare(original.run, quantized.run, data, own))
             gate = _gate(scores, metric)
             tolerance = TOLERANCES[to][gate.metric] if tolerance is None else tolerance
             if not gate.loss <= tolerance:
                 raise QuantizationError(_refusal(gate, tolerance, data, to, path))
             say("timing both")
-            feeds, timed = _timed(data.batches[0], manifest)
-            speed = compare_speed(lambda: original.run(feeds), lambda: quantized.run(feeds))
+            speed = original.speed(feeds, lambda: quantized.run(feeds))
             record: dict[str, Any] = {
                 "to": to,
+                "block_size": block_size,
                 "contrib": any(opset.domain not in ("", "ai.onnx") for opset in graph.opset_import),
-                "weights": dataclasses.asdict(weights),
-                "bytes": {"before": path.stat().st_size, "after": 0},
+                "weights": dataclasses.asdict(counts),
+                "bytes": {"before": original.bytes, "after": 0},
                 "milliseconds": dataclasses.asdict(speed) | {"of": timed},
                 "scores": [dataclasses.asdict(score) for score in scores],
                 "gate": {"metric": gate.metric, "tolerance": tolerance},
@@ -122,19 +152,41 @@ def quantize(
             }
             manifest = dataclasses.replace(manifest, quantization=record)
             for _ in range(3):  # until the size in the file is the size of the file
-                record["bytes"]["after"] = _save(graph, temporary, manifest)
-    except OSError as error:
-        raise ExportError(f"Can't write {output}: {error.strerror or error}.") from error
+                file.describe(manifest.to_metadata())
+                record["bytes"]["after"] = _bytes(temporary, manifest)
     return manifest
 
 
+def _convert(graph: onnx.ModelProto, values: Weights, to: str, block_size: int | None, contrib: bool) -> WeightCounts:
+    if block_size is not None:
+        return to_blocks(graph, to, block_size, contrib, values)
+    return to_int8(graph, contrib, values) if to == "int8" else to_float16(graph, values)
+
+
+def _explained(samples: Samples, path: Path, run: Callable[[], Any]) -> Any:
+    """What `run` gives; random inputs that the graph can't run on are said to be such."""
+    try:
+        return run()
+    except InputError as error:
+        if samples is None:
+            raise InputError(f"Random inputs don't suit {path}; give samples. {error}") from None
+        raise
+
+
 def _check_arguments(
-    to: str, metric: str | Metric | None, tolerance: float | None, contrib: bool, output: Path
+    to: str,
+    block_size: int | None,
+    metric: str | Metric | None,
+    tolerance: float | None,
+    contrib: bool,
+    output: Path,
 ) -> None:
     if to not in TOLERANCES:
-        raise InputError(f"to is {to!r}; expected {' or '.join(TOLERANCES)}.")
-    if contrib and to != "int8":
-        raise InputError(f"contrib changes operators of int8 only, and to is {to!r}.")
+        raise InputError(f"to is {to!r}; expected {', '.join(TOLERANCES)}.")
+    if to == "float16" and (contrib or block_size is not None):
+        raise InputError(f"{'contrib' if contrib else 'block_size'} changes int4 and int8 only, and to is {to!r}.")
+    if block_size is not None and block_size not in SIZES:
+        raise InputError(f"block_size is {block_size!r}; expected {', '.join(map(str, SIZES))}, or None.")
     if isinstance(metric, str) and metric not in METRICS:
         raise InputError(f"metric is {metric!r}; expected {', '.join(METRICS)}, or a function.")
     if callable(metric) and tolerance is None:
@@ -156,6 +208,18 @@ def _smallest_table(graph: onnx.ModelProto) -> int | None:
     return min((matrices[node.input[0]] for node in gathers if node.input[0] in matrices), default=None)
 
 
+def _check_opset(manifest: Manifest, block_size: int | None, path: Path) -> None:
+    if block_size is not None and manifest.opset < CONVERTED:
+        raise ExportError(
+            f"{path} was exported for opset {manifest.opset}, which has no blocks; export the model with opset="
+            f"{CONVERTED} or more, or leave block_size out and take int8."
+        )
+
+
+def _opset(graph: onnx.ModelProto) -> int:
+    return next(declared.version for declared in graph.opset_import if not declared.domain)
+
+
 def _check_graph(graph: onnx.ModelProto, path: Path, to: str) -> None:
     try:
         onnx.checker.check_model(graph, full_check=True)
@@ -163,9 +227,9 @@ def _check_graph(graph: onnx.ModelProto, path: Path, to: str) -> None:
         raise ExportError(f"The {to} version of {path} is not a valid graph: {error}") from error
 
 
-def _save(graph: onnx.ModelProto, path: Path, manifest: Manifest) -> int:
-    onnx.helper.set_model_props(graph, manifest.to_metadata())
-    return path.write_bytes(graph.SerializeToString())
+def _bytes(path: Path, manifest: Manifest) -> int:
+    """Of a file and what lies beside it."""
+    return path.stat().st_size + (manifest.external_data.bytes if manifest.external_data else 0)
 
 
 def _open(temporary: Path, path: Path, to: str) -> Model:
@@ -189,8 +253,15 @@ def _refusal(gate: Score, tolerance: float, data: TaskData, to: str, path: Path)
     return (
         f"The {to} version of {path} was not kept: {gate.what} went from {gate.before:.4g} to {gate.after:.4g} on "
         f"{data.what}, a loss of {gate.loss:.3g}; at most {tolerance:g} is allowed. "
-        f"{'float16 loses less' if to == 'int8' else 'Keep the original'}, or allow more with a larger tolerance."
+        f"{_LESS[to]}, or allow more with a larger tolerance."
     )
+
+
+_LESS = {
+    "int4": "int8 loses less, and so do smaller blocks",
+    "int8": "float16 loses less",
+    "float16": "Keep the original",
+}
 
 
 def _timed(batch: Batch, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:

@@ -1,4 +1,7 @@
-"""The speed-up of a quantized file: both files timed in turn in one process, so that both suffer what disturbs one."""
+"""The speed-up of a quantized file: both files timed in turn in one process, so that both suffer what disturbs one.
+
+Files too large to be open at once are timed one after the other.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 
 LEAST, MOST = 7, 50  # rounds
+LEAST_APART = 3  # of one file
 QUICK = 0.03  # seconds
 
 
@@ -39,6 +43,27 @@ def compare_speed(before: Callable[[], Any], after: Callable[[], Any], seconds: 
     low, faster, high = np.percentile(array[:, 0] / array[:, 1], (25, 50, 75))
     first, second = np.median(array, axis=0)
     return Speed(float(first), float(second), float(faster), float(low), float(high), len(times))
+
+
+def run_times(run: Callable[[], Any], seconds: float = 1.5) -> list[float]:
+    """Seconds that a run takes, again and again for about `seconds`; the first run does not count."""
+    _timed(run)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < LEAST_APART or (len(times) < MOST and time.perf_counter() < end):
+        times.append(_timed(run))
+    return times
+
+
+def compare_apart(before: list[float], after: list[float]) -> Speed:
+    """Of two files that were timed one after the other; the range is that of their quartiles.
+
+    Args:
+        before, after: as `run_times` gives them.
+    """
+    (quick, old, slow), (quicker, new, slower) = (1e3 * np.percentile(times, (25, 50, 75)) for times in (before, after))
+    rounds = min(len(before), len(after))
+    return Speed(float(old), float(new), float(old / new), float(quick / slower), float(slow / quicker), rounds)
 
 
 def _typical(run: Callable[[], Any]) -> float:

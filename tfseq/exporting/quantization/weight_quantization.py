@@ -11,121 +11,183 @@ into a contrib operator whether wanted or not, and knows no GRU. Here a weight i
   loads the file.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+import math
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from tfseq.exporting.quantization.lstm_as_products import steps_as_products
-from tfseq.exporting.quantization.weight_store import Weights, WeightStore
-from tfseq.exporting.rewriting import all_graphs, subgraphs
+from tfseq.exporting.quantization.weight_store import (
+    WeightCounts,
+    WeightStore,
+    inner_first,
+    looks_up_rows,
+    rewrite,
+    rows_dequantized,
+    summed_axes,
+    uses_by_operator,
+)
+from tfseq.exporting.rewriting import all_graphs
+from tfseq.exporting.rewriting.weights import Weights
 
 PRODUCT_LEVELS, STORED_LEVELS = 63, 127
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 CONTRIB = "com.microsoft"
+_PART = 2**22  # values that are quantized at a time
 
 
-def to_int8(model: ModelProto, contrib: bool = False) -> Weights:
+def to_int8(model: ModelProto, contrib: bool = False, values: Weights | None = None) -> WeightCounts:
     """Quantizes the weights in place, and the products with them.
 
     Args:
         model: with distinct names at all levels, as tfseq exports it.
         contrib: lets LSTMs compute in int8 by com.microsoft's DynamicQuantizeLSTM, which standard ONNX lacks.
+        values: of its hollow tensors, with which the quantized weights will be hollow, too; None if it has none.
     """
     graph = model.graph
+    held = values or Weights()
     if not contrib:
-        steps_as_products(graph)
-    weights = _Int8Weights(graph)
-    for g in _inner_first(graph):
-        _rewrite(g, _Products(weights).of)
-    for g in _inner_first(graph):
-        _rewrite(g, weights.looked_up)
+        steps_as_products(graph, held)
+    weights = _Int8Weights(graph, held)
+    for g in inner_first(graph):
+        rewrite(g, _Products(weights).of)
+    for g in inner_first(graph):
+        rewrite(g, weights.looked_up)
     if contrib:
-        for g in _inner_first(graph):
-            _rewrite(g, weights.lstm)
+        for g in inner_first(graph):
+            rewrite(g, weights.lstm)
         if weights.needs_contrib:
             model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     weights.drop_transposes()
     weights.dequantize_others()
-    return weights.finish()
+    counts = weights.finish()
+    if values is None:
+        held.fill(model)
+    return counts
 
 
-def to_float16(model: ModelProto) -> Weights:
+def to_float16(model: ModelProto, values: Weights | None = None) -> WeightCounts:
     """Stores the weights in half precision, in place; the graph computes in float32, as before.
 
     A weight with a value beyond float16's range stays as it is.
+
+    Args:
+        model, values: as `to_int8` takes them.
     """
-    graph = model.graph
-    weights = WeightStore(graph)
-    for name, values in weights.items():
-        if np.abs(values).max() <= LARGEST_FLOAT16:
-            weights.store(name, f"{name}/float16", values.astype(np.float16))
-            weights.before.append(helper.make_node("Cast", [f"{name}/float16"], [name], to=TensorProto.FLOAT))
-    return weights.finish()
+    held = values or Weights()
+    weights = WeightStore(model.graph, held)
+    for name in weights:
+        array = weights[name]
+        if max(array.max(), -array.min()) <= LARGEST_FLOAT16:
+            stored = f"{name}/float16"
+            weights.hollow(stored, np.float16, array.shape, functools.partial(_in_half, weights, name))
+            weights.replaced(name)
+            weights.before.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    counts = weights.finish()
+    if values is None:
+        held.fill(model)
+    return counts
+
+
+def _in_half(weights: WeightStore, name: str) -> np.ndarray:
+    return weights[name].astype(np.float16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """Symmetric quantization: integers of -levels to levels, and a scale to multiply them for all values along axes.
+
+    Attributes:
+        axes: which the scales have with size 1.
+        levels: the largest integer.
+    """
+
+    axes: tuple[int, ...]
+    levels: int
+
+    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the scales for values of a shape."""
+        return tuple(1 if axis in self.axes else size for axis, size in enumerate(of))
+
+    def scales(self, values: np.ndarray) -> np.ndarray:
+        largest = np.maximum(values.max(self.axes, keepdims=True), -values.min(self.axes, keepdims=True))
+        return np.where(largest > 0, largest / self.levels, 1).astype(np.float32)
+
+    def integers(self, values: np.ndarray) -> np.ndarray:
+        """int8, of the values' shape; computed some rows at a time."""
+        scales, result = self.scales(values), np.empty(values.shape, np.int8)
+        step = max(1, _PART // max(1, values[0].size))
+        for first in range(0, len(values), step):
+            rows = slice(first, first + step)
+            part = values[rows] / (scales if len(scales) == 1 else scales[rows])
+            result[rows] = np.clip(np.rint(part, out=part), -self.levels, self.levels, out=part)
+        return result
 
 
 class _Int8Weights(WeightStore):
     """Weights in int8, with the scales (of rows, columns or filters) that their first use asks for."""
 
-    def __init__(self, graph: GraphProto):
-        super().__init__(graph)
-        self._scales: dict[str, np.ndarray] = {}
+    def __init__(self, graph: GraphProto, weights: Weights):
+        super().__init__(graph, weights)
+        self._scaled: dict[str, Scaled] = {}
+        self._turned: set[str] = set()
         self._in_lstm: dict[str, list[str]] = {}
-        self._uses = _uses_by_operator(graph)
+        self._uses = uses_by_operator(graph)
         self._transposed = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose"}
 
     def is_matrix(self, name: str) -> bool:
         """Whether it is a weight of two axes, or one transposed, that has or can have a scale for each column."""
         table = self._transposed.get(name, name)
-        if table not in self or self[table].ndim != 2:
+        if table not in self or len(self.shape(table)) != 2:
             return False
-        return table not in self._scales or self._scales[table].shape[table != name] == 1
+        return table not in self._scaled or int(table != name) in self._scaled[table].axes
 
     def columns(self, name: str) -> tuple[str, str]:
         """A matrix for products: (rows, columns) int8 and (columns,) scales."""
         if name not in self._transposed:
-            return self._quantized(name, 0, PRODUCT_LEVELS, keepdims=False, multiplied=True)
+            return self._quantized(name, Scaled((0,), PRODUCT_LEVELS), keepdims=False, multiplied=True)
         table, stored, scale = self._transposed[name], f"{name}/int8", f"{name}/scale"
-        if name not in self._scales:
-            integers, _ = self._quantized(table, 1, PRODUCT_LEVELS, keepdims=True, multiplied=True)
-            self._scales[name] = self._scales[table].T  # (1, columns)
+        if name not in self._turned:
+            self._turned.add(name)
+            integers, _ = self._quantized(table, Scaled((1,), PRODUCT_LEVELS), keepdims=True, multiplied=True)
             self.before.append(helper.make_node("Transpose", [integers], [stored], perm=[1, 0]))
-            self.constant(scale, self._scales[name].reshape(-1))
+            self._scale_constant(scale, table, keepdims=False)
         return stored, scale
 
     def drop_transposes(self) -> None:
         """Those whose results only products read, which now read integers."""
         used = {name for g in all_graphs(self.graph) for node in g.node for name in node.input}
         used |= {output.name for output in self.graph.output}
-        unused = {name for name in self._transposed if name in self._scales and name not in used}
+        unused = self._turned - used
         kept = [node for node in self.graph.node if not unused.intersection(node.output)]
         del self.graph.node[:]
         self.graph.node.extend(kept)
 
-    def _quantized(self, name, axes, levels, keepdims, multiplied=False):
+    def _quantized(self, name: str, scaled: Scaled, keepdims: bool, multiplied: bool = False) -> tuple[str, str]:
+        """The names of its integers and scales; the first to ask for them says how they are made."""
         stored, scale = f"{name}/int8", f"{name}/scale"
-        if name not in self._scales:
-            integers, scales = quantized(self[name], axes, levels)
-            self._scales[name] = scales
-            self.store(name, stored, integers, multiplied)
-            self.constant(scale, scales if keepdims else scales.reshape(-1))
+        if name not in self._scaled:
+            self._scaled[name] = scaled
+            self.hollow(stored, np.int8, self.shape(name), lambda: scaled.integers(self[name]))
+            self.replaced(name, multiplied)
+            self._scale_constant(scale, name, keepdims)
         return stored, scale
+
+    def _scale_constant(self, constant: str, name: str, keepdims: bool) -> None:
+        scaled = self._scaled[name]
+        shape = scaled.shape(self.shape(name))
+        shape = shape if keepdims else (math.prod(shape),)
+        self.hollow(constant, np.float32, shape, lambda: scaled.scales(self[name]).reshape(shape))
 
     def looked_up(self, node: NodeProto) -> list[NodeProto] | None:
         """Gather(W, i) -> Gather(integers, i) * Gather(scales, i)."""
-        if node.op_type != "Gather" or any(a.name == "axis" and a.i for a in node.attribute):
+        if not looks_up_rows(node, self):
             return None
-        (table, indices), (output,) = node.input, node.output
-        if table not in self or self[table].ndim != 2:
-            return None
-        by_column = table in self._scales and self._scales[table].shape[0] == 1
-        integers, scale = self._quantized(table, 1, STORED_LEVELS, keepdims=True)
-        rows = helper.make_node("Gather", [integers, indices], [f"{output}/rows"], axis=0)
-        numbers = helper.make_node("Cast", [rows.output[0]], [f"{output}/numbers"], to=TensorProto.FLOAT)
-        if by_column:
-            return [rows, numbers, helper.make_node("Mul", [numbers.output[0], scale], [output])]
-        scales = helper.make_node("Gather", [scale, indices], [f"{output}/scales"], axis=0)
-        return [rows, numbers, scales, helper.make_node("Mul", [numbers.output[0], scales.output[0]], [output])]
+        table = node.input[0]
+        integers, scale = self._quantized(table, Scaled((1,), STORED_LEVELS), keepdims=True)
+        return rows_dequantized(node, integers, scale, by_column=0 in self._scaled[table].axes)
 
     def lstm(self, node: NodeProto) -> list[NodeProto] | None:
         """LSTM(x, W, R, ...) -> DynamicQuantizeLSTM(x, W', R', ..., scales and zero points)."""
@@ -149,11 +211,20 @@ class _Int8Weights(WeightStore):
     def _for_lstm(self, name: str) -> list[str]:
         """(directions, inputs, 4 units) int8, and scales and zero points (directions, 4 units)."""
         if name not in self._in_lstm:
-            integers, scales = quantized(self[name], 2, PRODUCT_LEVELS)  # (directions, 4 units, inputs), (.., 1)
-            self.store(name, f"{name}/int8", integers.transpose(0, 2, 1), multiplied=True)
-            scale = self.constant(f"{name}/scale", scales[..., 0])
-            zeros = self.constant(f"{name}/zero_point", np.zeros(scales.shape[:2], np.int8))
-            self._in_lstm[name] = [f"{name}/int8", scale, zeros]
+            scaled = Scaled((2,), PRODUCT_LEVELS)
+            directions, gates, inputs = self.shape(name)  # gates are 4 units
+            stored = self.hollow(
+                f"{name}/int8",
+                np.int8,
+                (directions, inputs, gates),
+                lambda: scaled.integers(self[name]).transpose(0, 2, 1),
+            )
+            self.replaced(name, multiplied=True)
+            scale = self.hollow(
+                f"{name}/scale", np.float32, (directions, gates), lambda: scaled.scales(self[name])[..., 0]
+            )
+            zeros = self.constant(f"{name}/zero_point", np.zeros((directions, gates), np.int8))
+            self._in_lstm[name] = [stored, scale, zeros]
         return self._in_lstm[name]
 
     def dequantize_others(self) -> None:
@@ -162,10 +233,10 @@ class _Int8Weights(WeightStore):
         Biases, and other constants that are not multiplied with, stay as they are.
         """
         used = {name for g in all_graphs(self.graph) for node in g.node for name in node.input}
-        for name, values in list(self.items()):
-            axes = _summed_axes(values, self._uses.get(name, set()))
-            if name in used and (axes or name in self._scales):
-                integers, scale = self._quantized(name, axes, STORED_LEVELS, keepdims=True)
+        for name in self:
+            axes = summed_axes(len(self.shape(name)), self._uses.get(name, set()))
+            if name in used and (axes or name in self._scaled):
+                integers, scale = self._quantized(name, Scaled(axes, STORED_LEVELS), keepdims=True)
                 numbers = f"{name}/numbers"
                 self.before += [
                     helper.make_node("Cast", [integers], [numbers], to=TensorProto.FLOAT),
@@ -210,48 +281,4 @@ class _Products:
         return nodes
 
 
-def _summed_axes(values: np.ndarray, operators: set[str]) -> tuple[int, ...]:
-    """The axes over which the operators that read a weight sum; () if one of them does not multiply with it."""
-    if operators <= {"LSTM", "GRU", "RNN"} and values.ndim == 3:  # not the biases
-        return (2,)
-    if operators <= {"Conv"}:
-        return tuple(range(1, values.ndim))
-    if operators <= {"MatMul", "Gemm", "Gather", "Einsum", "ConvTranspose", "Transpose", "Reshape"}:
-        return (values.ndim - 2,)
-    return ()
-
-
 _PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
-
-
-def quantized(values: np.ndarray, axes: int | tuple[int, ...], levels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric quantization: integers of -levels to levels, and scales with `axes` of size 1, to multiply."""
-    largest = np.abs(values).max(axis=axes, keepdims=True)
-    scales = np.where(largest > 0, largest / levels, 1).astype(np.float32)
-    return np.clip(np.rint(values / scales), -levels, levels).astype(np.int8), scales
-
-
-def _uses_by_operator(graph: GraphProto) -> dict[str, set[str]]:
-    uses: dict[str, set[str]] = {}
-    for g in all_graphs(graph):
-        for node in g.node:
-            for name in node.input:
-                uses.setdefault(name, set()).add(node.op_type)
-    return uses
-
-
-def _inner_first(graph: GraphProto) -> list[GraphProto]:
-    """Rewriting a graph copies those inside it, so they come before."""
-    return list(all_graphs(graph))[::-1]
-
-
-def _rewrite(graph: GraphProto, rewritten: Callable[[NodeProto], list[NodeProto] | None]) -> None:
-    """Puts the nodes that `rewritten` gives in the place of those it gives them for."""
-    nodes, changed = [], False
-    for node in graph.node:
-        replacement = None if subgraphs(node) else rewritten(node)
-        changed |= replacement is not None
-        nodes += [node] if replacement is None else replacement
-    if changed:
-        del graph.node[:]
-        graph.node.extend(nodes)

@@ -13,6 +13,8 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from tfseq.exporting.rewriting.graph import all_graphs
 
+INT4 = helper.tensor_dtype_to_np_dtype(TensorProto.INT4)  # a byte each in NumPy, half a byte in a file
+
 
 class Weights:
     """The values of the hollow tensors of one graph."""
@@ -69,7 +71,16 @@ def hollow_tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 def size(tensor: TensorProto) -> int:
     """Of the values, in bytes."""
-    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    count, dtype = math.prod(tensor.dims), helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return (count + 1) // 2 if dtype == INT4 else count * dtype.itemsize
+
+
+def packed(values: np.ndarray) -> np.ndarray:
+    """Integers of four bits two to a byte, the first in the lower half, as ONNX stores them."""
+    bits = values.reshape(-1).astype(np.int8).view(np.uint8) & 0x0F
+    if bits.size % 2:
+        bits = np.append(bits, np.uint8(0))
+    return bits[0::2] | bits[1::2] << 4
 
 
 def weights_as_inputs(model: ModelProto) -> ModelProto:

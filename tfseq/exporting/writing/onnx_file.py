@@ -8,19 +8,21 @@ written again when the file has been proven, and the weights are not.
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 import tfseq
-from tfseq.exporting.rewriting.weights import Weights, hollow_tensors, is_hollow, size
+from tfseq.exporting.rewriting.graph import subgraphs
+from tfseq.exporting.rewriting.weights import INT4, Weights, content, hollow_tensors, is_hollow, packed, size
+from tfseq.exporting.writing.wire_format import opening
 from tfseq.runtime.external_data import ExternalData
 
 LARGEST_FILE = 2**31 - 1  # of protobuf
 PAGE = 2**16  # weights beside the file begin at multiples of it, so that every system can map them into memory
 _CHUNK = 2**24  # bytes that are copied at a time
+_ROOM_FOR_MANIFEST = 2**24  # tokenizers are in it
 
 
 class OnnxFile:
@@ -53,17 +55,18 @@ class OnnxFile:
             self._places = []
         with self.path.open("wb") as file:
             head = ModelProto()
-            head.CopyFrom(_without_weights(model))
-            graph = GraphProto()
-            graph.CopyFrom(head.graph)
+            head.CopyFrom(model)
             head.ClearField("graph")
+            head.ClearField("metadata_props")
             head.producer_name, head.producer_version = "tfseq", tfseq.__version__
             file.write(head.SerializeToString())
-            if self.data:
-                graph.initializer.extend(self._placed())
-                _write_field(file, _GRAPH, graph.SerializeToString())
-            else:
-                self._write_graph(file, graph, list(hollow_tensors(model.graph)))
+            graph = [self._placed(model.graph).SerializeToString()] if self.data else _graph_pieces(model.graph)
+            for piece in _field(_GRAPH, graph):
+                if isinstance(piece, bytes):
+                    file.write(piece)
+                else:
+                    self._places.append((piece, self.path, file.tell()))
+                    file.writelines(_chunks(self._weights.array(piece)))
             self._described_at = file.tell()
         return self._external_data
 
@@ -90,41 +93,34 @@ class OnnxFile:
                     return False
         return True
 
-    def _write_graph(self, file: BinaryIO, graph: GraphProto, weights: list[TensorProto]) -> None:
-        """The graph's message, its weights behind all else that is in it."""
-        rest = graph.SerializeToString()
-        heads = [_head(tensor) for tensor in weights]
-        lengths = [len(head) + size(tensor) for head, tensor in zip(heads, weights)]
-        file.write(_tag(_GRAPH) + _varint(len(rest) + sum(len(_tag(_INITIALIZER) + _varint(n)) + n for n in lengths)))
-        file.write(rest)
-        for tensor, head, length in zip(weights, heads, lengths):
-            file.write(_tag(_INITIALIZER) + _varint(length) + head)
-            self._places.append((tensor, self.path, file.tell()))
-            for chunk in _chunks(self._weights.array(tensor)):
-                file.write(chunk)
-
     def _write_data(self, graph: GraphProto) -> ExternalData:
+        """Tensors of the same values share their place."""
         assert self.data is not None
         digest = hashlib.sha256()
+        places: dict[bytes | str, int] = {}
         with self.data.open("wb") as file:
             for tensor in hollow_tensors(graph):
-                padding = bytes(-file.tell() % PAGE)
-                file.write(padding)
-                digest.update(padding)
-                self._places.append((tensor, self.data, file.tell()))
-                for chunk in _chunks(self._weights.array(tensor)):
-                    file.write(chunk)
-                    digest.update(chunk)
+                key = content(tensor)
+                if key not in places:
+                    padding = bytes(-file.tell() % PAGE)
+                    file.write(padding)
+                    digest.update(padding)
+                    places[key] = file.tell()
+                    for chunk in _chunks(self._weights.array(tensor)):
+                        file.write(chunk)
+                        digest.update(chunk)
+                self._places.append((tensor, self.data, places[key]))
             return ExternalData(self.data.name, file.tell(), digest.hexdigest())
 
-    def _placed(self) -> Iterator[TensorProto]:
-        """The tensors, which say where in the file beside it their values are."""
-        for tensor, path, place in self._places:
-            placed = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-            placed.data_location = TensorProto.EXTERNAL
+    def _placed(self, graph: GraphProto) -> GraphProto:
+        """A copy whose tensors say where in the file beside it their values are."""
+        copy = GraphProto()
+        copy.CopyFrom(graph)
+        for tensor, (_, path, place) in zip(list(hollow_tensors(copy)), self._places, strict=True):
+            del tensor.external_data[:]
             for key, value in (("location", path.name), ("offset", place), ("length", size(tensor))):
-                placed.external_data.add(key=key, value=str(value))
-            yield placed
+                tensor.external_data.add(key=key, value=str(value))
+        return copy
 
 
 def weights_size(model: ModelProto) -> int:
@@ -132,47 +128,66 @@ def weights_size(model: ModelProto) -> int:
     return sum(size(tensor) for tensor in hollow_tensors(model.graph))
 
 
-def _without_weights(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    kept = [tensor for tensor in copy.graph.initializer if not is_hollow(tensor)]
-    del copy.graph.initializer[:]
-    copy.graph.initializer.extend(kept)
-    del copy.metadata_props[:]
-    return copy
+def fits_in_one_file(model: ModelProto) -> bool:
+    """Whether protobuf's 2 GB have room for the graph, its weights and a manifest."""
+    return weights_size(model) + model.ByteSize() + _ROOM_FOR_MANIFEST <= LARGEST_FILE
 
 
-# Protobuf's wire format: a field is a tag, which is its number and kind, the length of its content, and the content.
 _GRAPH = ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_NODE = GraphProto.DESCRIPTOR.fields_by_name["node"].number
 _INITIALIZER = GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+_ATTRIBUTE = NodeProto.DESCRIPTOR.fields_by_name["attribute"].number
+_SUBGRAPH = AttributeProto.DESCRIPTOR.fields_by_name["g"].number
 _RAW_DATA = TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
-_LENGTH_DELIMITED = 2
+
+Pieces = list[bytes | TensorProto]  # of a message: a tensor stands for its values
+
+
+def _graph_pieces(graph: GraphProto) -> Pieces:
+    """The graph's message, its own weights behind all else that is in it."""
+    rest = GraphProto()
+    rest.CopyFrom(graph)
+    del rest.node[:], rest.initializer[:]
+    rest.initializer.extend(tensor for tensor in graph.initializer if not is_hollow(tensor))
+    pieces: Pieces = [rest.SerializeToString()]
+    for node in graph.node:
+        pieces += _field(_NODE, _node_pieces(node))
+    for tensor in filter(is_hollow, graph.initializer):
+        pieces += _field(_INITIALIZER, [_head(tensor), tensor])
+    return pieces
+
+
+def _node_pieces(node: NodeProto) -> Pieces:
+    if not any(True for graph in subgraphs(node) for _ in hollow_tensors(graph)):
+        return [node.SerializeToString()]
+    rest = NodeProto()
+    rest.CopyFrom(node)
+    del rest.attribute[:]
+    rest.attribute.extend(a for a in node.attribute if a.type != AttributeProto.GRAPH)
+    pieces: Pieces = [rest.SerializeToString()]
+    for attribute in (a for a in node.attribute if a.type == AttributeProto.GRAPH):
+        head = AttributeProto(name=attribute.name, type=attribute.type).SerializeToString()
+        pieces += _field(_ATTRIBUTE, [head, *_field(_SUBGRAPH, _graph_pieces(attribute.g))])
+    return pieces
+
+
+def _field(number: int, content: Pieces) -> Pieces:
+    length = sum(len(piece) if isinstance(piece, bytes) else size(piece) for piece in content)
+    return [opening(number, length), *content]
 
 
 def _head(tensor: TensorProto) -> bytes:
     """A tensor's message up to where its values begin."""
     head = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    return head.SerializeToString() + _tag(_RAW_DATA) + _varint(size(tensor))
-
-
-def _write_field(file: BinaryIO, number: int, content: bytes) -> None:
-    file.write(_tag(number) + _varint(len(content)) + content)
-
-
-def _tag(number: int) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED)
-
-
-def _varint(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+    return head.SerializeToString() + opening(_RAW_DATA, size(tensor))
 
 
 def _chunks(array: np.ndarray) -> Iterator[memoryview]:
-    """The values in C order, little-endian, some at a time."""
+    """The values in C order, little-endian, some at a time; of four bits, two to a byte."""
+    if array.dtype == INT4:
+        flat = array.reshape(-1)
+        yield from (packed(flat[first : first + _CHUNK]).data for first in range(0, flat.size, _CHUNK))
+        return
     rows = array.reshape(1) if not array.ndim else array
     step = max(1, _CHUNK * len(rows) // max(rows.nbytes, 1))
     for first in range(0, len(rows), step):
