@@ -626,6 +626,15 @@ def test_quantize_writes_a_quantized_file_and_prints_its_accuracy_drop(exported_
     assert_fails(verify, "it is quantized (int8), so it has to differ: verify the original", capsys)
 
 
+def test_quantize_takes_blocks(exported_dense, tmp_path, capsys):
+    main(["quantize", str(exported_dense), str(tmp_path / "small.onnx"), "--to", "int4", "--block-size", "16"])
+    out = capsys.readouterr().out
+    assert "quantized   to int4, standard operators\n" in out
+    assert re.search(r"weights: +[\d,]+ multiplied as int4 in blocks of 16, ", out)
+    command = ["quantize", str(exported_dense), str(tmp_path / "small.onnx"), "--block-size", "20"]
+    assert_fails(command, "block_size is 20; expected 16, 32, 64, 128, 256, or None", capsys)
+
+
 def test_quantize_judges_on_data(exported_dense, tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(50, 40)).astype("float32")
     np.savez(tmp_path / "data.npz", x=x, targets=np.arange(50) % 40)

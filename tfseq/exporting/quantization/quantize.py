@@ -265,14 +265,17 @@ _LESS = {
 
 
 def _timed(batch: Batch, manifest: Manifest) -> tuple[dict[str, np.ndarray], str]:
-    """The first row of a batch, and in words how large it is; a generator adds TIMED_TOKENS tokens to it."""
+    """The first row of a batch, and in words how large it is; a generator adds TIMED_TOKENS tokens, or what fits."""
     feeds = dict(batch.feeds)
     sizes: dict[str, int] = {}
     for spec in manifest.inputs:
         if spec.shape[:1] == ("batch",):
             feeds[spec.name] = feeds[spec.name][:1]
         if manifest.task == "generate" and spec.name == length_name(manifest.inputs):
-            feeds[spec.name] = np.array(TIMED_TOKENS, spec.dtype)
-            sizes["new tokens"] = TIMED_TOKENS
+            limit = (manifest.decoding or {}).get("max_positions")
+            read = feeds["prompt"].shape[1] if "prompt" in feeds else 0
+            new = TIMED_TOKENS if limit is None else max(1, min(TIMED_TOKENS, limit - read))
+            feeds[spec.name] = np.array(new, spec.dtype)
+            sizes["new tokens"] = new
         sizes |= {axis: size for axis, size in zip(spec.shape, feeds[spec.name].shape) if isinstance(axis, str)}
     return feeds, ", ".join(f"{axis} {size}" for axis, size in sizes.items())
