@@ -22,7 +22,7 @@ from tfseq.exporting.signatures.signature import Signature
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
-EAGER = 3  # cases that are run eagerly, which is what a model does by itself
+EAGER, COMPARED = 5, 2  # cases that are run eagerly, as a model does by itself; the last of them also in a graph
 SLOW = 0.1  # seconds of a run, from which on a traced graph is quicker over all cases
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
@@ -63,6 +63,7 @@ class AcceptedInputs:
         self._traced: Any = None
         self._quick = 0  # runs that were to be quick
         self._eager, self._slow = 0, False  # runs of cases, and whether the last one was slow
+        self._faithful = True  # whether the traced graph gave what they gave
         self._axes = free_axes(signature.inputs)
         self._lengths = [axis for axis in self._axes if axis != "batch"]
 
@@ -168,16 +169,19 @@ class AcceptedInputs:
         return self.run(feeds) if self._quick <= _FEW else self._run(self._graph(), feeds)
 
     def _run_or_trace(self, feeds: Mapping[str, Any]) -> Arrays | None:
-        """As `run`, and in a traced graph after EAGER runs if these are slow, as loops over time are. What a graph
-        refuses is run eagerly, too."""
-        outputs = None
-        if self._eager >= EAGER and self._slow:
+        """As `run`, and in a traced graph after EAGER runs if these are slow, as loops over time are, and the graph
+        gave the same in the last of them. What a graph refuses is run eagerly, too."""
+        if self._eager >= EAGER and self._slow and self._faithful:
             outputs = self._run(self._graph(), feeds)
-        if outputs is None:
-            start = time.monotonic()
-            outputs = self.run(feeds)
-            self._eager += outputs is not None
+            if outputs is not None:
+                return outputs
+        start = time.monotonic()
+        outputs = self.run(feeds)
+        if outputs is not None:
             self._slow = time.monotonic() - start > SLOW
+            self._eager += 1
+            if self._slow and self._eager > EAGER - COMPARED:
+                self._faithful = self._faithful and _alike(self._run(self._graph(), feeds), outputs)
         return outputs
 
     def _graph(self) -> Callable:
@@ -310,6 +314,13 @@ class AcceptedInputs:
 
     def _length(self, sizes: Sizes) -> tuple[int, ...]:
         return tuple(sizes[axis] for axis in self._lengths)
+
+
+def _alike(a: Arrays | None, b: Arrays) -> bool:
+    return a is not None and all(
+        np.shape(a[name]) == np.shape(b[name]) and np.allclose(a[name], b[name], rtol=1e-4, atol=1e-5, equal_nan=True)
+        for name in b
+    )
 
 
 def traced(signature: Signature) -> Any:
