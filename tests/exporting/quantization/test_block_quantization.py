@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.exporting.quantization.test_weight_quantization import TABLE, loop, lstm, model_of, tied
 from tfseq.exporting.quantization.block_quantization import to_blocks
+from tfseq.exporting.quantization.blocks import SIZES
 from tfseq.exporting.rewriting import all_graphs, count_operators
 
 RANDOM = np.random.default_rng(0)
@@ -103,9 +104,21 @@ def test_blocks_of_four_bits_lose_little():
     assert np.linalg.norm(difference) < 0.12 * np.linalg.norm(x @ weight)
 
 
+@EACH
+@pytest.mark.parametrize("to", ["int4", "int8"])
+def test_no_row_depends_on_another(to, contrib):
+    model = product_of(RANDOM.normal(size=(96, 64)).astype("float32"))
+    to_blocks(model, to, 32, contrib)
+    x = RANDOM.normal(size=(6, 96)).astype("float32")
+    others = x.copy()
+    others[1:] *= 1000
+    np.testing.assert_array_equal(run(model, exact=False, x=x)[0], run(model, exact=False, x=others)[0])
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("to", ["int4", "int8"])
 @pytest.mark.parametrize("form", ["MatMul", "Gemm", "transB", "transposed"])
-def test_onnx_runtime_multiplies_blocks_as_they_are(to, form, tmp_path):
+def test_onnx_runtime_multiplies_blocks_as_they_are(to, form, size, tmp_path):
     weight = RANDOM.normal(size=(100, 64)).astype("float32")
     model = product_of(weight, "Gemm" if form == "transB" else "MatMul" if form == "transposed" else form)
     if form == "transB":
@@ -116,7 +129,7 @@ def test_onnx_runtime_multiplies_blocks_as_they_are(to, form, tmp_path):
             helper.make_node("MatMul", ["x", "t"], ["y"]),
         ]
         model = model_of(nodes, {"w": weight.T.copy()}, {"x": ["batch", 100]}, {"y": ["batch", 64]})
-    to_blocks(model, to, 32)
+    to_blocks(model, to, size)
     assert {node.domain for node in model.graph.node} == {""}
     assert run_by_onnx_runtime(model, tmp_path / "fused.onnx") == {"MatMulNBits": 1}
 

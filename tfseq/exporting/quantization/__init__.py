@@ -1,1 +1,1 @@
-"""Weight quantization of exported files to int8 and float16, with the accuracy drop and the speed-up measured."""
+"""Weight quantization of exported files to int8, int4 and float16, with accuracy drop and speed-up measured."""

@@ -144,16 +144,21 @@ def quantize(
                 "block_size": block_size,
                 "contrib": any(opset.domain not in ("", "ai.onnx") for opset in graph.opset_import),
                 "weights": dataclasses.asdict(counts),
-                "bytes": {"before": original.bytes, "after": 0},
                 "milliseconds": dataclasses.asdict(speed) | {"of": timed},
                 "scores": [dataclasses.asdict(score) for score in scores],
                 "gate": {"metric": gate.metric, "tolerance": tolerance},
                 "data": data.what,
             }
-            manifest = dataclasses.replace(manifest, quantization=record)
-            for _ in range(3):  # until the size in the file is the size of the file
-                file.describe(manifest.to_metadata())
-                record["bytes"]["after"] = _bytes(temporary, manifest)
+            return _recorded(file, manifest, record, original.bytes)
+
+
+def _recorded(file: OnnxFile, manifest: Manifest, record: dict[str, Any], before: int) -> Manifest:
+    """Writes the manifest with the record of the quantization, of which the file's own size is a part."""
+    record["bytes"] = {"before": before, "after": 0}
+    manifest = dataclasses.replace(manifest, quantization=record)
+    for _ in range(3):  # until the size in the file is the size of the file
+        file.describe(manifest.to_metadata())
+        record["bytes"]["after"] = _bytes(file.path, manifest)
     return manifest
 
 
