@@ -33,6 +33,7 @@ def test_lengths_double_from_32_to_4096():
     assert LENGTHS == (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
+@pytest.mark.slow
 def test_a_step_of_training_learns_and_everyone_has_every_turn():
     names = ("lstm", "transformer")
     results = throughput.measure([8], rounds=2, tokens=16, outcomes={}, size=TINY, names=names, least_seconds=0)
@@ -66,6 +67,7 @@ def test_computed_scores_are_those_that_attention_makes():
     assert memory.score_matrices(64) * 2**20 == 4 * np.prod(weights.shape)
 
 
+@pytest.mark.slow
 def test_recall_is_learned(monkeypatch):
     monkeypatch.setattr(recall, "TASK", Recall(keys=1, values=2, distractors=1))
     monkeypatch.setitem(recall.LEARNING_RATES, "transformer", 1e-2)

@@ -226,7 +226,7 @@ def test_one_vector_gives_no_attention(tmp_path):
         model.step_with_attention(ops.ones(3, "int32"), state, memory)
 
 
-@pytest.mark.parametrize("name", FOUR)
+@pytest.mark.parametrize("name", [FOUR[0], *(pytest.param(name, marks=pytest.mark.slow) for name in FOUR[1:])])
 def test_where_a_light_is_is_learned(name):
     """A bright patch in one of six places, named by its row and column: 25 epochs of 32 images."""
     row, column = np.divmod(np.arange(96) % 6, 3)

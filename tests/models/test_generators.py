@@ -305,6 +305,7 @@ def test_equal_weights_give_the_equations_of_the_paper():
     np.testing.assert_allclose(model(inputs(model)), expected, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention gru network", "transformer pre"])
 def test_reversing_is_learned(name):
     """120 steps of training on sequences to reverse, which a decoder can only do by attending to the source."""

@@ -1,13 +1,18 @@
-"""Every run of `make quick`, from the command line to the verified file, with its preset but a step of training."""
+"""Every run of `make quick` from the command line on, with its preset but a step of training, to the verified file or,
+where a pipeline's own tests make one, to the scores."""
 
+import contextlib
 import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
+from pipelines.parts import image_classifiers, language_models, translation
+from pipelines.parts import publish as publishing
 from tests.pipelines.command_line import run_pipeline
 from tfseq import runtime
 
@@ -34,6 +39,12 @@ def quick_runs(makefile):
         yield pipeline, preset or "quick", *arguments
 
 
+# Those whose own tests publish what they make: here they come up to there.
+PUBLISHED = {
+    *("blood_pressure", "forecasting", "frame_classification", "glimpses", "image_classification", "image_naming"),
+    *("delayed_answer", "music", "series_classification", "text_classification", "transformer_lm"),
+    *("video_classification", "vision_transformer"),
+}
 RUNS = [run for run in quick_runs(MAKEFILE.read_text(encoding="utf-8")) if run[0] != IN_FULL]
 
 
@@ -47,11 +58,30 @@ def few_batches(monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", shortly)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=" ".join)
+def run_quickly(run, folder, monkeypatch):
+    pipeline, *arguments = run
+    monkeypatch.chdir(folder)
+    run_pipeline(pipeline, *arguments, "--training.epochs", "1", *FEWER.get(pipeline, []))
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run[0] in PUBLISHED], ids=" ".join)
+def test_a_quick_run_comes_to_a_model_and_its_scores(run, tmp_path, monkeypatch):
+    with contextlib.ExitStack() as patches:
+        publish = mock.Mock()
+        for module in (publishing, image_classifiers, language_models, translation):
+            patches.enter_context(mock.patch.object(module, "publish", publish))
+        run_quickly(run, tmp_path, monkeypatch)
+    (model, name), said = publish.call_args
+    assert isinstance(model, keras.Model)
+    assert name.startswith(run[0])
+    assert said["scores"]
+    assert not Path("exported").exists()
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run[0] not in PUBLISHED], ids=" ".join)
 def test_a_quick_run_ends_in_a_verified_file_and_its_card(run, tmp_path, monkeypatch):
     pipeline, *arguments = run
-    monkeypatch.chdir(tmp_path)
-    run_pipeline(pipeline, *arguments, "--training.epochs", "1", *FEWER.get(pipeline, []))
+    run_quickly(run, tmp_path, monkeypatch)
     (folder,) = Path("exported").iterdir()
     manifest = runtime.load(folder / "model.onnx").manifest
     assert manifest.parity["passed"]
