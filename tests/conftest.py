@@ -162,6 +162,46 @@ def write_copier(path: Path, tokenizer: Mapping[str, Any], source: str = "source
 
 
 @pytest.fixture
+def echo(tmp_path) -> Path:
+    """An encoder-decoder that takes prompts beside its sources, and writes them again. Its alphabet is a to j."""
+    return write_echo(tmp_path / "echo.onnx", ALPHABET.to_json())
+
+
+@pytest.fixture
+def echo_of(tmp_path) -> Callable[..., Path]:
+    """Writes the file `echo` with another tokenizer, and fields of `decoding`."""
+    return lambda *arguments, **named: write_echo(tmp_path / "echo.onnx", *arguments, **named)
+
+
+def write_echo(path: Path, tokenizer: Mapping[str, Any], **decoding: Any) -> Path:
+    nodes = [
+        helper.make_node("Identity", ["prompt"], ["tokens"]),
+        helper.make_node("Identity", ["prompt_length"], ["lengths"]),
+        helper.make_node("Cast", ["prompt_length"], ["scores"], to=TensorProto.FLOAT),
+    ]
+    manifest = Manifest(
+        name="echo",
+        task="generate",
+        inputs=(
+            TensorSpec("source", "int32", ("batch", "source_time")),
+            TensorSpec("prompt", "int32", ("batch", "time")),
+            TensorSpec("prompt_length", "int32", ("batch",)),
+            TensorSpec("max_length", "int32", ()),
+        ),
+        outputs=(
+            TensorSpec("tokens", "int32", ("batch", "new_time")),
+            TensorSpec("lengths", "int32", ("batch",)),
+            TensorSpec("scores", "float32", ("batch",)),
+        ),
+        operators={"Identity": 2},
+        opset=18,
+        tokenizer=tokenizer,
+        decoding={"strategy": "greedy", "start": 1, "end": 2, **decoding},
+    )
+    return write_artefact(path, nodes, [], manifest)
+
+
+@pytest.fixture
 def summer(tmp_path) -> Path:
     """A step file: the next token is (sum of all tokens read + position + index + seed) mod 11, 0 ends the text.
 

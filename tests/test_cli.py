@@ -49,6 +49,19 @@ def test_generate_prints_the_answer_to_a_source(copier, capsys):
     assert capsys.readouterr().out == "abc\n"
 
 
+def test_generate_prints_the_prompt_that_an_answer_begins_with(echo, capsys, monkeypatch):
+    main(["generate", str(echo), "abc", "--prompt", "de"])
+    assert capsys.readouterr().out == "dede\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("abc\n\nba"))
+    main(["generate", str(echo), "--prompt", "j"])
+    assert capsys.readouterr().out == "jj\n\njj\n"
+
+
+def test_a_prompt_beside_what_takes_none_is_said(copier, counter, capsys):
+    assert_fails(["generate", str(copier), "abc", "--prompt", "a"], "export the model with prefix=True", capsys)
+    assert_fails(["generate", str(counter), "abc", "--prompt", "a"], "give the prompt as the text", capsys)
+
+
 def test_generate_reads_lines_from_the_standard_input(copier, counter, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("abc\n\nba"))
     main(["generate", str(copier), "--max-length", "2"])

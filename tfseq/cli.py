@@ -57,6 +57,7 @@ def export(
     decode: Literal["auto", "greedy", "sample", "beam", "none"] = "auto",
     width: int = 4,
     attention: bool = False,
+    prefix: bool = False,
     name: OptionalName = None,
     opset: OptionalInt = None,
     streaming: Literal["auto", "on", "off"] = "auto",
@@ -77,6 +78,7 @@ def export(
             for an encoder-decoder, sample for a language model, and none for a model that does not generate.
         width: Beam width.
         attention: Also output the attention weights of each decode step over the source.
+        prefix: Also read a prompt for each source of an encoder-decoder, which its output goes on from.
         name: Name of the model in the manifest; by default the output's name.
         opset: ONNX opset, 13 to 24, with a decoding loop 18 to 24; by default the lowest from 18 on that has one
             operator for each of the model's patterns.
@@ -112,6 +114,7 @@ def export(
             output,
             decode=_decoding_strategy("none" if (decode, streaming) == ("auto", "on") else decode, width, keras_model),
             attention=attention,
+            prefix=prefix,
             tokenizer=embedded,
             name=name,
             opset=opset,
@@ -248,7 +251,8 @@ def inspect(model: Positional[OnnxFile]) -> None:
 @command
 def generate(
     model: Positional[OnnxFile],
-    prompt: Positional[OptionalText] = None,
+    text: Positional[OptionalText] = None,
+    prompt: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
     max_length: OptionalInt = None,
     temperature: OptionalFloat = None,
     top_k: OptionalInt = None,
@@ -265,7 +269,8 @@ def generate(
 
     Args:
         model: The exported file.
-        prompt: The prompt to continue, or the source to translate; without it, each line of the standard input is one.
+        text: The prompt to continue, or the source to translate; without it, each line of the standard input is one.
+        prompt: What the output for a source begins with; for files exported with --prefix, or with --streaming on.
         max_length: Maximum number of new tokens; by default 200, or less if the model has fewer positions.
         temperature: 0 takes the most likely token, 1 samples from the model's distribution, above 1 flattens it.
         top_k: Sample from the k most likely tokens; 0 for all.
@@ -285,19 +290,19 @@ def generate(
         **{"repetition_penalty": repetition_penalty, "length_penalty": length_penalty},
     }
     file = load(model, threads=threads, device=device)
-    for text in _lines() if prompt is None else [prompt]:
-        if not text and prompt is None:
+    for line in _lines() if text is None else [text]:
+        if not line and text is None:
             print()  # so that lines out are lines in
             continue
-        beginning = text if file.continues_prompts else ""
+        beginning = line if file.continues_prompts else prompt or ""
         if stream or file.manifest.task == "stream_generate":
-            pieces = file.stream_text(text, max_length, **settings)
+            pieces = file.stream_text(line, max_length, prompt=prompt, **settings)
             print(beginning, end="", flush=True)
             for piece in pieces:
                 print(piece, end="", flush=True)
             print()
         else:
-            print(beginning + file.generate(text, max_length, **settings))
+            print(beginning + file.generate(line, max_length, prompt=prompt, **settings))
 
 
 def _lines() -> Iterator[str]:

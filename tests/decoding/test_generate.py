@@ -258,7 +258,7 @@ class TwoSources(TableTranslator):
     ("model", "arguments", "message"),
     [
         (TableTranslator, {}, r"no source; expected source: int32 \(batch, any\)"),
-        (TableTranslator, {"prompt": [[1]]}, "is an encoder-decoder and takes no prompt"),
+        (TableTranslator, {"prompt": [[1]]}, r"no source; expected source: int32 \(batch, any\)"),
         (TableTranslator, {"source": [[1, 2], [1]]}, "source is ragged; pad its rows"),
         (TableTranslator, {"source": [[1.5]]}, r"source is float64 of shape \(1, 1\); expected int32 \(batch, any\)"),
         (TableTranslator, {"source": [[[1]]]}, r"source is int64 of shape \(1, 1, 1\)"),

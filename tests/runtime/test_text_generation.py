@@ -216,3 +216,67 @@ def test_a_source_longer_than_the_model_reads_is_refused(copier):
 def test_a_file_with_a_damaged_tokenizer_is_refused(counter, tokenizer):
     with pytest.raises(ArtefactError, match=r"counter\.onnx can't be used: .*tokenizer"):
         load(edit(counter, tokenizer=tokenizer))
+
+
+def test_prompts_beside_sources_are_texts_or_token_ids(echo):
+    """The file writes its prompts again, so the texts say what it was given."""
+    model = load(echo)
+    assert model.manifest.takes_prefix
+    assert not model.continues_prompts
+    sources = ["abc", "d", "ef"]
+    for none in (None, "", [], ["", [], ""]):
+        assert model.generate(sources, prompt=none) == ["", "", ""]
+    assert model.generate(sources, prompt="ab") == model.generate(sources, prompt=[1, 2]) == ["ab"] * 3
+    assert model.generate(sources, prompt=np.array([1, 2])) == ["ab"] * 3
+    for prompts in (["abc", "", "j"], [[1, 2, 3], [], [10]], ["abc", [], np.array([10])]):
+        assert model.generate(sources, prompt=prompts) == ["abc", "", "j"]
+    assert model.generate("abc", prompt="cd") == model.generate("abc", prompt=["cd"]) == "cd"
+    found = model.generate(sources, prompt=["abc", "", "j"], details=True)
+    assert [result.tokens.tolist() for result in found] == [[1, 2, 3], [], [10]]
+    assert [result.score for result in found] == [3, 0, 1]
+    assert model.generate("abc", 0, prompt="a") == ""
+
+
+def test_a_prompt_is_of_the_vocabulary_that_is_written(echo_of):
+    source, target = CharacterTokenizer(["<unk>", *"abc"]), CharacterTokenizer(["<unk>", *"xyz"])
+    model = load(echo_of(TokenizerPair(source, target).to_json()))
+    assert model.generate("cab", prompt="yx") == "yx"
+    with pytest.warns(UnknownCharacterWarning, match="'a'"):
+        model.generate("bac", prompt="ya")
+
+
+def test_words_keep_the_space_behind_a_prompt(echo_of):
+    model = load(echo_of(words("<unk>", "<start>", "<end>", "men", "walk").to_json()))
+    assert model.generate("walk", prompt="men walk") == " men walk"
+
+
+def test_a_prompt_takes_positions(echo_of):
+    model = load(echo_of(CharacterTokenizer(["<unk>", *"abcdefghij"]).to_json(), max_positions=4))
+    assert model.generate("abc", 2, prompt="ab") == "ab"
+    with pytest.raises(InputError, match="max_length is 3; after 3 tokens there is room for 2"):
+        model.generate("abc", 3, prompt="ab")
+    with pytest.raises(InputError, match="has 6 tokens; this model reads 4 at most"):
+        model.generate("abc", prompt="abcde")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (7, "The prompt is int; expected a text, token ids, or a list of these"),
+        ({"a": 1}, "The prompt is dict"),
+        (["a", "b", "c"], "There are 3 prompts beside 2 sources; give one for each, or one for all"),
+        ([[1], [11]], "Token 11 is outside the vocabulary of 11"),
+        ([0.5], "Token ids are float64"),
+        (["a", None], "Token ids are object"),
+    ],
+)
+def test_prompts_that_cannot_be_are_said(echo, prompt, message):
+    with pytest.raises(InputError, match=message):
+        load(echo).generate(["a", "b"], prompt=prompt)
+
+
+def test_files_that_take_no_prompt_beside_a_source_say_so(copier, counter):
+    with pytest.raises(InputError, match="takes no prompt beside its source; export the model with prefix=True"):
+        load(copier).generate("abc", prompt="a")
+    with pytest.raises(InputError, match="continues prompts; give the prompt as the text"):
+        load(counter).generate("abc", prompt="a")

@@ -199,3 +199,8 @@ def test_unknown_characters_are_named_at_the_caller(summer):
     with pytest.warns(UnknownCharacterWarning, match="'y'") as caught:
         stream.more("y")
     assert caught[0].filename == __file__
+
+
+def test_a_stream_that_continues_a_prompt_takes_no_other(summer):
+    with pytest.raises(InputError, match="give the prompt as the text"):
+        load(summer).stream_text("a", prompt="b")

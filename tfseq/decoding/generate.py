@@ -46,9 +46,13 @@ def generate(
 ) -> Generated:
     """Continues prompts with a language model, or turns sources into sequences with an encoder-decoder.
 
+    What an encoder-decoder writes can begin with a prompt, too, such as the tokens that name a task or a language: it
+    reads them behind its start token, and goes on from there.
+
     Args:
         model: a `tfseq.models.Generator`.
-        prompt: of a language model: token ids, (batch, time), each row padded on the right; or one prompt, (time,).
+        prompt: token ids, (batch, time), each row padded on the right; or one prompt, (time,), for an encoder-decoder
+            that of all rows. A language model needs one of at least one token; an encoder-decoder can do without.
         prompt_length: tokens of each row that are prompt, (batch,); all of them if None.
         source: of an encoder-decoder: what it encodes, (batch, ...); a dictionary by name where it reads several.
         decode: the decoding strategy: `Greedy`, `Sample` or `Beam`; greedy if None.
@@ -57,8 +61,9 @@ def generate(
         settings: fields of the strategy, in place of those it has.
 
     Returns:
-        tokens, lengths, scores and attention; see `Generated`. A row depends on the seed, its index and its own prompt
-        or source, never on padding or on other rows; a prompt continued in two goes gives the same tokens as in one.
+        tokens, lengths, scores and attention, those of the new tokens; see `Generated`. A row depends on the seed, its
+        index and its own prompt and source, never on padding or on other rows; a prompt continued in two goes gives the
+        same tokens as in one.
 
     Raises:
         InputError: prompts, sources, lengths or settings that can't be.
@@ -76,9 +81,13 @@ def generate(
             raise InputError(f"{type(model).__name__} is a language model and reads no source; give a prompt.")
         inputs = _checked_prompts(prompt, prompt_length, model.vocabulary_size)
     else:
-        if prompt is not None or prompt_length is not None:
-            raise InputError(f"{type(model).__name__} is an encoder-decoder and takes no prompt; give a source.")
         inputs = _checked_sources(source, model)
+        if prompt is not None:
+            check_prefix(model)
+            rows = len(next(iter(inputs.values())))
+            inputs |= _checked_prompts(prompt, prompt_length, model.vocabulary_size, rows)
+        elif prompt_length is not None:
+            raise InputError("There is a prompt_length and no prompt; give both, or neither.")
     _require_positions(model, inputs, max_length)
     if not model.built:
         _build(model, inputs)
@@ -98,7 +107,8 @@ def _require_positions(model, inputs, max_length):
     for name, array in inputs.items():
         if array.ndim == 2 and array.dtype.kind in "iu" and array.shape[1] > model.max_positions:
             raise InputError(f"{name} has {array.shape[1]} tokens; {_positions(model)}.")
-    read = inputs["prompt"].shape[1] if model.start is None else 1
+    read = int(inputs["prompt_length"].max()) if "prompt_length" in inputs else 0
+    read += model.start is not None
     if read + max_length - 1 > model.max_positions:  # the last token is written and not read
         raise InputError(
             f"max_length is {max_length} after {read} tokens; {_positions(model)}, so that there is room for "
@@ -145,6 +155,15 @@ def check_strategy(strategy: Strategy, model: Generator) -> None:
         raise InputError(f"forbidden holds {len(strategy.forbidden)} tokens, which leaves none of {vocabulary}.")
 
 
+def check_prefix(model: Generator) -> None:
+    """
+    Raises:
+        InputError: the encoder-decoder can't take a prompt beside its sources.
+    """
+    if clash := {spec.name for spec in model.sources} & {"prompt", "prompt_length"}:
+        raise InputError(f"{type(model).__name__} has a source named {clash.pop()!r}; rename it to give a prompt, too.")
+
+
 _COMPILED: "weakref.WeakKeyDictionary[Generator, dict]" = weakref.WeakKeyDictionary()
 
 
@@ -174,18 +193,26 @@ def _build(model, inputs):
     model({**sources, "target": np.full((1, 1), model.start, "int32")})
 
 
-def _checked_prompts(prompt, prompt_length, vocabulary_size):
+def _checked_prompts(prompt, prompt_length, vocabulary_size, sources=None):
+    """Prompts of a language model; or beside so many sources, where they may be empty."""
     if prompt is None:
         raise InputError("There is no prompt; expected integers (batch, time), one token at least.")
     try:
-        prompt = np.atleast_2d(np.asarray(prompt))
+        prompt = np.asarray(prompt)
     except ValueError:
         raise InputError("prompt is ragged; pad its rows on the right and give prompt_length.") from None
-    if prompt.ndim != 2 or not np.issubdtype(prompt.dtype, np.integer) or not prompt.size:
+    if prompt.ndim < 2:
+        prompt = np.repeat(np.atleast_2d(prompt), 1 if sources is None else sources, axis=0)
+    fewest = 1 if sources is None else 0
+    integers = np.issubdtype(prompt.dtype, np.integer) or (not fewest and not prompt.size)  # [] is float
+    if prompt.ndim != 2 or not integers or prompt.shape[1] < fewest or not len(prompt):
         raise InputError(
-            f"prompt is {prompt.dtype} of shape {prompt.shape}; expected integers (batch, time), one token at least."
+            f"prompt is {prompt.dtype} of shape {prompt.shape}; expected integers (batch, time)"
+            f"{', one token at least' if fewest else ''}."
         )
     rows, width = prompt.shape
+    if sources not in (None, rows):
+        raise InputError(f"prompt has {rows} rows beside {sources} sources; give one for each, or one alone, (time,).")
     if prompt_length is None:
         prompt_length = np.full(rows, width)
     prompt_length = np.atleast_1d(np.asarray(prompt_length))
@@ -193,10 +220,10 @@ def _checked_prompts(prompt, prompt_length, vocabulary_size):
         raise InputError(
             f"prompt_length is {prompt_length.dtype} of shape {prompt_length.shape}; expected {rows} integers."
         )
-    if prompt_length.min() < 1 or prompt_length.max() > width:
-        raise InputError(f"prompt_length is {prompt_length.tolist()}; expected values from 1 to {width}.")
+    if prompt_length.min() < fewest or prompt_length.max() > width:
+        raise InputError(f"prompt_length is {prompt_length.tolist()}; expected values from {fewest} to {width}.")
     real = prompt[np.arange(width) < prompt_length[:, None]]
-    if real.min() < 0 or real.max() >= vocabulary_size:
+    if real.size and (real.min() < 0 or real.max() >= vocabulary_size):
         raise InputError(
             f"prompt holds token ids from {real.min()} to {real.max()}; expected 0 to {vocabulary_size - 1}."
         )

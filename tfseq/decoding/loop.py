@@ -23,16 +23,17 @@ def decode(
 ) -> dict[str, Any]:
     """The loop that `generate` runs, and that SavedModel and ONNX graphs hold: tensors in and out, nothing checked.
 
-    A row reads its prompt while there is some and its own last choice after that, so the rows of a batch need neither
-    equal lengths nor a second copy of `step`. A model that defines `read` reads as many tokens as the shortest
-    prompt has at once: step 0, which is taken out of the loop.
+    A row reads its prompt (an encoder-decoder its start token, then its prompt) while there is some and its own last
+    choice after that, so the rows of a batch need neither equal lengths nor a second copy of `step`. A model that
+    defines `read` reads as many tokens as the shortest prompt has at once: step 0, which is taken out of the loop.
 
     Args:
         model: a `tfseq.models.Generator`, built.
         strategy: the decoding strategy.
-        inputs: by name the model's sources, or for a language model `prompt` (batch, time) int32, padded on the right,
-            and `prompt_length` (batch,) int32 of at least 1; then `max_length` () int32 of at least 1, and the settings
-            that `strategy.dtypes(model)` names, () each.
+        inputs: by name the model's sources, if it reads any; `prompt` (batch, time) int32, padded on the right, and
+            `prompt_length` (batch,) int32, which an encoder-decoder can do without, and whose rows have one token at
+            least for a language model; `max_length` () int32 of at least 1; and the settings that
+            `strategy.dtypes(model)` names, () each.
         kept: what else to return of each step: `attention`, `logits`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`Task`, the inputs of one decoding call as the loop takes them: prompts or encoded sources, settings, limits."""
+"""`Task`, the inputs of one decoding call as the loop takes them: prompts, encoded sources, settings, limits."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -86,18 +86,25 @@ class Task:
 
 
 def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kept: Collection[str] = ()) -> Task:
-    """Encodes the sources, or lays out the prompts; arguments as for `decode`."""
+    """Encodes the sources, and lays out the prompts; arguments as for `decode`.
+
+    To an encoder-decoder, a prompt is what it is to a language model, with the start token as its first.
+    """
     settings = {name: inputs[name] for name in strategy.dtypes(model)}
     max_length = inputs["max_length"]
-    if model.start is not None:
+    if model.start is None:
+        prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
+        batch, memory = ops.shape(prompt)[0], model.encode()
+    else:
         sources = {spec.name: inputs[spec.name] for spec in model.sources}
         batch = ops.shape(next(iter(sources.values())))[0]
         memory = model.encode(sources if len(sources) > 1 else next(iter(sources.values())))
-        steps = loops.number(max_length)
-        return Task(model, memory, settings, batch, None, None, steps, max_length, frozenset(kept))
-    prompt, prompt_length = inputs["prompt"], inputs["prompt_length"]
-    batch, width = ops.shape(prompt)[0], ops.shape(prompt)[1]
-    prefix, before = None, 0
+        if "prompt_length" not in inputs:
+            steps = loops.number(max_length)
+            return Task(model, memory, settings, batch, None, None, steps, max_length, frozenset(kept))
+        start = ops.full((batch, 1), model.start, "int32")
+        prompt, prompt_length = ops.concatenate([start, inputs["prompt"]], axis=1), inputs["prompt_length"] + 1
+    width, prefix, before = ops.shape(prompt)[1], None, 0
     if model.reads_at_once and "attention" not in kept:
         shortest = loops.number(ops.min(prompt_length))
         prefix, before = prompt[:, :shortest], shortest - 1
@@ -106,7 +113,7 @@ def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kep
     given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
     given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
     first, kept = prompt_length - 1 - before, frozenset(kept)
-    return Task(model, model.encode(), settings, batch, given, first, steps, max_length, kept, prefix, before)
+    return Task(model, memory, settings, batch, given, first, steps, max_length, kept, prefix, before)
 
 
 def kept_of_rows(kept, where, inside):

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from tfseq.decoding import Beam, Strategy
-from tfseq.decoding.generate import check_strategy
+from tfseq.decoding.generate import check_prefix, check_strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.exporting.conversion.convert import OPSETS, first_line, name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
@@ -66,6 +66,7 @@ def export(
     *,
     decode: Strategy | None = None,
     attention: bool = False,
+    prefix: bool = False,
     tokenizer: Any = None,
     code_points: bool = True,
     labels: Sequence[str] = (),
@@ -90,6 +91,9 @@ def export(
             fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
             in, sequences, lengths and scores out. None writes the forward graph (tokens to logits).
         attention: with `decode`, the file also outputs each step's attention over the source.
+        prefix: with the `decode` of an encoder-decoder, the file also reads a prompt for each source: `prompt` and
+            `prompt_length`, as a language model's does. The decoder reads it behind the start token, and writes what
+            follows: task and language tokens, or how an answer begins. A prompt may be empty.
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
         code_points: with `decode` and a character tokenizer, the graph itself reads and writes Unicode code points.
             False has it read and write token ids, as with other tokenizers.
@@ -103,7 +107,7 @@ def export(
         samples: sample inputs to verify the file on beside random ones, whose lengths they bound, and to call a model
             on that was never called: what the model takes (an array, a list or a dictionary of arrays), or several of
             these. With `decode`, prompts (a dictionary that also has `prompt_length` where they differ in length) or
-            sources.
+            sources (with `prefix` a dictionary that may have `prompt` and `prompt_length`, too).
         verify: on what the file is compared: True for the samples and random inputs, of sizes and values that the model
             takes; "samples" for the samples alone, where random inputs mean nothing to the model. False leaves the
             comparison out, and the file says so.
@@ -124,7 +128,7 @@ def export(
     """
     path = Path(path)
     samples = as_list(samples)
-    _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data)
+    _check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
     _check_verification(verify, samples, decode)
     check_names(labels, decode)
     if samples and decode is None:
@@ -132,13 +136,13 @@ def export(
     require_finite_weights(model)
     exact = as_float32(model)
     if decode is not None:
-        sample_cases(exact, decode, samples)  # refuses what does not fit before the work
+        sample_cases(exact, decode, samples, prefix=prefix)  # refuses what does not fit before the work
     if decode is None:
         content = _forward(exact, streaming, samples)
     elif streaming:
         content = _one_step(exact, decode, path, tokenizer)
     else:
-        content = _loop(exact, decode, attention, path, tokenizer if code_points else None)
+        content = _loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
     if samples and decode is None:
         samples = feeds(samples, content.sampled)
     draft = Manifest(
@@ -228,23 +232,23 @@ def _forward(model, streaming, samples):
     )
 
 
-def _loop(model, decode, attention, path, tokenizer):
+def _loop(model, decode, attention, prefix, path, tokenizer):
     """The whole decoding loop."""
     codes = None if tokenizer is None else code_points_of(tokenizer, model.vocabulary_size)
-    signatures = {"generate": generation_signature(model, decode, attention, codes)}
-    witnessed = generation_signature(model, decode, attention, codes, witnesses=True)
+    signatures = {"generate": generation_signature(model, decode, attention, codes, prefix=prefix)}
+    witnessed = generation_signature(model, decode, attention, codes, witnesses=True, prefix=prefix)
     if path.suffix != ".onnx":
         signatures = {"serve": forward_signature(model), **signatures}
 
     def outputs(run):
-        return generated_specs(attention_width(run, model, decode) if attention else None)
+        return generated_specs(attention_width(run, model, decode, prefix) if attention else None)
 
     coded = None if codes is None else codes.to_json()
     interface = token_interface(coded, model.vocabulary_size)
 
     def loop_logits(run):
         run = interface.in_token_ids(run, witnessed.inputs)
-        return check_loop_logits(run, model, decode, parity.TOLERANCE, interface)
+        return check_loop_logits(run, model, decode, parity.TOLERANCE, interface, prefix)
 
     return _Content("generate", signatures, outputs, witnessed, loop_logits, tokenizer=coded)
 
@@ -350,7 +354,7 @@ def _without_random(model: keras.Model, verify: bool | str) -> str:
     )
 
 
-def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, streaming, external_data):
+def _check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data):
     if not isinstance(model, keras.Model):
         raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
     if keras.backend.backend() != "tensorflow":
@@ -369,6 +373,8 @@ def _check_arguments(model, path, decode, attention, tokenizer, opset, samples, 
             f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
         )
     _check_decoding(model, decode, attention, streaming)
+    if prefix:
+        _check_prefix(model, decode, streaming)
     if tokenizer is not None and isinstance(model, Generator):
         _check_tokenizer(tokenizer, model)
     if not path.parent.is_dir():
@@ -417,6 +423,19 @@ def _check_decoding(model, decode, attention, streaming):
             "A beam search knows its first token only when it is done, so it can't stream: use tfseq.Greedy() or "
             "tfseq.Sample(), or streaming=False."
         )
+
+
+def _check_prefix(model, decode, streaming):
+    if decode is None:
+        raise ExportError("prefix is for a loop that generates; it needs decode.")
+    if model.start is None:
+        raise ExportError(f"{type(model).__name__} is a language model, whose files read prompts; leave prefix out.")
+    if streaming:
+        raise ExportError("A graph of one decode step reads what its caller feeds it, prompts too; leave prefix out.")
+    try:
+        check_prefix(model)
+    except InputError as error:
+        raise ExportError(str(error)) from None
 
 
 def _check_tokenizer(tokenizer, model):

@@ -14,9 +14,10 @@ class Generator(keras.Model):
     agree: the same tokens fed each way give the same logits at every position.
 
     A language model has no source and continues a prompt: `call(tokens)` takes (batch, time) int32. An encoder-decoder
-    reads its sources with `encode` and begins with the token `start`: `call({"source": ..., "target": ...})` takes its
-    sources by name and the target, (batch, time) int32, which begins with `start`. Both return the next-token logits at
-    each position, (batch, time, vocabulary) float32. Sources of token ids are padded on the right with 0.
+    reads its sources with `encode` and begins with the token `start`, behind which it may read a prompt, too:
+    `call({"source": ..., "target": ...})` takes its sources by name and the target, (batch, time) int32, which begins
+    with `start`. Both return the next-token logits at each position, (batch, time, vocabulary) float32. Sources of
+    token ids are padded on the right with 0.
 
     Attributes:
         vocabulary_size: number of tokens that `step` scores.

@@ -150,6 +150,12 @@ class Manifest:
         """Whether the file generates by continuing a prompt; otherwise it reads a source, or does not generate."""
         return self.task != "predict" and (self.decoding or {}).get("start") is None and not self.sources
 
+    @property
+    def takes_prefix(self) -> bool:
+        """Whether a file that generates from sources also reads a prompt for each, which its output goes on from."""
+        read = {spec.name for spec in self.inputs}
+        return self.task == "generate" and "prompt_length" in read and not self.continues_prompts
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON's own types."""
         value = asdict(self)

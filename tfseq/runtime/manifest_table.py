@@ -41,6 +41,8 @@ def describe(manifest: Any, size: int | None = None) -> str:
 
 def _task(manifest: Any) -> str:
     in_and_out = "a prompt in, its continuation" if manifest.continues_prompts else "a source in, its answer"
+    if manifest.takes_prefix:
+        in_and_out = "a source and a prompt in, what follows"
     return _TASKS[manifest.task].format(in_and_out)
 
 

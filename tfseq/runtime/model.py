@@ -129,26 +129,56 @@ class Model:
 
     @overload
     def generate(
-        self, text: str, max_length: int | None = ..., *, details: Literal[False] = ..., **settings: float | None
+        self,
+        text: str,
+        max_length: int | None = ...,
+        *,
+        prompt: Any = ...,
+        details: Literal[False] = ...,
+        **settings: float | None,
     ) -> str: ...
 
     @overload
     def generate(
-        self, text: str, max_length: int | None = ..., *, details: Literal[True], **settings: float | None
+        self,
+        text: str,
+        max_length: int | None = ...,
+        *,
+        prompt: Any = ...,
+        details: Literal[True],
+        **settings: float | None,
     ) -> Generation: ...
 
     @overload
     def generate(
-        self, text: Any, max_length: int | None = ..., *, details: Literal[False] = ..., **settings: float | None
+        self,
+        text: Any,
+        max_length: int | None = ...,
+        *,
+        prompt: Any = ...,
+        details: Literal[False] = ...,
+        **settings: float | None,
     ) -> list[str]: ...
 
     @overload
     def generate(
-        self, text: Any, max_length: int | None = ..., *, details: Literal[True], **settings: float | None
+        self,
+        text: Any,
+        max_length: int | None = ...,
+        *,
+        prompt: Any = ...,
+        details: Literal[True],
+        **settings: float | None,
     ) -> list[Generation]: ...
 
     def generate(
-        self, text: Any, max_length: int | None = None, *, details: bool = False, **settings: float | None
+        self,
+        text: Any,
+        max_length: int | None = None,
+        *,
+        prompt: Any = None,
+        details: bool = False,
+        **settings: float | None,
     ) -> str | list[str] | Generation | list[Generation]:
         """Generates text: continues each prompt, or turns each source into its output, such as its translation.
 
@@ -157,6 +187,9 @@ class Model:
                 least one character each. For a model that reads no text an array of several, (batch, ...), or a
                 dictionary of arrays by name.
             max_length: tokens to write, at most.
+            prompt: of an encoder-decoder whose file was exported with `prefix=True`: what its output begins with, such
+                as the tokens that name a task. A text or a list of token ids (code points where the file reads those),
+                for all sources; or a list of these, one for each, "" for none. None is none.
             details: also return scores, tokens and, where the file has it, attention.
             settings: those that the file has, by name; None is the same as leaving one out:
                 temperature: 0 takes the most likely token, 1 samples from the model's distribution, more flattens it.
@@ -170,19 +203,19 @@ class Model:
         What is left out takes the file's default (`manifest.decoding`).
 
         Returns:
-            A text: the continuation without the prompt, or the output for the source. A list of them for a list of
-            texts or an array. With `details` a `Generation` in place of each text.
+            A text: the continuation without the prompt, or the output for the source, of which a prompt is no part. A
+            list of them for a list of texts or an array. With `details` a `Generation` in place of each text.
 
         Raises:
-            InputError: the file does not generate text, a text is empty, or the file has no such setting; a number is
-                out of range.
+            InputError: the file does not generate text, a text is empty, or the file has no such setting or takes no
+                prompt; a number is out of range.
 
         Warns:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("generate")
         chosen = checked_settings(self.manifest, settings)
-        reading = read(self.manifest, tokenizer, text)
+        reading = read(self.manifest, tokenizer, text, prompt)
         length = checked_length(self.manifest, max_length, reading.ahead)
         if length == 0:
             outputs = {"tokens": np.zeros((reading.rows, 0), np.int32)}
@@ -193,11 +226,14 @@ class Model:
         results = generations if details else [generation.text for generation in generations]
         return results[0] if isinstance(text, str) else results
 
-    def stream_text(self, text: Any, max_length: int | None = None, **settings: float | None) -> TextStream:
+    def stream_text(
+        self, text: Any, max_length: int | None = None, *, prompt: Any = None, **settings: float | None
+    ) -> TextStream:
         """`generate` for one text, token by token: for files of one decode step (`streaming=True`).
 
         Args:
             text, max_length, settings: as `generate` takes them.
+            prompt: as `generate` takes it, of any encoder-decoder.
 
         Returns:
             An iterator of pieces of text, which can go on later; together they are what `generate` returns.
@@ -209,7 +245,7 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("stream_generate")
-        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings)
+        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings, prompt)
 
     def _writer(self, task: str) -> Tokenizer:
         """The tokenizer of a file that does this task."""
@@ -271,7 +307,12 @@ def load(
 
 
 def stream(
-    model: str | os.PathLike[str] | Model, text: Any, max_length: int | None = None, **settings: float | None
+    model: str | os.PathLike[str] | Model,
+    text: Any,
+    max_length: int | None = None,
+    *,
+    prompt: Any = None,
+    **settings: float | None,
 ) -> TextStream:
     """`Model.stream_text` of a file, or of a model that is open.
 
@@ -279,7 +320,7 @@ def stream(
         >>> for piece in tfseq.runtime.stream("model.step.onnx", "ROMEO:", max_length=400, seed=7):
         ...     print(piece, end="", flush=True)
     """
-    return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, **settings)
+    return (model if isinstance(model, Model) else load(model)).stream_text(text, max_length, prompt=prompt, **settings)
 
 
 def _suitable_threads(manifest: Manifest, path: Path) -> int | None:

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tfseq.errors import InputError
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
-from tfseq.runtime.tokenizer_base import Tokenizer
+from tfseq.runtime.tokenizer_base import Tokenizer, checked_ids
 
 
 class UnknownCharacterWarning(UserWarning):
@@ -49,9 +49,10 @@ class Reading:
     Attributes:
         feeds: by input name.
         rows: how many.
-        before: the token ids that each continuation follows on; none for sources.
+        before: the token ids that each continuation follows on, of its prompt; none for sources without one.
         widths: tokens of each text; None for other sources.
-        ahead: tokens that the model reads before it writes: those of the longest prompt, or the start token.
+        ahead: tokens that the model reads before it writes: those of the longest prompt, and the start token of an
+            encoder-decoder.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -70,11 +71,12 @@ def text_source(manifest: Manifest) -> str | None:
     return sources[0].name if is_text else None
 
 
-def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
+def read(manifest: Manifest, tokenizer: Tokenizer, given: Any, prompt: Any = None) -> Reading:
     """Tokenizes and pads what a file that generates reads, for its graph.
 
     Args:
         given: a text or a list of them; for a file that reads no text an array, or a dictionary of arrays by name.
+        prompt: beside sources, see `prompt_tokens`; None for none.
 
     Raises:
         InputError: it is not what the file reads.
@@ -82,19 +84,73 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any) -> Reading:
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
-    name = text_source(manifest)
-    if name is None:
-        return _read_arrays(manifest.sources, given)
-    what = "prompt" if name == "prompt" else "source"
-    encoded, padded = padded_tokens(tokenizer, given, what)
-    lengths = [len(ids) for ids in encoded]
-    if what == "prompt":
+    if manifest.continues_prompts:
+        if prompt is not None:
+            raise InputError("This file continues prompts; give the prompt as the text, and no other beside it.")
+        encoded, padded = padded_tokens(tokenizer, given, "prompt")
+        lengths = [len(ids) for ids in encoded]
         feeds = {"prompt": padded, "prompt_length": np.array(lengths, np.int32)}
         return Reading(feeds, len(encoded), encoded, lengths, padded.shape[1])
+    if prompt is not None and manifest.task == "generate" and not manifest.takes_prefix:
+        raise InputError("This file takes no prompt beside its source; export the model with prefix=True.")
+    name = text_source(manifest)
+    reading = _read_arrays(manifest.sources, given) if name is None else _read_source(manifest, tokenizer, name, given)
+    return _with_prompts(manifest, tokenizer, reading, prompt)
+
+
+def _read_source(manifest, tokenizer, name, given):
+    encoded, padded = padded_tokens(tokenizer, given, "source")
+    lengths = [len(ids) for ids in encoded]
     positions = (manifest.decoding or {}).get("max_positions")
     if positions is not None and padded.shape[1] > positions:
         raise InputError(f"The source has {padded.shape[1]} tokens; this model reads {positions} at most.")
     return Reading({name: padded}, len(encoded), [encoded[0][:0]] * len(encoded), lengths)
+
+
+def _with_prompts(manifest, tokenizer, reading, prompt):
+    """With what the decoder reads behind its start token; a file of one decode step is fed that by its caller."""
+    before = reading.before if prompt is None else prompt_tokens(tokenizer.writer, prompt, reading.rows)
+    feeds, lengths = dict(reading.feeds), [len(ids) for ids in before]
+    if manifest.takes_prefix:
+        feeds |= {"prompt": _padded(before), "prompt_length": np.array(lengths, np.int32)}
+    return replace(reading, feeds=feeds, before=before, ahead=1 + max(lengths))
+
+
+def no_prompts(rows: int) -> dict[str, np.ndarray]:
+    """Empty prompts beside sources, as a graph takes them."""
+    return {"prompt": np.zeros((rows, 1), np.int32), "prompt_length": np.zeros(rows, np.int32)}
+
+
+def prompt_tokens(tokenizer: Tokenizer, given: Any, rows: int) -> list[np.ndarray]:
+    """The token ids of the prompts beside sources, (time,) int32 each.
+
+    Args:
+        given: a text or token ids, (time,), for all rows; or a list of these, one for each row. "" is none.
+        rows: how many.
+
+    Raises:
+        InputError: it is something else, of another number of rows, or outside the vocabulary.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    if not isinstance(given, str | list | tuple) and not np.ndim(given):
+        raise InputError(f"The prompt is {type(given).__name__}; expected a text, token ids, or a list of these.")
+    one_for_all = isinstance(given, str) or not any(
+        isinstance(row, str | list | tuple) or np.ndim(row) for row in given
+    )
+    prompts = [given] if one_for_all else list(given)
+    if not one_for_all and len(prompts) != rows:
+        raise InputError(f"There are {len(prompts)} prompts beside {rows} sources; give one for each, or one for all.")
+    warn_of_unknown(tokenizer, [prompt for prompt in prompts if isinstance(prompt, str)])
+    encoded = [_ids(tokenizer, prompt) for prompt in prompts]
+    return encoded * rows if one_for_all else encoded
+
+
+def _ids(tokenizer, prompt):
+    if isinstance(prompt, str):
+        return encode(tokenizer, prompt, "prompt") if prompt else np.zeros(0, np.int32)
+    return checked_ids(prompt, tokenizer.vocabulary_size).astype(np.int32)
 
 
 def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.ndarray], np.ndarray]:
@@ -112,10 +168,15 @@ def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.
     texts = checked_texts(given, what)
     warn_of_unknown(tokenizer, texts)
     encoded = [encode(tokenizer, text, what) for text in texts]
-    padded = np.zeros((len(encoded), max(map(len, encoded))), np.int32)
+    return encoded, _padded(encoded)
+
+
+def _padded(encoded):
+    """(batch, time) int32, padded with 0; nothing but padding where no row has a token."""
+    padded = np.zeros((len(encoded), max(1, *map(len, encoded))), np.int32)
     for row, ids in zip(padded, encoded, strict=True):
         row[: len(ids)] = ids
-    return encoded, padded
+    return padded
 
 
 def encode(tokenizer: Tokenizer, text: str, what: str) -> np.ndarray:

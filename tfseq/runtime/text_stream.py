@@ -40,10 +40,11 @@ class TextStream(Iterator[str]):
         given: Any,
         max_length: int | None,
         settings: Mapping[str, Any],
+        prompt: Any = None,
     ):
         self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
         self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
-        reading = read(manifest, tokenizer, given)
+        reading = read(manifest, tokenizer, given, prompt)
         if reading.rows != 1 or isinstance(given, list | tuple):
             raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
         self._left = checked_length(manifest, max_length, reading.ahead)
@@ -51,7 +52,7 @@ class TextStream(Iterator[str]):
             unread = reading.before[0]
         else:
             self._fixed |= reading.feeds
-            unread = np.array([(manifest.decoding or {}).get("start")], np.int32)
+            unread = np.array([(manifest.decoding or {}).get("start"), *reading.before[0]], np.int32)
         self._read, self._written = manifest.inputs[0].name, manifest.outputs[0].name
         end = (manifest.decoding or {}).get("end")
         self._ends = end if isinstance(end, list | tuple) else [end]
@@ -98,8 +99,8 @@ class TextStream(Iterator[str]):
         ids = self._unread[:0]
         if text:
             (text,) = checked_texts(text, "text")
-            warn_of_unknown(self._tokenizer, [text])
-            ids = encode(self._tokenizer, text, "text")
+            warn_of_unknown(self._tokenizer.writer, [text])
+            ids = encode(self._tokenizer.writer, text, "text")
         unread = np.append(self._unread, ids).astype(np.int32)
         self._left = checked_length(self._manifest, max_length, self._position + len(unread))
         if text:

@@ -34,6 +34,11 @@ class Tokenizer(ABC):
     splits_characters: bool = False
 
     @property
+    def writer(self) -> "Tokenizer":
+        """The tokenizer of what a model writes, and of its prompts: this one, or the target's of a pair."""
+        return self
+
+    @property
     @abstractmethod
     def vocabulary_size(self) -> int:
         """Number of tokens, padding and the like included."""

@@ -42,6 +42,10 @@ class TokenizerPair(Tokenizer):
         self.splits_characters = target.splits_characters
 
     @property
+    def writer(self) -> Tokenizer:
+        return self.target
+
+    @property
     def vocabulary_size(self) -> int:
         return self.target.vocabulary_size
 

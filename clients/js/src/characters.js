@@ -18,6 +18,7 @@ const REPLACEMENT = 0xfffd;
  * @property {(text: string) => number[]} encode
  * @property {(ids: ArrayLike<number>) => string} decode throws an InputError where an id is outside the vocabulary
  * @property {(text: string) => string[]} unknown what of the text has no token, each once
+ * @property {Tokenizer} [writer] the tokenizer of what a model writes, and of its prompts; left out if it is this one
  */
 
 /**

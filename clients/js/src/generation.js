@@ -1,5 +1,6 @@
 /** Text in and out of generation graphs: tokenized and padded prompts and sources, decoded outputs. */
 
+import { checked } from "./characters.js";
 import { InputError } from "./errors.js";
 import { describe, quote } from "./manifest.js";
 import { Tensor, bind } from "./tensors.js";
@@ -26,9 +27,11 @@ import { Tensor, bind } from "./tensors.js";
  * @typedef {object} Reading
  * @property {Record<string, Tensor>} feeds by input name
  * @property {number} rows how many
- * @property {number[][]} before the token ids that each continuation follows on; none for sources
+ * @property {number[][]} before the token ids that each continuation follows on, of its prompt; none for sources without
+ *   one
  * @property {number[] | null} widths tokens of each text; null for other sources
- * @property {number} ahead tokens that the model reads before it writes: those of the longest prompt, or the start
+ * @property {number} ahead tokens that the model reads before it writes: those of the longest prompt, and the start
+ *   token of an encoder-decoder
  */
 
 /** Whether a file that generates continues a prompt; otherwise it reads a source. @param {Manifest} manifest */
@@ -41,6 +44,16 @@ function sourceSpecs({ task, inputs, states }) {
   const other = ["prompt", "prompt_length", ...states.map((state) => state.input)];
   const read = task === "stream_generate" ? inputs.slice(1) : inputs; // the first is the token
   return read.filter((spec) => spec.shape.length > 0 && !other.includes(spec.name));
+}
+
+/**
+ * Whether a file that generates from sources also reads a prompt for each, which its output goes on from.
+ *
+ * @param {Manifest} manifest
+ */
+function takesPrefix(manifest) {
+  const reads = manifest.inputs.some((spec) => spec.name === "prompt_length");
+  return manifest.task === "generate" && reads && !continuesPrompts(manifest);
 }
 
 /** The name of the input that takes text as token ids; undefined if there is none. @param {Manifest} manifest */
@@ -56,27 +69,95 @@ function textSource(manifest) {
  * @param {Manifest} manifest
  * @param {Tokenizer} tokenizer
  * @param {any} given a text or an array of them; for a file that reads no text an array, or arrays by name
+ * @param {any} [prompt] beside sources, see `promptTokens`
  * @returns {Reading}
  * @throws {InputError} it is not what the file reads
  */
-export function read(manifest, tokenizer, given) {
+export function read(manifest, tokenizer, given, prompt) {
+  if (continuesPrompts(manifest)) {
+    if (prompt != null) {
+      throw new InputError("This file continues prompts; give the prompt as the text, and no other beside it.");
+    }
+    const { encoded, padded } = paddedTokens(tokenizer, given, "prompt");
+    const [rows, ahead] = padded.dims;
+    const widths = encoded.map((ids) => ids.length);
+    const feeds = { prompt: padded, prompt_length: new Tensor("int32", Int32Array.from(widths), [rows]) };
+    return { feeds, rows, before: encoded, widths, ahead };
+  }
+  if (prompt != null && manifest.task === "generate" && !takesPrefix(manifest)) {
+    throw new InputError("This file takes no prompt beside its source; export the model with prefix=True.");
+  }
   const name = textSource(manifest);
-  if (name === undefined) return readArrays(sourceSpecs(manifest), given);
-  const what = name === "prompt" ? "prompt" : "source";
-  const { encoded, padded } = paddedTokens(tokenizer, given, what);
+  const reading =
+    name === undefined
+      ? readArrays(sourceSpecs(manifest), given)
+      : readSource(manifest, tokenizer, name, given);
+  return withPrompts(manifest, tokenizer, reading, prompt);
+}
+
+/** @param {Manifest} manifest @param {Tokenizer} tokenizer @param {string} name @param {any} given @returns {Reading} */
+function readSource(manifest, tokenizer, name, given) {
+  const { encoded, padded } = paddedTokens(tokenizer, given, "source");
   const [rows, time] = padded.dims;
   const widths = encoded.map((ids) => ids.length);
-  /** @type {Record<string, Tensor>} */
-  const feeds = { [name]: padded };
-  if (what === "prompt") {
-    feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [rows]);
-    return { feeds, rows, before: encoded, widths, ahead: time };
-  }
   const positions = manifest.decoding?.max_positions;
   if (positions != null && time > positions) {
     throw new InputError(`The source has ${time} tokens; this model reads ${positions} at most.`);
   }
-  return { feeds, rows, before: encoded.map(() => []), widths, ahead: 1 };
+  return { feeds: { [name]: padded }, rows, before: encoded.map(() => []), widths, ahead: 1 };
+}
+
+/**
+ * With what the decoder reads behind its start token; a file of one decode step is fed that by its caller.
+ *
+ * @param {Manifest} manifest
+ * @param {Tokenizer} tokenizer
+ * @param {Reading} reading
+ * @param {any} prompt
+ * @returns {Reading}
+ */
+function withPrompts(manifest, tokenizer, reading, prompt) {
+  const before = prompt == null ? reading.before : promptTokens(tokenizer, prompt, reading.rows);
+  const widths = before.map((ids) => ids.length);
+  const feeds = { ...reading.feeds };
+  if (takesPrefix(manifest)) {
+    feeds.prompt = padded(before);
+    feeds.prompt_length = new Tensor("int32", Int32Array.from(widths), [reading.rows]);
+  }
+  return { ...reading, feeds, before, ahead: 1 + largest(widths) };
+}
+
+/**
+ * The token ids of the prompts beside sources.
+ *
+ * @param {Tokenizer} tokenizer
+ * @param {any} given a text or token ids, for all rows; or an array of these, one for each row; "" is none
+ * @param {number} rows how many
+ * @returns {number[][]}
+ * @throws {InputError} it is something else, of another number of rows, or outside the vocabulary
+ */
+function promptTokens(tokenizer, given, rows) {
+  const writer = tokenizer.writer ?? tokenizer;
+  const isText = (/** @type {any} */ value) => typeof value === "string";
+  /** @type {(value: any) => boolean} */
+  const isList = (value) => Array.isArray(value) || ArrayBuffer.isView(value);
+  if (!isText(given) && !isList(given)) {
+    throw new InputError(`The prompt is ${quote(given)}; expected a text, token ids, or an array of these.`);
+  }
+  const oneForAll = isText(given) || !Array.from(given).some((row) => isText(row) || isList(row));
+  const prompts = oneForAll ? [given] : Array.from(given);
+  if (!oneForAll && prompts.length !== rows) {
+    throw new InputError(
+      `There are ${prompts.length} prompts beside ${rows} sources; give one for each, or one for all.`,
+    );
+  }
+  warnOfUnknown(writer, prompts.filter(isText));
+  const encoded = prompts.map((prompt) => {
+    if (isList(prompt)) return checked(prompt, writer.vocabularySize);
+    if (!isText(prompt)) throw new InputError(`A prompt is ${quote(prompt)}; expected a text or token ids.`);
+    return prompt === "" ? [] : encode(writer, prompt, "prompt");
+  });
+  return oneForAll ? Array.from({ length: rows }, () => encoded[0]) : encoded;
 }
 
 /**
@@ -93,10 +174,15 @@ export function paddedTokens(tokenizer, given, what) {
   const texts = checkedTexts(given, what);
   warnOfUnknown(tokenizer, texts);
   const encoded = texts.map((text) => encode(tokenizer, text, what));
-  const time = largest(encoded.map((ids) => ids.length));
-  const padded = new Int32Array(texts.length * time);
-  encoded.forEach((ids, row) => padded.set(ids, row * time));
-  return { encoded, padded: new Tensor("int32", padded, [texts.length, time]) };
+  return { encoded, padded: padded(encoded) };
+}
+
+/** (batch, time), padded with 0; nothing but padding where no row has a token. @param {number[][]} rows */
+function padded(rows) {
+  const time = Math.max(1, largest(rows.map((ids) => ids.length)));
+  const data = new Int32Array(rows.length * time);
+  rows.forEach((ids, row) => data.set(ids, row * time));
+  return new Tensor("int32", data, [rows.length, time]);
 }
 
 /**

@@ -32,6 +32,13 @@ import { loadTokenizer } from "./tokenizers.js";
  * @property {number} [repetitionPenalty] above 1 makes tokens that the row has read or written less likely
  */
 
+/**
+ * What the output of an encoder-decoder begins with, such as the tokens that name a task: a text or token ids (code
+ * points where the file reads those), for all sources; or an array of these, one for each, "" for none.
+ *
+ * @typedef {string | ArrayLike<number> | (string | ArrayLike<number>)[]} Prompt
+ */
+
 /** One artefact: an ONNX graph and the manifest that says how to run it. Made by `load`. */
 export class Model {
   /**
@@ -105,17 +112,17 @@ export class Model {
    * @param {any} given the prompt of a language model, or the source of an encoder-decoder: a text, or an array of
    *   texts, at least one character each. For a model that reads no text an array of several, (batch, ...), or an
    *   object of arrays by name.
-   * @param {Settings & {details?: boolean}} [options] settings of the file; `details` also returns scores, tokens and,
-   *   where the file has it, attention
+   * @param {Settings & {details?: boolean, prompt?: Prompt}} [options] settings of the file; `details` also returns
+   *   scores, tokens and, where the file has it, attention; `prompt` is for files exported with `prefix=True`
    * @returns {Promise<any>} the continuation without the prompt, or the output for the source; an array of them for an
    *   array. With `details` a `Generation` in place of each text.
-   * @throws {InputError} the file does not generate text, a text is empty, or the file has no such setting; a number is
-   *   out of range
+   * @throws {InputError} the file does not generate text, a text is empty, or the file has no such setting or takes no
+   *   prompt; a number is out of range
    */
-  async generate(given, { maxLength, details = false, ...settings } = {}) {
+  async generate(given, { maxLength, prompt, details = false, ...settings } = {}) {
     const tokenizer = this.#writer("generate");
     const chosen = checkedSettings(this.manifest, settings);
-    const reading = read(this.manifest, tokenizer, given);
+    const reading = read(this.manifest, tokenizer, given, prompt);
     const length = checkedLength(this.manifest, maxLength, reading.ahead);
     const limit = new Tensor("int32", Int32Array.of(length), []);
     const outputs =
@@ -131,7 +138,7 @@ export class Model {
    * `generate` for one text, token by token: for files of one decode step (`streaming=True`).
    *
    * @param {any} given as `generate` takes it
-   * @param {Settings} [settings]
+   * @param {Settings & {prompt?: Prompt}} [settings] with the `prompt` of any encoder-decoder
    * @returns {TextStream} to loop over with `for await`; its pieces together are what `generate` returns
    * @throws {InputError} the file is not exported for streaming, or as `generate` does
    */

@@ -18,19 +18,19 @@ export class TextStream {
    * @param {any} given
    * @param {Record<string, any>} options
    */
-  constructor(manifest, tokenizer, run, given, { maxLength, ...settings }) {
+  constructor(manifest, tokenizer, run, given, { maxLength, prompt, ...settings }) {
     this.#manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#run = run;
     this.#fixed = checkedSettings(manifest, settings);
-    const reading = read(manifest, tokenizer, given);
+    const reading = read(manifest, tokenizer, given, prompt);
     if (reading.rows !== 1 || Array.isArray(given)) {
       throw new InputError(`A stream writes one text at a time; got ${reading.rows} to start from.`);
     }
     this.#left = checkedLength(manifest, maxLength, reading.ahead);
     const prompts = continuesPrompts(manifest);
     if (!prompts) Object.assign(this.#fixed, reading.feeds);
-    this.#unread = prompts ? reading.before[0] : [manifest.decoding?.start];
+    this.#unread = prompts ? reading.before[0] : [manifest.decoding?.start, ...reading.before[0]];
     this.#states = firstStates(manifest, 1);
     this.#pieces = new Pieces(tokenizer, reading.before[0]);
     /** What was written so far. */
@@ -79,8 +79,9 @@ export class TextStream {
     let ids = [];
     if (text !== "") {
       const texts = checkedTexts(text, "text");
-      warnOfUnknown(this.#tokenizer, texts);
-      ids = encode(this.#tokenizer, texts[0], "text");
+      const writer = this.#tokenizer.writer ?? this.#tokenizer;
+      warnOfUnknown(writer, texts);
+      ids = encode(writer, texts[0], "text");
     }
     const unread = [...this.#unread, ...ids];
     this.#left = checkedLength(this.#manifest, maxLength, this.#position + unread.length);

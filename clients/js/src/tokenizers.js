@@ -46,5 +46,6 @@ async function loadPair(description) {
     encode: (text) => source.encode(text),
     decode: (ids) => target.decode(ids),
     unknown: (text) => source.unknown(text),
+    writer: target,
   };
 }

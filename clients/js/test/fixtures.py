@@ -36,6 +36,7 @@ SETTINGS: dict[str, list[Any]] = {  # of one batch after another
     "length_penalty": [1.0, 0.0, 0.6, 2.0],
     "repetition_penalty": [1.3, 1.0, 2.0],
 }
+PROMPTS: list[Any] = [None, "Two men", [5, 7], ["Zwei", "", [9], [], "a man", [3, 4, 5], "né", "x"]]  # of ROWS rows
 
 
 def main() -> None:
@@ -94,6 +95,7 @@ def written(folder: Path) -> Iterator[Path]:
     size = pieces.vocabulary_size
     translator = partial(AttentionSeq2Seq, size, words.vocabulary_size, units=32, **ends)
     yield from export("pair", translator, pair, "greedy")
+    yield from export("prefix", translator, pair, "beam", "sample", prefix=True)
     yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *strategies)
     yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, *strategies)
 
@@ -118,7 +120,9 @@ def asked(path: Path) -> dict[str, Any]:
     for i, first in enumerate(range(0, len(inputs), ROWS)):
         given = inputs[first : first + ROWS]
         settings: Any = {name: values[i % len(values)] for name, values in SETTINGS.items() if name in names}
-        results = model.generate(given, max_length=24, details=True, **settings)
+        prompt = PROMPTS[i % len(PROMPTS)] if model.manifest.takes_prefix else None
+        prompt = prompt[: len(given)] if isinstance(prompt, list) else prompt
+        results = model.generate(given, max_length=24, details=True, prompt=prompt, **settings)
         expected = [
             {
                 "text": result.text,
@@ -128,7 +132,8 @@ def asked(path: Path) -> dict[str, Any]:
             }
             for result in results
         ]
-        batches.append({"given": given, "settings": {"max_length": 24, **settings}, "expected": expected})
+        told = {"max_length": 24, **settings, "prompt": prompt}
+        batches.append({"given": given, "settings": told, "expected": expected})
     return {"file": str(path), "manifest": model.manifest.to_json(), "batches": batches}
 
 
@@ -197,6 +202,8 @@ def streamed(path: Path) -> dict[str, Any]:
     texts = []
     for i, given in enumerate(lines(model, 25)):
         settings: dict[str, Any] = {"temperature": [1.0, 0.0][i % 2], "seed": i}
+        if not model.continues_prompts:
+            settings["prompt"] = ["", "Two men", [5, 7]][i % 3]
         stream = model.stream_text(given, max_length=16, **settings)
         pieces = list(stream)
         more = None if stream.ended else list(stream.more(" and", max_length=5))

@@ -127,6 +127,32 @@ test("a source is read at every step, and the first token is the start", async (
   assert.deepEqual(sources, Array(4).fill([120, 121, 1]));
 });
 
+test("a prompt is read behind the start, and the text goes on from there", async () => {
+  const manifest = {
+    ...streaming,
+    inputs: [...streaming.inputs, int("source", "batch", "time")],
+    decoding: { start: 100, end: 104, max_positions: 5 },
+  };
+  for (const prompt of ["ab", [97, 98], Int32Array.of(97, 98), [[97, 98]]]) {
+    const calls = [];
+    const stream = new TextStream(manifest, points, counting(calls), "xy", { maxLength: 2, prompt });
+    assert.deepEqual(await collect(stream), ["c", "d"]);
+    assert.deepEqual(calls, [
+      [100, 0, -2, 3],
+      [97, 1, -1, 4],
+      [98, 2, 0, 5],
+      [99, 3, 1, 6],
+    ]);
+  }
+  const refuse = (prompt, message, given = manifest) =>
+    assert.throws(() => new TextStream(given, points, counting(), "xy", { maxLength: 3, prompt }), {
+      name: "InputError",
+      message,
+    });
+  refuse("abc", /maxLength is 3; after 4 tokens there is room for 2/);
+  refuse("a", /give the prompt as the text/, streaming);
+});
+
 test("part of a character waits for the rest of it", async () => {
   const bytes = [0xc3, 0xa9, 0xf0, 0x9f]; // é, and half of an emoji
   const tokenizer = {

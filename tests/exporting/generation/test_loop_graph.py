@@ -340,8 +340,8 @@ def test_samples_join_the_cases(kind, samples, rows, ragged):
     cases = sample_cases(model(kind), STRATEGIES["sample"], samples, ragged)
     assert sum(case.rows for case in cases) == rows
     assert {case.strategy for case in cases} == {STRATEGIES["sample"]}
-    prompts = [case.prompt_of(row).tolist() for case in cases for row in range(case.rows)]
-    assert prompts[-3:] == ([[4, 3, 7], [6, 4], [3]] if kind == "lstm" else [[], [], []])
+    begun = [case.begun_of(model(kind), row).tolist() for case in cases for row in range(case.rows)]
+    assert begun[-3:] == ([[4, 3, 7], [6, 4], [3]] if kind == "lstm" else [[1], [1], [1]])
     if not ragged and kind == "lstm":
         assert {case.inputs["prompt"].shape[1] - case.inputs["prompt_length"][0] for case in cases} == {0}
 

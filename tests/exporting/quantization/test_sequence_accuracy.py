@@ -10,7 +10,8 @@ from tfseq.cli import main
 from tfseq.errors import InputError, QuantizationError
 from tfseq.exporting import quantize
 from tfseq.exporting.quantization.accuracy_drop import edit_distance
-from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
+from tfseq.exporting.quantization.evaluation_data import task_data
+from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec, TokenizerPair, load
 from tfseq.runtime.array_files import read_samples
 
 LETTERS = CharacterTokenizer(["<unk>", *map(chr, range(64, 64 + 63))])
@@ -138,3 +139,13 @@ def test_without_samples_its_first_tokens_are_compared(translator, tmp_path):
 def test_samples_that_do_not_suit_a_source_are_refused(translator, samples, message, tmp_path):
     with pytest.raises(InputError, match=message):
         quantize(translator[0], tmp_path / "small.onnx", samples=samples)
+
+
+def test_sources_are_evaluated_without_a_prompt(echo_of):
+    source, target = CharacterTokenizer(["<unk>", *"abc"]), CharacterTokenizer(["<unk>", *"xyz"])
+    model = load(echo_of(TokenizerPair(source, target).to_json()))
+    random, pairs = task_data(model, None, 4), task_data(model, [("abc", "zx"), ("b", "y")], 4)
+    for batch in (*random.batches, *pairs.batches):
+        assert (batch.feeds["prompt_length"] == 0).all()
+        assert model.run(batch.feeds)["lengths"].shape == (len(batch.feeds["source"]),)
+    assert pairs.batches[0].targets["tokens"].tolist() == [[3, 1], [2, 0]]  # in the target's own vocabulary

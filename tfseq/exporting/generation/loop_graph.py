@@ -13,7 +13,7 @@ from tfseq.errors import ArtefactError
 from tfseq.exporting.generation.code_points import CodePoints
 from tfseq.exporting.signatures.generator_inputs import (
     PROMPT,
-    PROMPT_LENGTH,
+    loop_inputs,
     source_specs,
     source_vocabulary_sizes,
     texts,
@@ -23,6 +23,7 @@ from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.exporting.signatures.signature import Run, Signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
+from tfseq.runtime.text_generation import no_prompts
 
 MAX_LENGTH = TensorSpec("max_length", "int32", ())
 # Of each step, (batch, new_time): the logits that a token was chosen from, and its id, which code points may not tell.
@@ -35,6 +36,7 @@ def generation_signature(
     attention: bool = False,
     code_points: CodePoints | None = None,
     witnesses: bool = False,
+    prefix: bool = False,
 ) -> Signature:
     """The decoding loop, with the strategy's settings as run-time inputs.
 
@@ -44,9 +46,10 @@ def generation_signature(
         attention: whether to output each step's attention over the source.
         code_points: has the graph read and write code points instead of token ids.
         witnesses: also output the WITNESSES, on which the loop's logits are compared with the model's.
+        prefix: has an encoder-decoder read prompts beside its sources.
     """
     kept = [name for name, wanted in (("attention", attention), ("logits", witnesses)) if wanted]
-    given = (PROMPT, PROMPT_LENGTH) if model.start is None else source_specs(model)
+    given = loop_inputs(model, prefix)
     settings = (TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items())
 
     def function(**inputs):
@@ -60,7 +63,9 @@ def generation_signature(
             outputs |= {"tokens": code_points.write_rows(outputs["tokens"], outputs["lengths"])}
         return outputs
 
-    sizes = {PROMPT.name: model.vocabulary_size} if model.start is None else source_vocabulary_sizes(model)
+    sizes = {} if model.start is None else dict(source_vocabulary_sizes(model))
+    if PROMPT in given:
+        sizes[PROMPT.name] = model.vocabulary_size
     return Signature((*given, MAX_LENGTH, *settings), function, sizes)
 
 
@@ -76,11 +81,13 @@ def generated_specs(attention_width: int | str | None = None) -> tuple[TensorSpe
     return (*specs, TensorSpec("attention", "float32", ("batch", "new_time", attention_width)))
 
 
-def attention_width(run: Run, model: Generator, strategy: Strategy) -> int | str:
+def attention_width(run: Run, model: Generator, strategy: Strategy, prefix: bool = False) -> int | str:
     """How many places a file's attention covers: a number, or the name of the source's axis that it follows."""
     specs, lengths = source_specs(model), (3, 5)
     settings = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in strategy.dtypes(model).items()}
     settings["max_length"] = np.asarray(1, "int32")
+    if prefix:
+        settings |= no_prompts(2)
     sources = [draw(specs, source_vocabulary_sizes(model), 2, length) for length in lengths]
     widths = tuple(run({**source, **settings})["attention"].shape[2] for source in sources)
     if widths[0] == widths[1]:

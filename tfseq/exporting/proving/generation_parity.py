@@ -39,6 +39,7 @@ def check_generation(
     attention: bool = False,
     ragged: bool = True,
     samples: Any = (),
+    prefix: bool = False,
 ) -> list[TokenCheck | NumberCheck]:
     """`run`, a function of token ids, against `tfseq.generate`: the same sequences, and scores within the tolerance.
 
@@ -48,12 +49,15 @@ def check_generation(
         attention: whether the file outputs its attention; then that is compared, too.
         ragged: whether prompts of one batch may differ in length.
         samples: the user's sample inputs: further prompts or sources, see `sample_cases`.
+        prefix: whether the file reads prompts beside sources.
     """
     scores, weights, call = WorstError(tolerance), WorstError(tolerance), traced_call(model)
     sequences = identical = ties = 0
     where = ""
-    cases = generation_cases(model, strategy, interface.readable, effort=affordable(model), ragged=ragged)
-    for case in itertools.chain(cases, sample_cases(model, strategy, samples, ragged)):
+    random = generation_cases(
+        model, strategy, interface.readable, effort=affordable(model), ragged=ragged, prefix=prefix
+    )
+    for case in itertools.chain(random, sample_cases(model, strategy, samples, ragged, prefix)):
         expected = _in_keras(model, case, attention)
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
         theirs, ours = (_sequences(model, case, outputs) for outputs in (expected, got))
@@ -81,8 +85,9 @@ def check_generation(
 
 
 def _in_keras(model, case, attention):
-    inputs = dict(case.inputs)
-    given = inputs if "prompt_length" in inputs else {"source": inputs}
+    given: dict[str, Any] = dict(case.inputs)
+    if model.start is not None:
+        given["source"] = {spec.name: given.pop(spec.name) for spec in model.sources}
     result = generate(
         model, **given, decode=case.strategy, max_length=case.max_length, return_attention=attention
     )._asdict()
@@ -142,7 +147,7 @@ def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool
     allowed = np.isfinite(logits)
     slack = tolerance * max(1.0, float(np.abs(logits[allowed]).max()))
     temperature = settings.get("temperature", 0.0)
-    position = len(case.prompt_of(row)) + place + (model.start is not None)
+    position = len(case.begun_of(model, row)) + place
     keys = draw_keys(np.int32(settings.get("seed", 0)), np.array([row], "int32"), np.array([position], "int32"))[0]
     noise = ops.convert_to_numpy(gumbel(draw_bits(keys, model.vocabulary_size)))[0]
     scores = logits + temperature * noise
@@ -187,14 +192,14 @@ def _logits(model, call, case, row, tokens, places) -> np.ndarray:
         tokens: new ones of the row, up to the last place.
         places: among the new tokens.
     """
-    prompt = case.prompt_of(row) if model.start is None else np.array([model.start], "int32")
-    read = np.concatenate([prompt, tokens]).astype("int32")  # (time,)
+    begun = case.begun_of(model, row)
+    read = np.concatenate([begun, tokens]).astype("int32")  # (time,)
     inputs = {name: array[row : row + 1] for name, array in case.inputs.items()}
     logits = teacher_forced(model, call, inputs, read[None])[0]
     settings = {name: np.asarray(case.strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
     results = []
     for place in places:
-        until = len(prompt) + place  # tokens read before this one is chosen
+        until = len(begun) + place  # tokens read before this one is chosen
         rules_state = case.strategy.first_rules_state(model, 1)
         if not isinstance(rules_state, tuple):
             rules_state = ops.convert_to_tensor(np.isin(np.arange(model.vocabulary_size), read[: until - 1])[None])
@@ -217,8 +222,13 @@ def _dtypes(model, case):
 def teacher_forced(
     model: Generator, call: Callable[[Any], Any], inputs: Mapping[str, np.ndarray], read: np.ndarray
 ) -> np.ndarray:
-    """The logits of a `traced_call` after each token read: (batch, time, vocabulary) for (batch, time)."""
-    return ops.convert_to_numpy(call(read if model.start is None else {**inputs, "target": read}))
+    """The logits of a `traced_call` after each token read: (batch, time, vocabulary) for (batch, time).
+
+    Args:
+        inputs: by name, the model's sources among them.
+    """
+    sources = {spec.name: inputs[spec.name] for spec in model.sources}
+    return ops.convert_to_numpy(call(read if model.start is None else {**sources, "target": read}))
 
 
 def traced_call(model: Generator) -> Callable[[Any], Any]:
@@ -244,18 +254,24 @@ def traced_call(model: Generator) -> Callable[[Any], Any]:
 
 
 def check_loop_logits(
-    run: Run, model: Generator, strategy: Strategy, tolerance: float, interface: TokenIdInterface
+    run: Run,
+    model: Generator,
+    strategy: Strategy,
+    tolerance: float,
+    interface: TokenIdInterface,
+    prefix: bool = False,
 ) -> NumberCheck:
     """The logits inside the loop against `call` on the sequences that it generated.
 
     Args:
         run: a loop with WITNESSES, a function of token ids.
         interface: of the loop: which token ids it reads.
+        prefix: whether it reads prompts beside sources.
     """
     if "min_length" in strategy.dtypes(model):
         strategy = replace(strategy, min_length=SHORTEST)
     worst, call = WorstError(tolerance), traced_call(model)
-    for case in generation_cases(model, strategy, interface.readable, LOGIT_CASES, affordable(model)):
+    for case in generation_cases(model, strategy, interface.readable, LOGIT_CASES, affordable(model), prefix=prefix):
         got = run(case.feeds(model))
         tokens = got["token_ids"]
         read, first = _read_in_loop(model, case, tokens)
@@ -269,9 +285,9 @@ def check_loop_logits(
 
 
 @contextlib.contextmanager
-def witnessed_loop(model: Generator, strategy: Strategy) -> Iterator[Run]:
+def witnessed_loop(model: Generator, strategy: Strategy, prefix: bool = False) -> Iterator[Run]:
     """A conversion of the loop with WITNESSES, over token ids, for a file whose own were removed when it was made."""
-    signature = generation_signature(model, strategy, witnesses=True)
+    signature = generation_signature(model, strategy, witnesses=True, prefix=prefix)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loop.onnx"
         onnx.save(to_onnx(signature.function, signature.inputs, None), path)
@@ -281,11 +297,9 @@ def witnessed_loop(model: Generator, strategy: Strategy) -> Iterator[Run]:
 def _read_in_loop(model: Generator, case: GenerationCase, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the loop read, (batch, time), and the step at which it chose a row's first new token, (batch,)."""
     rows, new = tokens.shape
-    if model.start is not None:
-        start = np.full((rows, 1), model.start, "int32")
-        return np.concatenate([start, tokens], axis=1), np.zeros(rows, "int64")
-    lengths = case.inputs["prompt_length"].astype("int64")
-    read = np.zeros((rows, case.inputs["prompt"].shape[1] + new), "int32")
-    read[:, : case.inputs["prompt"].shape[1]] = case.inputs["prompt"]
+    begun, lengths = case.begun(model)
+    lengths = lengths.astype("int64")
+    read = np.zeros((rows, begun.shape[1] + new), "int32")
+    read[:, : begun.shape[1]] = begun
     np.put_along_axis(read, lengths[:, None] + np.arange(new), tokens, axis=1)
     return read, lengths - 1

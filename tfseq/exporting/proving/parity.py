@@ -145,17 +145,20 @@ def _generation_checks(
         return check_generation(run, model, strategy, of, TOLERANCE, interface, ragged=False, samples=samples)
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
-        checks.append(loop_logits or _loop_logits(model, strategy))
+        checks.append(loop_logits or _loop_logits(model, strategy, manifest.takes_prefix))
     interface = token_interface(manifest.tokenizer, model.vocabulary_size)
     run = interface.in_token_ids(file.runs["generate"], manifest.inputs)
     attention = any(spec.name == "attention" for spec in manifest.outputs)
-    found = check_generation(run, model, strategy, file.of, TOLERANCE, interface, attention, samples=samples)
+    prefix = manifest.takes_prefix
+    found = check_generation(
+        run, model, strategy, file.of, TOLERANCE, interface, attention, samples=samples, prefix=prefix
+    )
     return [*checks, *found]
 
 
-def _loop_logits(model: Generator, strategy: Strategy) -> NumberCheck:
-    with witnessed_loop(model, strategy) as run:
-        return check_loop_logits(run, model, strategy, TOLERANCE, TokenIdInterface())
+def _loop_logits(model: Generator, strategy: Strategy, prefix: bool) -> NumberCheck:
+    with witnessed_loop(model, strategy, prefix) as run:
+        return check_loop_logits(run, model, strategy, TOLERANCE, TokenIdInterface(), prefix)
 
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:

@@ -13,7 +13,7 @@ from tfseq.runtime.decoding_settings import length_name, setting_specs
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.model import Model
-from tfseq.runtime.text_generation import encode, read
+from tfseq.runtime.text_generation import encode, no_prompts, read
 
 ROWS = 32  # at a time
 WINDOW = 128  # tokens of text that a forward graph reads at a time
@@ -138,7 +138,7 @@ def _pairs(model: Model, pairs: Sequence[Any]) -> TaskData:
     if manifest.task != "generate" or manifest.continues_prompts or model.tokenizer is None:
         raise InputError(f"{model.path.name} does not turn texts into texts, so pairs of them can't judge it.")
     sources, references = ([pair[i] for pair in pairs] for i in (0, 1))
-    ids = [encode(model.tokenizer, text, "reference") for text in references]
+    ids = [encode(model.tokenizer.writer, text, "reference") for text in references]
     targets = np.zeros((len(ids), max(map(len, ids))), "int32")  # (rows, time)
     for row, tokens in zip(targets, ids):
         row[: len(tokens)] = tokens
@@ -217,6 +217,8 @@ def _random(model: Model, vocabulary_size: int | None) -> TaskData:
         batches = [Batch(feed) for feed in feeds]
         return TaskData(batches, _counted(_rows(manifest.inputs, batches), "random input"))
     settings = _greedy(manifest) | {length_name(manifest.inputs): 1}
+    if manifest.takes_prefix:
+        settings |= no_prompts(RANDOM_ROWS)
     texts = {spec.name for spec in drawn if spec.dtype == "int32"}
     feeds = [{name: ids[array] if name in texts else array for name, array in feed.items()} for feed in feeds]
     batches = [Batch(bind(manifest.inputs, (), feed | settings)) for feed in feeds]

@@ -29,6 +29,13 @@ def source_specs(model: Generator) -> tuple[TensorSpec, ...]:
     return tuple(map(spec, model.sources))
 
 
+def loop_inputs(model: Generator, prefix: bool = False) -> tuple[TensorSpec, ...]:
+    """What the loop reads: prompts, or sources; and prompts beside the sources if `prefix`."""
+    if model.start is None:
+        return PROMPT, PROMPT_LENGTH
+    return (*source_specs(model), *((PROMPT, PROMPT_LENGTH) if prefix else ()))
+
+
 def texts(inputs: Sequence[TensorSpec]) -> list[str]:
     """Names of the inputs that hold sequences of tokens."""
     return [spec.name for spec in inputs if spec.dtype == "int32" and len(spec.shape) == 2]
