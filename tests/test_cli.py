@@ -562,12 +562,13 @@ FAILURES = [(errno.ENOSPC, "No space left on device"), (errno.EACCES, "Permissio
 def test_an_export_that_cannot_be_written_leaves_the_old_file(
     saved_forward_model, tmp_path, capsys, monkeypatch, code, message
 ):
-    def fail(path, content):
+    def fail(file, model):
+        file.path.write_bytes(b"half")
         raise OSError(code, os.strerror(code))
 
     old = tmp_path / "old.onnx"
     old.write_bytes(b"old")
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr("tfseq.exporting.writing.onnx_file.OnnxFile.write", fail)
     assert_fails(["export", str(saved_forward_model), str(old)], message, capsys)
     assert old.read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == ["dense.keras", "old.onnx"]
@@ -577,7 +578,7 @@ def test_a_saved_model_that_cannot_be_written_leaves_the_old_one(saved_forward_m
     import tensorflow as tf
 
     def fail(module, folder, **settings):
-        (Path(folder) / "variables").mkdir()
+        (Path(folder) / "variables").mkdir(parents=True)
         raise tf.errors.ResourceExhaustedError(None, None, "variables/part-0; No space left on device")
 
     old = tmp_path / "saved"

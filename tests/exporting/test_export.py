@@ -248,7 +248,7 @@ def test_weights_of_another_training_are_found_out(large, tmp_path):
 
 
 def test_what_one_file_can_not_hold_goes_into_two(large, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_FILE", 2**24 + 50_000)
+    monkeypatch.setattr("tfseq.exporting.writing.onnx_file.LARGEST_FILE", 2**24 + 50_000)
     assert export(large, tmp_path / "model.onnx", verify=False).external_data.file == "model.onnx.data"
     with pytest.raises(ExportError, match=r"one ONNX file holds at most 2 GB\. Leave external_data at None"):
         export(large, tmp_path / "model.onnx", verify=False, external_data=False)
