@@ -288,6 +288,8 @@ def test_what_has_a_source_is_exported_with_a_beam(exporter, tmp_path):
     main(["export", str(tmp_path / "model.keras"), "model.onnx"])
     assert exporter.calls[0].decode == Beam(4)
     assert not exporter.calls[0].attention
+    main(["export", str(tmp_path / "model.keras"), "model.onnx", "--prefix"])
+    assert [call.prefix for call in exporter.calls] == [False, True]
 
 
 def test_a_tokenizer_of_subwords_is_read(exporter, saved_generator):
