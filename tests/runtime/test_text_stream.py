@@ -4,7 +4,7 @@ import json
 
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfseq.data import subword_tokenizer, word_tokenizer
@@ -143,6 +143,7 @@ def test_what_waits_is_not_lost_when_the_stream_goes_on(reciter):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, BYTES.vocabulary_size - 1), max_size=30))
+@example([0, 267])
 def test_pieces_of_any_bytes_are_the_text_at_once(tokens):
     before = BYTES.encode("é")
     pieces = _Pieces(BYTES, before)

@@ -133,7 +133,7 @@ class _Pieces:
 
     def __init__(self, tokenizer: Tokenizer, before: np.ndarray):
         self._tokenizer = tokenizer
-        self._said = [int(token) for token in before[-1:]]  # the token that the next piece follows on
+        self._said = [int(token) for token in before[-1:]]  # the token with a text that the next piece follows on
         self._waiting: list[int] = []
 
     def add(self, token: int) -> str:
@@ -141,7 +141,9 @@ class _Pieces:
         piece = self._piece()
         if self._tokenizer.splits_characters and piece.endswith(REPLACEMENT):
             return ""
-        self._said, self._waiting = [token], []
+        self._waiting = []
+        if piece:  # of a token without a text, the next piece follows on what stood before it
+            self._said = [token]
         return piece
 
     def rest(self) -> str:

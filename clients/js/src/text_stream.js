@@ -157,7 +157,7 @@ class Pieces {
     this.#waiting.push(token);
     const piece = this.#piece();
     if (this.#tokenizer.splitsCharacters && piece.endsWith("\ufffd")) return "";
-    this.#said = [token];
+    if (piece) this.#said = [token]; // of a token without a text, the next piece follows on what stood before it
     this.#waiting = [];
     return piece;
   }
