@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from tests.decoding import by_hand
-from tests.decoding.toys import assert_same, decoded, logits_of_language_model, prompts, sources
+from tests.decoding.toys import assert_same, decoded, logits_by_source, logits_of_language_model, prompts, sources
 from tfseq.decoding import Beam, Greedy, Sample, generate
 from tfseq.errors import InputError
-from tfseq.layers.loops import compiled
 from tfseq.models import AttentionSeq2Seq, Transformer, TransformerLanguageModel
 
 VOCABULARY = 9
@@ -59,15 +58,7 @@ def test_a_transformer_language_model():
 def test_an_encoder_decoder(model):
     model = with_random_weights(model())
     source = sources(4)
-    call = compiled(lambda source, target: model({"source": source, "target": target}))
-
-    def logits_of(row):
-        def after(read):
-            arrays = np.array([row], "int32"), np.array([read], "int32")
-            return np.asarray(call(*map(keras.ops.convert_to_tensor, arrays)))[0, -1]
-
-        return after
-
+    logits_of = logits_by_source(model)
     assert_decoded_as_by_hand(model, {"source": source}, [(logits_of(row), [1]) for row in source], 6)
 
 

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from tests.decoding import by_hand
-from tests.decoding.toys import TableTranslator, assert_same, decoded, sources
+from tests.decoding.toys import TableTranslator, assert_same, decoded, logits_by_source, sources
 from tfseq.decoding import Beam, Greedy, Sample, generate
 from tfseq.errors import InputError
-from tfseq.layers.loops import compiled
 from tfseq.models import AttentionSeq2Seq, Transformer
 
 VOCABULARY = 9
@@ -90,15 +89,7 @@ def test_models_go_on_from_a_prompt_as_teacher_forcing_does(make, strategy):
     for weight in model.weights:  # so that logits differ
         weight.assign(np.asarray(weight) + random.normal(size=weight.shape, scale=0.4))
     source, (prompt, lengths) = sources(4), forced(4)
-    call = compiled(lambda source, target: model({"source": source, "target": target}))
-
-    def logits_of(row):
-        def after(read):
-            arrays = np.array([row], "int32"), np.array([read], "int32")
-            return np.asarray(call(*map(keras.ops.convert_to_tensor, arrays)))[0, -1]
-
-        return after
-
+    logits_of = logits_by_source(model)
     rows = [(logits_of(row), [1, *prompt[i, : lengths[i]].tolist()]) for i, row in enumerate(source)]
     got = decoded(model, strategy, max_length=5, source=source, prompt=prompt, prompt_length=lengths)
     assert_same(got, by_plain_lists(strategy, rows, 5))

@@ -82,6 +82,20 @@ def logits_of_language_model(model):
     return lambda read: np.asarray(call(ops.convert_to_tensor(np.array([read], "int32"))))[0, -1]
 
 
+def logits_by_source(model):
+    """For a source, the logits of an encoder-decoder as a function of what was read: all of it, by `call`."""
+    call = compiled(lambda source, target: model({"source": source, "target": target}))
+
+    def of_source(source):
+        def after(read):
+            arrays = np.array([source], "int32"), np.array([read], "int32")
+            return np.asarray(call(*map(ops.convert_to_tensor, arrays)))[0, -1]
+
+        return after
+
+    return of_source
+
+
 def prompts(vocabulary=11, seed=0):
     random = np.random.default_rng(seed)
     return random.integers(0, vocabulary, (4, 6)).astype("int32"), np.array([6, 1, 3, 4], "int32")

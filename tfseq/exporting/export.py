@@ -4,47 +4,33 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import onnx
 
-from tfseq.decoding import Beam, Strategy
-from tfseq.decoding.generate import check_prefix, check_strategy
+from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting.conversion.convert import OPSETS, first_line, name_axes, to_skeleton
+from tfseq.exporting.arguments import check_arguments, check_verification
+from tfseq.exporting.contents import forward, loop, one_step
+from tfseq.exporting.conversion.convert import first_line, name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
-from tfseq.exporting.generation.code_points import code_points_of
 from tfseq.exporting.generation.generation_cases import sample_cases
-from tfseq.exporting.generation.loop_graph import (
-    WITNESSES,
-    attention_width,
-    decoding_json,
-    generated_specs,
-    generation_signature,
-)
-from tfseq.exporting.generation.step_graph import step_graph
-from tfseq.exporting.generation.token_interface import token_interface
+from tfseq.exporting.generation.loop_graph import WITNESSES, decoding_json
 from tfseq.exporting.proving import parity
-from tfseq.exporting.proving.chunk_parity import require_causal
-from tfseq.exporting.proving.generation_parity import check_loop_logits
 from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
-from tfseq.exporting.proving.report import NumberCheck
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
-from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
-from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
-from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
+from tfseq.exporting.signatures.signature import forward_signature
 from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
 from tfseq.exporting.writing.replacing import replacing
 from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, StateSpec, TensorSpec
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
 
 SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
 
@@ -128,8 +114,8 @@ def export(
     """
     path = Path(path)
     samples = as_list(samples)
-    _check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
-    _check_verification(verify, samples, decode)
+    check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
+    check_verification(verify, samples, decode)
     check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
@@ -138,11 +124,11 @@ def export(
     if decode is not None:
         sample_cases(exact, decode, samples, prefix=prefix)  # refuses what does not fit before the work
     if decode is None:
-        content = _forward(exact, streaming, samples)
+        content = forward(exact, streaming, samples)
     elif streaming:
-        content = _one_step(exact, decode, path, tokenizer)
+        content = one_step(exact, decode, path, tokenizer)
     else:
-        content = _loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
+        content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
     if samples and decode is None:
         samples = feeds(samples, content.sampled)
     draft = Manifest(
@@ -170,93 +156,6 @@ _STATEFUL = (
     "A layer is stateful, so the file takes and gives its states: read sequences in chunks with Model.stream(). "
     "streaming=False writes the graph of whole sequences instead."
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Content:
-    """The content of a file before it is written.
-
-    Attributes:
-        task: of the manifest.
-        signatures: by name, as a SavedModel has them; the last one is what the manifest describes, and the ONNX graph.
-        outputs: of that one, from a function that runs it.
-        witnessed: that one with WITNESSES, of a loop.
-        loop_logits: checks them, given a function that runs it.
-        states: of a chunk graph or a decode step graph.
-        tokenizer: of the manifest where the graph does a part of the tokenizer's work.
-        sampled: the inputs that the user's samples are for.
-        samples: these, as the last signature takes them.
-    """
-
-    task: str
-    signatures: Mapping[str, Signature]
-    outputs: Callable[[Run], tuple[TensorSpec, ...]]
-    witnessed: Signature | None = None
-    loop_logits: Callable[[Run], NumberCheck] | None = None
-    states: tuple[StateSpec, ...] = ()
-    tokenizer: dict[str, Any] | None = None
-    sampled: Sequence[TensorSpec] = ()
-    samples: Sequence[Mapping[str, np.ndarray]] = ()
-
-    @property
-    def described(self) -> Signature:
-        return list(self.signatures.values())[-1]
-
-    @property
-    def described_name(self) -> str:
-        return list(self.signatures)[-1]
-
-
-def _forward(model, streaming, samples):
-    """The model's `call`, over whole sequences or in chunks."""
-    if not (streaming or (streaming is None and is_stateful(model))):
-        signature = forward_signature(model, samples)
-        given = feeds(samples, signature.inputs)
-        return _Content(
-            "predict",
-            {"serve": signature},
-            lambda _: output_specs(signature, given),
-            sampled=signature.inputs,
-            samples=given,
-        )
-    stream = stream_signature(model, samples)
-    require_causal(model, stream, parity.TOLERANCE)
-    begun = [stream.begun(sample) for sample in feeds(samples, stream.inputs)]
-    return _Content(
-        "predict",
-        {"stream": stream.signature},
-        lambda _: output_specs(stream.signature, begun),
-        states=stream.states,
-        sampled=stream.inputs,
-        samples=begun,
-    )
-
-
-def _loop(model, decode, attention, prefix, path, tokenizer):
-    """The whole decoding loop."""
-    codes = None if tokenizer is None else code_points_of(tokenizer, model.vocabulary_size)
-    signatures = {"generate": generation_signature(model, decode, attention, codes, prefix=prefix)}
-    witnessed = generation_signature(model, decode, attention, codes, witnesses=True, prefix=prefix)
-    if path.suffix != ".onnx":
-        signatures = {"serve": forward_signature(model), **signatures}
-
-    def outputs(run):
-        return generated_specs(attention_width(run, model, decode, prefix) if attention else None)
-
-    coded = None if codes is None else codes.to_json()
-    interface = token_interface(coded, model.vocabulary_size)
-
-    def loop_logits(run):
-        run = interface.in_token_ids(run, witnessed.inputs)
-        return check_loop_logits(run, model, decode, parity.TOLERANCE, interface, prefix)
-
-    return _Content("generate", signatures, outputs, witnessed, loop_logits, tokenizer=coded)
-
-
-def _one_step(model, decode, path, tokenizer):
-    """One decode step, over token ids: its caller feeds back what it chose, up to the end token."""
-    step = step_graph(model, decode)
-    return _Content("stream_generate", {"stream_generate": step.signature}, lambda _: step.outputs, states=step.states)
 
 
 def _write_onnx(path, model, content, draft, samples, verify, progress, opset, external_data):
@@ -352,98 +251,3 @@ def _without_random(model: keras.Model, verify: bool | str) -> str:
         "\nIf random inputs mean nothing to the model, give it inputs that do: samples=[...], with "
         'verify="samples" to compare on these alone.'
     )
-
-
-def _check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data):
-    if not isinstance(model, keras.Model):
-        raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
-            ".keras and export that with KERAS_BACKEND=tensorflow."
-        )
-    if not (model.built or samples):
-        raise ExportError(
-            f"{type(model).__name__} has no weights yet: call it on some data, or export it with samples=[...], "
-            "what it takes."
-        )
-    lowest = OPSETS[0] if decode is None else CONVERTED
-    if opset is not None and opset not in range(lowest, OPSETS.stop):
-        raise ExportError(
-            f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
-        )
-    _check_decoding(model, decode, attention, streaming)
-    if prefix:
-        _check_prefix(model, decode, streaming)
-    if tokenizer is not None and isinstance(model, Generator):
-        _check_tokenizer(tokenizer, model)
-    if not path.parent.is_dir():
-        raise ExportError(f"There is no folder {path.parent}; create it first.")
-    if path.suffix == ".onnx" and path.is_dir():
-        raise ExportError(f"{path} is a folder; expected a file name.")
-    if path.suffix != ".onnx" and path.exists() and not path.is_dir():
-        raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
-    if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
-        raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
-    if external_data and path.suffix != ".onnx":
-        raise ExportError(f"external_data is for ONNX files; {path.name} is a SavedModel, whose weights lie apart.")
-
-
-def _check_verification(verify, samples, decode):
-    if not (isinstance(verify, bool) or verify == "samples"):
-        raise ExportError(f'verify is {verify!r}; expected True, False or "samples".')
-    if verify == "samples" and decode is not None:
-        raise ExportError(
-            'verify="samples" is for graphs without decode; a file that generates is compared on random prompts or '
-            "sources beside the samples: leave verify=True."
-        )
-    if verify == "samples" and not samples:
-        raise ExportError('verify="samples" compares on samples alone: give some, samples=[...], what the model takes.')
-
-
-def _check_decoding(model, decode, attention, streaming):
-    if decode is None:
-        if attention:
-            raise ExportError("attention is that of a loop that generates; it needs decode.")
-        return
-    if not isinstance(decode, Strategy):
-        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
-    if not isinstance(model, Generator):
-        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
-    try:
-        check_strategy(decode, model)
-    except InputError as error:
-        raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
-    if attention and not model.has_attention:
-        raise ExportError(f"{type(model).__name__} has no attention to give out: it does not attend to a source.")
-    if streaming and attention:
-        raise ExportError("A graph of one decode step outputs no attention; export with streaming=False.")
-    if streaming and isinstance(decode, Beam):
-        raise ExportError(
-            "A beam search knows its first token only when it is done, so it can't stream: use tfseq.Greedy() or "
-            "tfseq.Sample(), or streaming=False."
-        )
-
-
-def _check_prefix(model, decode, streaming):
-    if decode is None:
-        raise ExportError("prefix is for a loop that generates; it needs decode.")
-    if model.start is None:
-        raise ExportError(f"{type(model).__name__} is a language model, whose files read prompts; leave prefix out.")
-    if streaming:
-        raise ExportError("A graph of one decode step reads what its caller feeds it, prompts too; leave prefix out.")
-    try:
-        check_prefix(model)
-    except InputError as error:
-        raise ExportError(str(error)) from None
-
-
-def _check_tokenizer(tokenizer, model):
-    if tokenizer.vocabulary_size != model.vocabulary_size:
-        raise ExportError(
-            f"The tokenizer has {tokenizer.vocabulary_size} tokens and the model {model.vocabulary_size}."
-        )
-    for name in ("start", "end"):
-        theirs, own = getattr(tokenizer, name, None), getattr(model, name)
-        if None not in (theirs, own) and theirs not in (model.ends if name == "end" else (own,)):
-            raise ExportError(f"The tokenizer's {name} is token {theirs}, and the model's is {own}.")

@@ -1,0 +1,113 @@
+"""The arguments of `export`, checked before any work: each alone, and with the others."""
+
+import keras
+
+from tfseq.decoding import Beam, Strategy
+from tfseq.decoding.generate import check_prefix, check_strategy
+from tfseq.errors import ExportError, InputError
+from tfseq.exporting.conversion.convert import OPSETS
+from tfseq.exporting.rewriting import CONVERTED
+from tfseq.models.generator import Generator
+
+
+def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data):
+    """
+    Raises:
+        ExportError: an argument of `export` can't be, or does not go with another.
+    """
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
+            ".keras and export that with KERAS_BACKEND=tensorflow."
+        )
+    if not (model.built or samples):
+        raise ExportError(
+            f"{type(model).__name__} has no weights yet: call it on some data, or export it with samples=[...], "
+            "what it takes."
+        )
+    lowest = OPSETS[0] if decode is None else CONVERTED
+    if opset is not None and opset not in range(lowest, OPSETS.stop):
+        raise ExportError(
+            f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
+        )
+    _check_decoding(model, decode, attention, streaming)
+    if prefix:
+        _check_prefix(model, decode, streaming)
+    if tokenizer is not None and isinstance(model, Generator):
+        _check_tokenizer(tokenizer, model)
+    if not path.parent.is_dir():
+        raise ExportError(f"There is no folder {path.parent}; create it first.")
+    if path.suffix == ".onnx" and path.is_dir():
+        raise ExportError(f"{path} is a folder; expected a file name.")
+    if path.suffix != ".onnx" and path.exists() and not path.is_dir():
+        raise ExportError(f"{path} is a file; expected a folder for a SavedModel, or a name that ends in .onnx.")
+    if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
+        raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
+    if external_data and path.suffix != ".onnx":
+        raise ExportError(f"external_data is for ONNX files; {path.name} is a SavedModel, whose weights lie apart.")
+
+
+def check_verification(verify, samples, decode):
+    """
+    Raises:
+        ExportError: the file can't be verified so.
+    """
+    if not (isinstance(verify, bool) or verify == "samples"):
+        raise ExportError(f'verify is {verify!r}; expected True, False or "samples".')
+    if verify == "samples" and decode is not None:
+        raise ExportError(
+            'verify="samples" is for graphs without decode; a file that generates is compared on random prompts or '
+            "sources beside the samples: leave verify=True."
+        )
+    if verify == "samples" and not samples:
+        raise ExportError('verify="samples" compares on samples alone: give some, samples=[...], what the model takes.')
+
+
+def _check_decoding(model, decode, attention, streaming):
+    if decode is None:
+        if attention:
+            raise ExportError("attention is that of a loop that generates; it needs decode.")
+        return
+    if not isinstance(decode, Strategy):
+        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+    if not isinstance(model, Generator):
+        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
+    try:
+        check_strategy(decode, model)
+    except InputError as error:
+        raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
+    if attention and not model.has_attention:
+        raise ExportError(f"{type(model).__name__} has no attention to give out: it does not attend to a source.")
+    if streaming and attention:
+        raise ExportError("A graph of one decode step outputs no attention; export with streaming=False.")
+    if streaming and isinstance(decode, Beam):
+        raise ExportError(
+            "A beam search knows its first token only when it is done, so it can't stream: use tfseq.Greedy() or "
+            "tfseq.Sample(), or streaming=False."
+        )
+
+
+def _check_prefix(model, decode, streaming):
+    if decode is None:
+        raise ExportError("prefix is for a loop that generates; it needs decode.")
+    if model.start is None:
+        raise ExportError(f"{type(model).__name__} is a language model, whose files read prompts; leave prefix out.")
+    if streaming:
+        raise ExportError("A graph of one decode step reads what its caller feeds it, prompts too; leave prefix out.")
+    try:
+        check_prefix(model)
+    except InputError as error:
+        raise ExportError(str(error)) from None
+
+
+def _check_tokenizer(tokenizer, model):
+    if tokenizer.vocabulary_size != model.vocabulary_size:
+        raise ExportError(
+            f"The tokenizer has {tokenizer.vocabulary_size} tokens and the model {model.vocabulary_size}."
+        )
+    for name in ("start", "end"):
+        theirs, own = getattr(tokenizer, name, None), getattr(model, name)
+        if None not in (theirs, own) and theirs not in (model.ends if name == "end" else (own,)):
+            raise ExportError(f"The tokenizer's {name} is token {theirs}, and the model's is {own}.")
