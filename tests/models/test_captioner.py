@@ -1,5 +1,6 @@
 """The four captioning systems: `call` against `step`, grids, exported files with captions and attention."""
 
+import functools
 import json
 import os
 
@@ -60,7 +61,9 @@ ATTENTIVE = [name for name in SYSTEMS if "attention" in name or "transformer" in
 FOUR = ("cnn + gru", "cnn + gru + attention", "cnn + transformer", "vit + transformer")
 
 
+@functools.cache
 def made(name, dtype="float32", **options):
+    """One for all tests, which leave its weights alone."""
     keras.utils.set_random_seed(1)
     encoder, decoder, decoder_options = SYSTEMS[name]
     parts = encoder(dtype), decoder(dtype, **decoder_options)

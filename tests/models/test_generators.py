@@ -1,5 +1,6 @@
 """The contract of every generator: `call` against `step` and `read`, padding, KV caches, beams that share a memory."""
 
+import functools
 import os
 
 import numpy as np
@@ -70,7 +71,9 @@ ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
 ATTENTIVE = [name for name in ENCODER_DECODERS if "seq2seq" not in name]
 
 
+@functools.cache
 def made(name, **options):
+    """One for all tests, which leave its weights alone."""
     keras.utils.set_random_seed(1)
     model = MODELS[name](**options)
     model(inputs(model))
