@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tfseq.exporting.generation.code_points import code_points_of
 from tfseq.exporting.generation.loop_graph import attention_width, generated_specs, generation_signature
 from tfseq.exporting.generation.step_graph import step_graph
@@ -14,6 +12,7 @@ from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.chunk_parity import require_causal
 from tfseq.exporting.proving.generation_parity import check_loop_logits
 from tfseq.exporting.proving.report import NumberCheck
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
 from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
@@ -34,7 +33,7 @@ class Content:
         states: of a chunk graph or a decode step graph.
         tokenizer: of the manifest where the graph does a part of the tokenizer's work.
         sampled: the inputs that the user's samples are for.
-        samples: these, as the last signature takes them.
+        accepted: what the last signature takes, of a forward graph; found once for all that try it.
     """
 
     task: str
@@ -45,7 +44,7 @@ class Content:
     states: tuple[StateSpec, ...] = ()
     tokenizer: dict[str, Any] | None = None
     sampled: Sequence[TensorSpec] = ()
-    samples: Sequence[Mapping[str, np.ndarray]] = ()
+    accepted: AcceptedInputs | None = None
 
     @property
     def described(self) -> Signature:
@@ -60,24 +59,24 @@ def forward(model, streaming, samples):
     """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
-        given = feeds(samples, signature.inputs)
+        accepted = AcceptedInputs(signature, feeds(samples, signature.inputs))
         return Content(
             "predict",
             {"serve": signature},
-            lambda _: output_specs(signature, given),
+            lambda _: output_specs(accepted),
             sampled=signature.inputs,
-            samples=given,
+            accepted=accepted,
         )
     stream = stream_signature(model, samples)
     require_causal(model, stream, parity.TOLERANCE)
-    begun = [stream.begun(sample) for sample in feeds(samples, stream.inputs)]
+    begun = AcceptedInputs(stream.signature, [stream.begun(sample) for sample in feeds(samples, stream.inputs)])
     return Content(
         "predict",
         {"stream": stream.signature},
-        lambda _: output_specs(stream.signature, begun),
+        lambda _: output_specs(begun),
         states=stream.states,
         sampled=stream.inputs,
-        samples=begun,
+        accepted=begun,
     )
 
 

@@ -175,7 +175,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         remove_outputs(graph.graph, WITNESSES)
     run = graph_run(graph, weights, proof)
     outputs = content.outputs(run)
-    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
+    check_probabilities(draft.labels, content.accepted, outputs, run)
     name_axes(graph.graph.output, outputs)
     graph.graph.name = draft.name
     if proof is not None and proof is not file:
@@ -194,7 +194,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         if large and not file.holds_its_weights():
             raise ExportError(f"{path.name} does not hold the weights that were written to it: the disk loses data.")
         proven = parity.onnx_file(path, run, manifest) if large else None
-        report = _require_parity(path, model, samples, verify, proven, loop_logits)
+        report = _require_parity(path, model, content, samples, verify, proven, loop_logits)
         manifest = dataclasses.replace(manifest, parity=report)
         file.describe(manifest.to_metadata())
     return manifest
@@ -216,12 +216,12 @@ def _write_saved_model(path, model, content, draft, samples, verify, progress):
     order = write_saved_model(path, model, content.signatures)[content.described_name]
     run = load_signatures(path)[content.described_name]
     outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
-    check_probabilities(draft.labels, content.described, outputs, run, content.samples)
+    check_probabilities(draft.labels, content.accepted, outputs, run)
     manifest = dataclasses.replace(draft, outputs=outputs)
     _describe(path, manifest)
     if verify:
         progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, samples, verify))
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, content, samples, verify))
         _describe(path, manifest)
     return manifest
 
@@ -232,10 +232,11 @@ def _describe(folder: Path, manifest: Manifest) -> None:
     described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
 
 
-def _require_parity(path, model, samples, verify, file=None, loop_logits=None) -> dict[str, Any]:
+def _require_parity(path, model, content, samples, verify, file=None, loop_logits=None) -> dict[str, Any]:
     """Of what is at `path`, or of `file`."""
     try:
-        report = parity.compare(file or parity.opened(path), model, samples, verify != "samples", loop_logits)
+        opened, random = file or parity.opened(path), verify != "samples"
+        report = parity.compare(opened, model, samples, random, loop_logits, content.accepted)
     except (ArtefactError, InputError) as error:
         raise ParityError(f"The exported file was not kept: {error}{_without_random(model, verify)}") from error
     if not report.passed:

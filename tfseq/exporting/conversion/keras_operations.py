@@ -15,12 +15,14 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
+from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
+
 
 @contextlib.contextmanager
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
     with (
-        mock.patch.object(layers.TimeDistributed, "call", _time_distributed_call),
+        mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(keras_core, "scan", _scan),
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
@@ -41,30 +43,13 @@ def inlined(function: Any) -> None:
             operation._clear_attr("_XlaMustCompile")
 
 
-def _time_distributed_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    """All steps as one batch, where Keras maps over the steps: at inference the layer treats rows alike."""
-    options: dict[str, Any] = {}
-    if self.layer._call_has_mask_arg and mask is not None:
-        options["mask"] = _steps_as_rows(mask)
-    if self.layer._call_has_training_arg:
-        options["training"] = training
-    outputs = self.layer.call(_steps_as_rows(inputs), **options)  # (batch * time, ...)
-    batch, time = ops.shape(inputs)[:2]
-    return ops.reshape(outputs, (-1 if isinstance(time, int) else batch, time, *ops.shape(outputs)[1:]))
-
-
-def _steps_as_rows(x: Any) -> Any:
-    """(batch, time, ...) to (batch * time, ...)"""
-    return ops.reshape(x, (-1, *ops.shape(x)[2:]))
-
-
 def _conv_lstm_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
     """With one convolution of all inputs before the loop and one of the state in each step, where Keras has eight."""
     cell = self.cell
     if training or type(cell).call is not ConvLSTMCell.call:
         return _INNER_LOOP(self, sequences, initial_state, mask, training)
     last = cell.data_format == "channels_last"
-    x = cell.input_conv(_steps_as_rows(sequences), cell.kernel, padding=cell.padding)  # (batch * time, ..)
+    x = cell.input_conv(steps_as_rows(sequences), cell.kernel, padding=cell.padding)  # (batch * time, ..)
     if cell.use_bias:
         x = x + (cell.bias if last else ops.reshape(cell.bias, (-1, *[1] * cell.rank)))
     x = ops.reshape(x, (-1, ops.shape(sequences)[1], *ops.shape(x)[1:]))

@@ -65,9 +65,19 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), 
 
 
 def compare(
-    file: "File", model: keras.Model, samples: Any = (), random: bool = True, loop_logits: NumberCheck | None = None
+    file: "File",
+    model: keras.Model,
+    samples: Any = (),
+    random: bool = True,
+    loop_logits: NumberCheck | None = None,
+    accepted: AcceptedInputs | None = None,
 ) -> ParityReport:
-    """`verify` of an opened file; the logits inside a loop need not be checked again if that has been done."""
+    """`verify` of an opened file.
+
+    Args:
+        loop_logits: the check of the logits inside a loop, if it has been made.
+        accepted: what the function of the file takes, if it is known.
+    """
     model, samples = as_float32(model), as_list(samples)
     if not random:
         _require_samples(samples, file)
@@ -81,7 +91,8 @@ def compare(
             checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples, random))
         if "serve" in file.runs:
             given = () if "generate" in file.runs else samples
-            checks.append(check_forward(file.runs["serve"], model, file.of, given, random))
+            known = accepted if "serve" in file.runs and len(file.runs) == 1 else None
+            checks.append(check_forward(file.runs["serve"], model, file.of, given, random, accepted))
         if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model, samples, loop_logits)
     except InputError as error:
@@ -190,14 +201,25 @@ def _require_samples(samples: Any, file: File) -> None:
         raise ExportError("Comparing on samples alone needs some: samples=[...], what the model takes.")
 
 
-def check_forward(run: Run, model: keras.Model, of: str, samples: Any = (), random: bool = True) -> NumberCheck:
+def check_forward(
+    run: Run,
+    model: keras.Model,
+    of: str,
+    samples: Any = (),
+    random: bool = True,
+    accepted: AcceptedInputs | None = None,
+) -> NumberCheck:
     """`run` against the model's `call`, over sample inputs and the random ones that the model takes.
+
+    Args:
+        accepted: the inputs that the model takes, samples included, if they are known.
 
     Raises:
         ExportError: the model refuses a sample, or all that was tried.
     """
-    signature = forward_signature(model, samples)
-    accepted = AcceptedInputs(signature, as_feeds(samples, signature.inputs))
+    if accepted is None:
+        signature = forward_signature(model, samples)
+        accepted = AcceptedInputs(signature, as_feeds(samples, signature.inputs))
     worst, sizes = WorstError(TOLERANCE), CheckedSizes()
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names

@@ -22,8 +22,7 @@ from tfseq.exporting.signatures.signature import Signature
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
-EAGER, COMPARED = 5, 2  # cases that are run eagerly, as a model does by itself; the last of them also in a graph
-SLOW = 0.1  # seconds of a run, from which on a traced graph is quicker over all cases
+SLOW = 0.05  # seconds of a run, from which on a traced graph is quicker over all cases
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
 
@@ -48,22 +47,24 @@ class AcceptedInputs:
     """Random inputs that a model takes.
 
     Args:
-        signature: of the model; its function is run eagerly, or traced where many sizes are tried or it is slow.
+        signature: of the model; its function is run eagerly, or as a graph where many sizes are tried or it is slow.
         samples: the user's sample inputs, by name. They bound the lengths that are tried.
 
     Attributes:
+        signature: as given.
         refusal: why the model refused what it refused last; None if it never did.
     """
 
     def __init__(self, signature: Signature, samples: Sequence[Mapping[str, np.ndarray]] = ()):
-        self._signature, self._samples = signature, [dict(sample) for sample in samples]
+        self.signature, self._samples = signature, [dict(sample) for sample in samples]
         self.refusal: Exception | None = None
         self._changes = changes(signature.inputs, signature.vocabulary_sizes, self._samples)
         self._always_finite = True
-        self._traced: Any = None
+        self._points: list[Case] | None = None
         self._quick = 0  # runs that were to be quick
-        self._eager, self._slow = 0, False  # runs of cases, and whether the last one was slow
+        self._runs, self._slow = 0, False  # eager runs, and whether the last one was slow
         self._faithful = True  # whether the traced graph gave what they gave
+        self._eager: set = set()  # lengths that cases were run eagerly at
         self._axes = free_axes(signature.inputs)
         self._lengths = [axis for axis in self._axes if axis != "batch"]
 
@@ -81,7 +82,10 @@ class AcceptedInputs:
             yield None if outputs is None else Case(sample, outputs, self._sizes(sample))
 
     def cases(self) -> Iterator[Case]:
-        """Random inputs of several batch sizes and lengths, small ones first, as many as SECONDS allow."""
+        """Random inputs of several batch sizes and lengths, small ones first, as many as SECONDS allow.
+
+        The first one of each length is run eagerly.
+        """
         began, tried, taken = time.monotonic(), set(), set()
         last: tuple[float, int] | None = None  # seconds and elements of the case before
 
@@ -98,11 +102,12 @@ class AcceptedInputs:
                 if key in tried or not affordable(sizes):
                     continue
                 tried.add(key)
-                start = time.monotonic()
-                case = self._case(sizes, seed, self._run_or_trace)
+                start, length = time.monotonic(), self._length(sizes)
+                case = self._case(sizes, seed, self._run_or_trace if length in self._eager else self._run_and_compare)
                 if case is not None:
                     yield case
-                    taken.add(self._length(sizes))
+                    taken.add(length)
+                    self._eager.add(length)
                     last = time.monotonic() - start, self._elements(sizes)
 
         yield from tries(grid(self._axes, self._usual_lengths()))
@@ -113,6 +118,11 @@ class AcceptedInputs:
 
     def points(self) -> list[Case]:
         """A few cases that tell the free axes apart by their sizes, as far as can be: [] if the model takes nothing."""
+        if self._points is None:
+            self._points = self._find_points()
+        return self._points
+
+    def _find_points(self) -> list[Case]:
         found = [case for sample in self._samples[:_SAMPLES] if (case := self._few_rows(sample)) is not None]
         for apart in (True, False) if len(self._lengths) > 1 else (False,):
             if not found:
@@ -147,11 +157,11 @@ class AcceptedInputs:
 
     def case(self, sizes: Sizes, seed: int) -> Case | None:
         """Random inputs of these sizes of the free axes; None if the model takes none."""
-        return self._case(sizes, seed, self.run)
+        return self._case(sizes, seed, self._run_or_trace)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays | None:
         """The model's outputs by name; None if it refuses the inputs."""
-        return self._run(self._signature.function, feeds)
+        return self._run(self.signature.function, feeds)
 
     def _run(self, function: Callable, feeds: Mapping[str, Any]) -> Arrays | None:
         try:
@@ -159,7 +169,7 @@ class AcceptedInputs:
                 outputs = function(**{name: keras.ops.convert_to_tensor(array) for name, array in feeds.items()})
             return {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
         except Exception as error:
-            if self.refusal is None or function is self._signature.function:  # a graph's errors say less
+            if self.refusal is None or function is self.signature.function:  # a graph's errors say less
                 self.refusal = error
             return None
 
@@ -169,31 +179,31 @@ class AcceptedInputs:
         return self.run(feeds) if self._quick <= _FEW else self._run(self._graph(), feeds)
 
     def _run_or_trace(self, feeds: Mapping[str, Any]) -> Arrays | None:
-        """As `run`, and in a traced graph after EAGER runs if these are slow, as loops over time are, and the graph
-        gave the same in the last of them. What a graph refuses is run eagerly, too."""
-        if self._eager >= EAGER and self._slow and self._faithful:
-            outputs = self._run(self._graph(), feeds)
-            if outputs is not None:
-                return outputs
+        """As `run`, and in a traced graph where eager runs are slow, as loops over time are, and the graph has given
+        what they gave. What a graph refuses is run eagerly, too."""
+        outputs = self._run(self._graph(), feeds) if self._slow and self._faithful else None
+        return self._run_and_compare(feeds) if outputs is None else outputs
+
+    def _run_and_compare(self, feeds: Mapping[str, Any]) -> Arrays | None:
+        """As `run`, which tells whether the model is slow, and if it is, whether its graph gives the same."""
         start = time.monotonic()
         outputs = self.run(feeds)
         if outputs is not None:
-            self._slow = time.monotonic() - start > SLOW
-            self._eager += 1
-            if self._slow and self._eager > EAGER - COMPARED:
-                self._faithful = self._faithful and _alike(self._run(self._graph(), feeds), outputs)
+            self._slow = self._runs > 0 and time.monotonic() - start > SLOW  # a first run is never quick
+            self._runs += 1
+            if self._slow and self._faithful:
+                self._faithful = _alike(self._run(self._graph(), feeds), outputs)
         return outputs
 
     def _graph(self) -> Callable:
-        if self._traced is None:
-            self._traced = traced(self._signature)
-            if self._traced is None:
-                return self._signature.function
-        return lambda **tensors: self._traced(*(tensors[spec.name] for spec in self._signature.inputs))
+        graph = self.signature.traced.if_possible
+        if graph is None:
+            return self.signature.function
+        return lambda **tensors: graph(*(tensors[spec.name] for spec in self.signature.inputs))
 
     def _case(self, sizes: Sizes, seed: int, run: Callable[[Arrays], Arrays | None]) -> Case | None:
         """Random inputs of some sizes, with the first kinds of values that the model makes finite outputs of."""
-        signature, unlike = self._signature, None
+        signature, unlike = self.signature, None
         drawn = draw(signature.inputs, signature.vocabulary_sizes, sizes.get("batch", 1), sizes, seed)
         for feeds, change in self._variants(drawn, sizes):
             outputs = run(feeds)
@@ -212,14 +222,14 @@ class AcceptedInputs:
 
     def _variants(self, drawn: Arrays, sizes: Sizes) -> Iterator[tuple[Arrays, Change | None]]:
         for change in list(self._changes):
-            yield changed(drawn, change, self._signature.vocabulary_sizes, self._samples), change
+            yield changed(drawn, change, self.signature.vocabulary_sizes, self._samples), change
         for sample in self._samples[:1]:
             yield self._resized(sample, sizes), None
 
     def _resized(self, sample: Arrays, sizes: Sizes) -> Arrays:
         """A sample cut or repeated along its free axes."""
         arrays = {}
-        for spec in self._signature.inputs:
+        for spec in self.signature.inputs:
             array = sample[spec.name]
             for axis, name in enumerate(spec.shape):
                 if isinstance(name, str):
@@ -293,23 +303,23 @@ class AcceptedInputs:
 
     def _hints(self) -> list[int]:
         """Sizes of inputs and weights, among which are those of tables of positions."""
-        hints = [size for spec in self._signature.inputs for size in spec.shape if isinstance(size, int)]
+        hints = [size for spec in self.signature.inputs for size in spec.shape if isinstance(size, int)]
         return hints + [size for variable in self._variables() for size in variable.shape]
 
     def _variables(self) -> Sequence[Any]:
-        self._graph()
-        return () if self._traced is None else self._traced.graph.variables
+        graph = self.signature.traced.if_possible
+        return () if graph is None else graph.graph.variables
 
     def _sizes(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
         """Of a sample's free axes."""
         sizes: Sizes = {}
-        for spec in self._signature.inputs:
+        for spec in self.signature.inputs:
             named = zip(spec.shape, feeds[spec.name].shape)
             sizes |= {axis: size for axis, size in named if isinstance(axis, str) and axis not in sizes}
         return {axis: sizes[axis] for axis in self._axes}
 
     def _elements(self, sizes: Sizes) -> int:
-        shapes = ([sizes[n] if isinstance(n, str) else n for n in spec.shape] for spec in self._signature.inputs)
+        shapes = ([sizes[n] if isinstance(n, str) else n for n in spec.shape] for spec in self.signature.inputs)
         return max(sum(int(np.prod(shape)) for shape in shapes), 1)
 
     def _length(self, sizes: Sizes) -> tuple[int, ...]:
@@ -321,20 +331,3 @@ def _alike(a: Arrays | None, b: Arrays) -> bool:
         np.shape(a[name]) == np.shape(b[name]) and np.allclose(a[name], b[name], rtol=1e-4, atol=1e-5, equal_nan=True)
         for name in b
     )
-
-
-def traced(signature: Signature) -> Any:
-    """The signature's function as a concrete function of tensors in order; None if it can't be traced."""
-    names = [spec.name for spec in signature.inputs]
-    specs = [
-        tf.TensorSpec([None if isinstance(n, str) else n for n in spec.shape], spec.dtype) for spec in signature.inputs
-    ]
-
-    def positional(*tensors: Any) -> Any:
-        return signature.function(**dict(zip(names, tensors)))
-
-    try:
-        with tf.device("/cpu:0"):
-            return tf.function(positional, autograph=False).get_concrete_function(*specs)
-    except Exception:
-        return None

@@ -1,13 +1,13 @@
 """Checks of class labels: distinct names, and a graph whose output holds the classes' probabilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfseq.decoding import Strategy
 from tfseq.errors import ExportError
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
-from tfseq.exporting.signatures.signature import Run, Signature
+from tfseq.exporting.signatures.signature import Run
 from tfseq.runtime.manifest import TensorSpec
 
 ROUNDING = 1e-3
@@ -29,15 +29,14 @@ def check_names(labels: Sequence[str], decode: Strategy | None) -> None:
 
 def check_probabilities(
     labels: Sequence[str],
-    signature: Signature,
+    accepted: AcceptedInputs | None,
     outputs: Sequence[TensorSpec],
     run: Run,
-    samples: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> None:
     """
     Args:
+        accepted: by the model, to try; where there are labels.
         outputs: of the graph; the labels are those of the first one.
-        samples: inputs by name; random ones that the model takes are tried where there are none.
 
     Raises:
         ExportError: that one has another number of classes, or does not give probabilities.
@@ -48,7 +47,7 @@ def check_probabilities(
     classes = output.shape[-1] if output.shape else 1
     if classes != len(labels) and not (classes == 1 and len(labels) == 2):
         raise ExportError(f"There are {len(labels)} labels, and the output {output} has {classes} classes.")
-    case = next(iter(AcceptedInputs(signature, samples).points()), None)
+    case = next(iter(accepted.points()), None) if accepted else None
     if case is None:
         return  # whatever the model takes, it has not been told
     values = run(case.feeds)[output.name]

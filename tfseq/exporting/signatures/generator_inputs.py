@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.traced import Traced
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
@@ -44,7 +45,8 @@ def texts(inputs: Sequence[TensorSpec]) -> list[str]:
 def source_vocabulary_sizes(model: Generator) -> Mapping[str, int]:
     """The vocabulary size of each source by name, where it is known."""
     if model not in _SOURCE_VOCABULARIES:
-        sizes, _ = vocabulary_sizes(lambda **sources: encoded(model, sources), source_specs(model))
+        specs = source_specs(model)
+        sizes, _ = vocabulary_sizes(Traced(lambda **sources: encoded(model, sources), specs), specs)
         _SOURCE_VOCABULARIES[model] = sizes
     return _SOURCE_VOCABULARIES[model]
 

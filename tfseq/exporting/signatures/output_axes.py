@@ -1,10 +1,8 @@
 """Named axes of outputs: which output axis follows which input axis, found by running the model at several sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case, traced
+from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.signature import Signature
 from tfseq.runtime.manifest import TensorSpec
@@ -12,15 +10,15 @@ from tfseq.runtime.manifest import TensorSpec
 _FAR = 4  # times as long
 
 
-def output_specs(signature: Signature, samples: Sequence[Mapping[str, np.ndarray]] = ()) -> tuple[TensorSpec, ...]:
+def output_specs(accepted: AcceptedInputs) -> tuple[TensorSpec, ...]:
     """The outputs of a signature's function by name, with the axes that follow an input's axis named after it.
 
     An axis that follows none, or of which the sizes that the model takes do not tell, has a name of its own.
 
     Args:
-        samples: inputs by name; random ones are tried beside them.
+        accepted: the signature's inputs; samples, if there are any, and random ones beside them.
     """
-    cases = AcceptedInputs(signature, samples).points()
+    signature, cases = accepted.signature, accepted.points()
     axes = free_axes(signature.inputs)
     if not cases:
         return _unseen(signature, axes)
@@ -70,7 +68,7 @@ def _stays(size: int, cases: Sequence[Case], axes: Sequence[str]) -> bool:
 
 def _static(signature: Signature) -> dict[str, tuple[str, Sequence[int | None] | None]]:
     """Types and shapes of the outputs as far as tracing tells them, by name."""
-    function = traced(signature)
+    function = signature.traced.if_possible
     if function is None:
         return {}
     outputs = function.structured_outputs

@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from tfseq.errors import ExportError
 from tfseq.exporting.signatures.call_arguments import call_form
 from tfseq.exporting.signatures.generator_inputs import source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.traced import Traced
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
@@ -36,6 +38,17 @@ class Signature:
     function: Callable
     vocabulary_sizes: int | Mapping[str, int]
 
+    @cached_property
+    def traced(self) -> Traced:
+        """The function as a graph."""
+        return Traced(self.function, self.inputs)
+
+    def with_vocabulary_sizes(self, sizes: int | Mapping[str, int]) -> "Signature":
+        """This one, and its graph, of other vocabulary sizes."""
+        sized = replace(self, vocabulary_sizes=sizes)
+        sized.__dict__["traced"] = self.traced
+        return sized
+
 
 def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
     """`model(..., training=False)`.
@@ -51,31 +64,38 @@ def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
             raise ExportError(f"{type(model).__name__} has no weights yet; build it or call it on some data.")
         return _generator_signature(model)
     form = call_form(model, samples)
-    if model not in _EXAMINED:
-        _EXAMINED[model] = _examined(model, form)
-    inputs, sizes = _EXAMINED[model]
-    return Signature(inputs, _call(model, form, inputs), sizes)
+    if model in _EXAMINED:
+        inputs, sizes = _EXAMINED[model]
+        return Signature(inputs, _call(model, form, inputs), sizes)
+    signature = _examined(model, form)
+    _EXAMINED[model] = signature.inputs, signature.vocabulary_sizes
+    return signature
 
 
+# The inputs of a model and their vocabulary sizes; not its graphs, which would keep the model alive.
 _EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
 
 
 def _examined(model, form):
-    """The inputs, and their vocabulary sizes by name."""
+    """The signature of a model that has not been seen before."""
     inputs = _named(form.inputs)
+    signature = Signature(inputs, _call(model, form, inputs), {})
     integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
     embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
     if not (integers or embeds or form.called_with):
-        return inputs, {}
+        return signature
     try:
-        sizes, only = vocabulary_sizes(_call(model, form, inputs), inputs)
+        sizes, only = vocabulary_sizes(signature.traced, inputs)
     except Exception:
         if not form.called_with:  # the conversion will say what is wrong
-            return inputs, {}
+            return signature
         # Eager calls take sizes that a graph can't leave open, such as in a slice of a NumPy array.
         return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
     only_ids = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
-    return tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, only_ids)), sizes
+    if not any(only_ids):
+        return signature.with_vocabulary_sizes(sizes)
+    inputs = tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, only_ids))
+    return Signature(inputs, _call(model, form, inputs), sizes)
 
 
 def _call(model, form, inputs):

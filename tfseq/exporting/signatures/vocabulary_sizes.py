@@ -3,11 +3,12 @@
 A `Signature` carries them, so that `random_inputs` draws token ids that the model has rows for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tfseq.exporting.signatures.traced import Traced
 from tfseq.runtime.manifest import TensorSpec
 
 # Operations that pass token ids on as they are, move them (and how many of their first inputs), or ask about them.
@@ -19,25 +20,18 @@ _MOVES = {
 _QUESTIONS = ("Shape", "Equal", "NotEqual", "Less")
 
 
-def vocabulary_sizes(function: Callable, inputs: Sequence[TensorSpec]) -> tuple[dict[str, int], set[str]]:
+def vocabulary_sizes(traced: Traced, inputs: Sequence[TensorSpec]) -> tuple[dict[str, int], set[str]]:
     """The vocabulary size of each input of a function that holds token ids or other indices.
 
     Args:
-        function: takes the inputs by name.
-        inputs: with names for free axes.
+        traced: the function.
+        inputs: of it, in order.
 
     Returns:
         vocabulary sizes by input name, of the inputs that index a table or become one-hot vectors (of several tables
         the smallest); and the names of the inputs that are used for nothing else, whatever their dtype.
     """
-    specs = [
-        tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype) for spec in inputs
-    ]
-
-    def positional(*tensors: Any) -> Any:
-        return function(**{spec.name: tensor for spec, tensor in zip(inputs, tensors)})
-
-    graph = tf.function(positional, input_signature=specs, autograph=False).get_concrete_function().graph
+    graph = traced.concrete.graph
     rows = _rows_of_tables(graph)
     sizes, only = {}, set()
     for spec, placeholder in zip(inputs, graph.inputs):

@@ -1,0 +1,56 @@
+"""`Traced`: a function of named tensors as TensorFlow's graph of any sizes, made when it is first asked for."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+from unittest import mock
+
+import tensorflow as tf
+from keras import layers
+
+from tfseq.exporting.signatures.time_distributed import time_distributed_call
+from tfseq.runtime.manifest import TensorSpec
+
+
+class Traced:
+    """A function of named tensors as a graph: one for all who look at it or run it.
+
+    Args:
+        function: takes the inputs by name.
+        inputs: with names for free axes.
+    """
+
+    def __init__(self, function: Callable, inputs: Sequence[TensorSpec]):
+        self._function, self._inputs = function, tuple(inputs)
+
+    @property
+    def concrete(self) -> Any:
+        """The concrete function, of the inputs in order.
+
+        Raises:
+            Exception: what the function raised on symbolic tensors.
+        """
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    @property
+    def if_possible(self) -> Any:
+        """`concrete`, or None of a function that can't be traced."""
+        return None if isinstance(self._outcome, Exception) else self._outcome
+
+    @cached_property
+    def _outcome(self) -> Any:
+        specs = [
+            tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype)
+            for spec in self._inputs
+        ]
+
+        def positional(*tensors: Any) -> Any:
+            return self._function(**{spec.name: tensor for spec, tensor in zip(self._inputs, tensors)})
+
+        try:
+            with tf.device("/cpu:0"), mock.patch.object(layers.TimeDistributed, "call", time_distributed_call):
+                return tf.function(positional, autograph=False).get_concrete_function(*specs)
+        except Exception as error:
+            return error
