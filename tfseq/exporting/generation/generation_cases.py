@@ -26,7 +26,7 @@ LONGEST_PREFIX = 8  # prompt beside a source
 CASES = 28  # of 8 rows on average
 FEWEST = 4  # cases of a large model, of at most
 MOST_ROWS = 8
-IN_FULL = 5_000_000  # parameters of the largest model that generates them all: a step reads every weight
+IN_FULL = 3_000_000  # parameters of the largest model that generates them all: a step reads every weight
 MAX_LENGTHS = (32, 32, 24, 5, 1)
 SETTINGS: dict[str, Sequence[Any]] = {
     "temperature": (1.0, 0.0, 0.5, 0.8, 1.5),

@@ -278,9 +278,8 @@ def check_loop_logits(
         logits = teacher_forced(model, call, case.inputs, read)
         steps = first[:, None] + np.arange(tokens.shape[1])
         expected = np.take_along_axis(logits, steps[:, :, None], axis=1)  # (batch, new_time, vocabulary)
-        chosen = np.arange(tokens.shape[1]) < got["lengths"][:, None]
-        if chosen.any():
-            worst.add(got["logits"][chosen], expected[chosen], str(case), "logits")
+        for row, length in enumerate(got["lengths"]):  # one by one: a vocabulary is wide
+            worst.add(got["logits"][row, :length], expected[row, :length], str(case), "logits")
     return worst.check("logits", "onnx loop", "keras")
 
 
