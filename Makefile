@@ -3,6 +3,7 @@
 #                 so with a step of training); SKIP=char_lm leaves some out, JOBS=2 runs two at a time
 # make zoo        makes everything in exported/ again: those, the character model with each cell and for longer, tunes
 #                 that add up, captioners that read every scene
+# make install    what all of these need
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 # make contents   the first docstring line of every module, one under the other; FOLDERS="tfseq/data" for some
@@ -14,6 +15,8 @@ BIN = $(VENV)/bin
 PYTHON ?= python3 python3.13 python3.12 python3.11
 # The CPU build of TensorFlow is half the download. `make TRAIN=train` installs the one that also drives NVIDIA GPUs.
 TRAIN ?= $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),train-cpu,train)
+# What takes pip's arguments; `uv pip install --python .venv/bin/python` is quicker.
+INSTALL ?= $(BIN)/python -m pip install --quiet
 # One process per core: the tests trace and convert more than they compute.
 SPREAD = -n auto --dist worksteal
 SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -42,7 +45,7 @@ export RUN_QUICK
 CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute each
 CELLS = rnn irnn lstm gru # of the character models, for twice as many steps as quick makes
 
-.PHONY: demo quick zoo test test-slow test-js lint contents clean
+.PHONY: demo quick zoo install test test-slow test-js lint contents clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
@@ -57,6 +60,8 @@ zoo: quick
 	$(BIN)/python -m pipelines.music ryan
 	@for way in $(CAPTIONERS); do $(BIN)/python -m pipelines.captioning full --architecture $$way || exit 1; done
 	$(BIN)/python -m pipelines.captioning full_vit
+
+install: $(VENV)/dev.stamp
 
 test: lint
 	$(BIN)/python -m pytest $(SPREAD)
@@ -86,15 +91,15 @@ clean:
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing TensorFlow and what tfseq needs into $(VENV): a few minutes, once."
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN)]"
+	$(INSTALL) -c constraints.txt -e ".[$(TRAIN)]"
 	@touch $@
 
 $(VENV)/data.stamp: $(VENV)/train.stamp
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN),data]"
+	$(INSTALL) -c constraints.txt -e ".[$(TRAIN),data]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(TRAIN),dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(TRAIN),dev]"
 	@touch $@
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json

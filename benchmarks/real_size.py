@@ -1,4 +1,4 @@
-"""Models of real size: seconds, memory and file size of an export, beside stock Keras' forward export.
+"""Models of real size: seconds, memory and file size of an export, beside stock Keras' forward export; then in int4.
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.real_size                              # five rounds
@@ -6,7 +6,8 @@
     python -m benchmarks.real_size gpt2 loop                    # one of them, in this process, as JSON
 
 Weights are random. An export is timed without making the model; tfseq's includes its check, Keras' has none. Memory is
-the peak of the process while it exports, with Python, TensorFlow and the model's own weights in it.
+the peak of the process while it exports, with Python, TensorFlow and the model's own weights in it. `int4` loads an
+exported loop, generates, quantizes it, which is what is timed and weighed, and generates again.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -32,7 +35,8 @@ SIZES = {
     "gpt2": (50_257, 768, 12, 12),
     "billion": (32_000, 2048, 16, 20),
 }
-HOWS = ("loop", "forward", "keras")
+HOWS = ("loop", "forward", "keras", "int4")
+TOKENS = 4  # that a file generates, for the size of the files alone
 
 
 def language_model(size: str):
@@ -49,24 +53,45 @@ def export(size: str, how: str) -> dict[str, float]:
     import tfseq
 
     model = language_model(size)
+    weights = 4 * sum(int(weight.value.shape.num_elements()) for weight in model.weights)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
+        if how == "keras":
+            model(np.zeros((1, 8), "int32"))  # it only exports what has been called
+        elif how == "int4":
+            tfseq.export(model, path, decode=tfseq.Greedy(), verify=False)
+            del model
+            generate(path)
         before = forget_peak()
         start = time.perf_counter()
         if how == "keras":
             model.export(path, format="onnx", verbose=False)
+        elif how == "int4":
+            tfseq.quantize(path, Path(folder) / "int4.onnx", to="int4")
         else:
             tfseq.export(model, path, decode=tfseq.Greedy() if how == "loop" else None)
         seconds = time.perf_counter() - start
-        files = sum(file.stat().st_size for file in Path(folder).iterdir())
-    weights = 4 * sum(int(weight.value.shape.num_elements()) for weight in model.weights)
+        made = "int4.onnx*" if how == "int4" else "*"
+        files = sum(file.stat().st_size for file in Path(folder).glob(made))
+        peak = peak_megabytes()
+        if how == "int4":
+            generate(Path(folder) / "int4.onnx")
     return {
         "seconds": seconds,
         "weights": weights / 2**20,
         "files": files / 2**20,
         "before": before,
-        "peak": peak_megabytes(),
+        "peak": peak,
     }
+
+
+def generate(path: Path) -> None:
+    """A few tokens, in a session that is closed again."""
+    import tfseq.runtime
+
+    prompt, length = np.array([[1, 2, 3]], "int32"), np.array([3], "int32")
+    written = tfseq.runtime.load(path).run({"prompt": prompt, "prompt_length": length, "max_length": TOKENS})
+    assert written["tokens"].shape == (1, TOKENS), written["tokens"].shape
 
 
 def exports(sizes: Sequence[str], rounds: int) -> str:

@@ -3,6 +3,8 @@
 import gc
 import hashlib
 import os
+import random
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -29,6 +31,16 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Each test draws the same weights and numbers, whatever ran before it in its process."""
+    random.seed(0)
+    np.random.seed(0)
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -18,19 +18,15 @@ def remove_transposes(graph: GraphProto) -> None:
     """Merges and cancels transposes, and drops unused outputs and initializers, in place."""
     constants = {t.name: t for g in all_graphs(graph) for t in g.initializer}
     for g in all_graphs(graph):
-        uses = _Uses(graph, g)
         changed: set[str] = set()
-        for node in list(g.node):
+        while found := _change_one(graph, g, constants):  # each may make room for another
+            changed |= found
+        uses = _Uses(graph, g)
+        for node in g.node:
             if node.op_type in _RECURRENT:
                 node.output[:] = [name if uses.count(name) else "" for name in node.output]
                 while not node.output[-1]:
                     del node.output[-1]
-            elif node.op_type == "Unsqueeze":
-                changed |= _cancel_unsqueeze(g, node, uses)
-            elif _permutation(node) == [0, 2, 1, 3]:
-                changed |= _merge_through_reshape(g, node, uses, constants)
-            elif _permutation(node) == _EXCHANGE:
-                changed |= _cancel(g, node, uses, constants)
         kept = [value for value in g.value_info if value.name not in changed]
         del g.value_info[:]
         g.value_info.extend(kept)
@@ -39,6 +35,22 @@ def remove_transposes(graph: GraphProto) -> None:
         needed = [t for t in g.initializer if t.name in read or any(t.name == value.name for value in g.output)]
         del g.initializer[:]
         g.initializer.extend(needed)
+
+
+def _change_one(whole: GraphProto, graph: GraphProto, constants: dict[str, TensorProto]) -> set[str]:
+    """Removes the first transposes that can go; the values that are no longer, or are laid out anew. None: nothing."""
+    uses = _Uses(whole, graph)
+    for node in graph.node:
+        changed: set[str] = set()
+        if node.op_type == "Unsqueeze":
+            changed = _cancel_unsqueeze(graph, node, uses)
+        elif _permutation(node) == [0, 2, 1, 3]:
+            changed = _merge_through_reshape(graph, node, uses, constants)
+        elif _permutation(node) == _EXCHANGE:
+            changed = _cancel(graph, node, uses, constants)
+        if changed:
+            return changed
+    return set()
 
 
 class _Uses:
