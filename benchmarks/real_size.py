@@ -50,6 +50,8 @@ def language_model(size: str):
 
 def export(size: str, how: str) -> dict[str, float]:
     """Seconds, and megabytes: of the weights, of the files, of the process before and at its peak."""
+    import keras
+
     import tfseq
 
     model = language_model(size)
@@ -57,7 +59,7 @@ def export(size: str, how: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         if how == "keras":
-            model(np.zeros((1, 8), "int32"))  # it only exports what has been called
+            model(np.zeros((1, 8), "int32"))  # it exports only what has been called
         elif how == "int4":
             tfseq.export(model, path, decode=tfseq.Greedy(), verify=False)
             del model
@@ -65,7 +67,8 @@ def export(size: str, how: str) -> dict[str, float]:
         before = forget_peak()
         start = time.perf_counter()
         if how == "keras":
-            model.export(path, format="onnx", verbose=False)
+            tokens = keras.InputSpec(shape=(None, None), dtype="int32")
+            model.export(path, format="onnx", verbose=False, input_signature=[tokens])
         elif how == "int4":
             tfseq.quantize(path, Path(folder) / "int4.onnx", to="int4")
         else:
