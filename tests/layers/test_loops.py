@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tfseq.layers.key_value_cache import advance, empty_cached_state
-from tfseq.layers.loops import compiled, number, scan, take_rows, while_loop
+from tfseq.layers.loops import compiled, compiled_for_any_sizes, number, scan, take_rows, while_loop
 
 
 def collatz(start, max_steps):
@@ -40,6 +40,32 @@ def test_compiled_loops_leave_out_steps_that_did_not_run():
     run = compiled(lambda start, most: collatz(start, most)[1]["n"])
     assert np.asarray(run(np.int32(6), np.int32(1000))).tolist() == [3, 10, 5, 16, 8, 4, 2, 1]
     assert np.asarray(run(np.int32(4), np.int32(1000))).tolist() == [2, 1]
+
+
+def traces(function, *shapes, known=None):
+    """What a function for any sizes returns for ones of these shapes, and the shapes that it was traced with."""
+    seen = []
+
+    def run(inputs):
+        seen.append(tuple(inputs["x"].shape))
+        return function(inputs["x"])
+
+    compiled_run = compiled_for_any_sizes(run, known)
+    return [np.asarray(compiled_run({"x": ops.ones(shape)})).tolist() for shape in shapes], seen
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere loops are compiled by themselves")
+def test_a_function_for_any_sizes_is_traced_once():
+    assert traces(ops.sum, (2, 3), (1, 7), (4, 1)) == ([6, 7, 4], [(None, None)])
+    assert traces(ops.sum, (2, 3), (1, 3), known={"x": (None, 3)}) == ([6, 3], [(None, 3)])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere loops are compiled by themselves")
+def test_a_function_that_relies_on_its_sizes_is_traced_with_those_that_come():
+    results, seen = traces(lambda x: ops.ones(2 * x.shape[0]), (1, 3), (2, 3))
+    assert results == [[1, 1], [1, 1, 1, 1]]
+    assert seen[0] == (None, None)
+    assert {(1, 3), (2, 3)} <= set(seen)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="caches grow on TensorFlow alone")

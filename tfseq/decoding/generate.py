@@ -180,7 +180,8 @@ def _compiled_loop(model, strategy, return_attention):
             assert model is not None  # whoever calls this holds it
             return decode_in_graph(model, strategy, inputs, ["attention"] if return_attention else [])
 
-        loops_of_model[fixed] = loops.compiled(run)
+        known = {spec.name: [n if isinstance(n, int) else None for n in spec.shape] for spec in model.sources}
+        loops_of_model[fixed] = loops.compiled_for_any_sizes(run, known)
     return loops_of_model[fixed]
 
 

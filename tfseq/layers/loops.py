@@ -174,3 +174,34 @@ def compiled(function):
     import tensorflow as tf
 
     return tf.function(function, reduce_retracing=True, autograph=False)
+
+
+def compiled_for_any_sizes(function, known=None):
+    """`compiled`, of a dictionary of arrays, which is traced once: the sizes of its arrays are left open from the start.
+
+    A function that can't be traced so is traced for the sizes that come.
+
+    Args:
+        known: shapes by name, None for open sizes, of arrays that have sizes which the function relies on.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+
+    import tensorflow as tf
+
+    traced, traceable, known = tf.function(function, autograph=False), True, known or {}
+
+    def run(inputs):
+        nonlocal traceable
+        if traceable:
+            shapes = {name: known.get(name, [None] * len(x.shape)) for name, x in inputs.items()}
+            specs = {name: tf.TensorSpec(shapes[name], x.dtype) for name, x in inputs.items()}
+            try:
+                of_any_size = traced.get_concrete_function(specs)
+            except Exception:
+                traceable = False
+            else:
+                return of_any_size(inputs)
+        return traced(inputs)
+
+    return run
