@@ -324,3 +324,38 @@ def test_what_operators_lack_in_precision_and_masks_lack_in_rows():
         [TensorSpec("x", "float64", ("batch", "time", WIDTH))],
     )
     assert operators["GRU"] == 1
+
+
+def random_stack(random):
+    """Recurrent layers, most of them in both directions, with layers between them that treat every step alike."""
+    stack = []
+    for _ in range(random.integers(2, 4)):
+        kind = random.choice([layers.LSTM, layers.GRU, layers.SimpleRNN])
+        layer = kind(UNITS, return_sequences=True, go_backwards=bool(random.integers(2)))
+        if random.integers(4):
+            merge = "sum" if random.integers(4) == 0 else "concat"
+            layer = layers.Bidirectional(kind(UNITS, return_sequences=True), merge_mode=merge)
+        between = [layers.Dense(3), layers.LayerNormalization(), layers.Activation("relu"), layers.Dense(4, "tanh")]
+        stack += [layer, *random.choice(between, random.integers(1, 3), replace=False)]
+    return stack
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_layers_between_recurrent_layers_need_no_other_layout(seed):
+    random = np.random.default_rng(seed)
+    stack = random_stack(random)
+    shape = [None, [TIME, None][seed % 2], WIDTH]
+    for layer in stack:
+        with_random_weights(layer, shape)
+        shape = list(layer.compute_output_shape(shape))
+
+    def function(x):
+        for layer in stack:
+            x = layer(x)
+        return {"y": x}
+
+    spec = TensorSpec("x", "float32", ("batch", shape[1] or "time", WIDTH))
+    operators, _ = exported(function, {"x": X}, [spec])
+    recurrent = sum(isinstance(layer, (layers.RNN, layers.Bidirectional)) for layer in stack)
+    assert sum(operators.get(kind, 0) for kind in ("LSTM", "GRU", "Scan")) >= recurrent
+    assert not LOOPS & operators.keys()
