@@ -320,6 +320,7 @@ def predict(
     input: Annotated[Path | None, arg(metavar="X.npy|X.npz", help_behavior_hint="")] = None,
     output: Annotated[Path | None, arg(metavar="Y.npz", help_behavior_hint="")] = None,
     device: Device = "cpu",
+    allow_nan: bool = False,
 ) -> None:
     """Run an exported file on arrays or a text, and print its outputs, or the class where the file has labels.
 
@@ -329,12 +330,13 @@ def predict(
         input: A .npy file for a model with one input, or a .npz file of arrays by input name.
         output: A .npz file to write the outputs to, by name; or a .npy file for a model with one output.
         device: Where to compute, as for generate.
+        allow_nan: Take nan and infinity, of which a graph may make something else than Keras.
     """
     from tfseq.runtime import load
     from tfseq.runtime.array_files import read_arrays, write_arrays
     from tfseq.runtime.classification import named
 
-    file = load(model, device=device)
+    file = load(model, device=device, allow_nan=allow_nan)
     if input is None:
         if output is not None:
             raise InputError("The output is for arrays; give them with --input.")

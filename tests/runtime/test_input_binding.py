@@ -1,10 +1,12 @@
 """Binding arrays to a signature: pairing, casts, shapes, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 
 from tfseq.errors import InputError
-from tfseq.runtime.input_binding import bind
+from tfseq.runtime.input_binding import bind, require_finite
 from tfseq.runtime.manifest import TensorSpec
 
 X = TensorSpec("x", "float32", ("batch", 3))
@@ -93,3 +95,20 @@ def test_axes_of_one_name_have_one_size():
         bind([X, TOKENS], [np.zeros((2, 3)), np.zeros((5, 7), int)], {})
     with pytest.raises(InputError, match="'time'"):
         bind([TOKENS, MASK], [np.zeros((2, 3), int), np.zeros((2, 4), bool)], {})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_values_that_are_not_finite_are_found_and_placed(seed):
+    random = np.random.default_rng(seed)
+    shape = tuple(random.integers(1, 6, int(random.integers(1, 4))))
+    spec = TensorSpec("x", str(random.choice(["float16", "float32", "float64"])), shape)
+    array = random.normal(size=shape).astype(spec.dtype)
+    require_finite([TOKENS, spec], {"x": array, "tokens": np.ones((1, 2), "int32")})
+    count = int(random.integers(1, array.size + 1))
+    places = np.sort(random.choice(array.size, count, replace=False))
+    array.flat[places] = random.choice([np.nan, np.inf, -np.inf])
+    first = [int(i) for i in np.unravel_index(places[0], shape)]
+    others = f" and {count - 1} more" if count > 1 else "; expected finite"
+    message = f"'x' holds {array.flat[places[0]]} at {first}{others}"
+    with pytest.raises(InputError, match=re.escape(message)):
+        require_finite([TOKENS, spec], {"x": array, "tokens": np.ones((1, 2), "int32")})

@@ -217,3 +217,23 @@ def test_small_files_that_generate_take_one_thread(threads_of, counter, summer, 
     assert threads_of(shifter, threads=1) == 1
     monkeypatch.setattr("tfseq.runtime.model.SMALL", counter.stat().st_size)
     assert threads_of(counter) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused_unless_asked_for(shifter, accumulator, value):
+    x = np.array([[1, 2, 3], [4, value, 6]], "float32")
+    for ask in (lambda model: model.predict(x, [1, 2]), lambda model: model.run({"x": x, "by": [1, 2]})):
+        with pytest.raises(
+            InputError, match=rf"'x' holds {value} at \[1, 1\]; expected finite numbers.*allow_nan=True"
+        ):
+            ask(load(shifter))
+    outputs = load(shifter, allow_nan=True).predict(x, [1, 2])
+    np.testing.assert_array_equal(outputs["shifted"], x + [[1], [2]])
+    stream = load(accumulator).stream()
+    stream.predict(x[:1])
+    with pytest.raises(InputError, match=r"holds .* at \[0, 1\]"):
+        stream.predict(x[1:])
+    np.testing.assert_array_equal(stream.predict(x[:1]), [[7, 9, 12]])  # the refused chunk left no trace
+    kept = load(accumulator).run({"x": x[:1], "sum": np.array([[value]], "float32")})  # a state may hold anything
+    assert np.isinf(kept["sum_next"]).all() or np.isnan(kept["sum_next"]).all()
+    np.testing.assert_array_equal(load(accumulator, allow_nan=True).stream().predict(x[:1]), [[1, 3, 6]])

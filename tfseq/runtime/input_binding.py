@@ -1,4 +1,4 @@
-"""Binds arrays to a graph's signature: names, dtypes, ranks and axis sizes are checked, dtypes cast."""
+"""Binds arrays to a graph's signature: names, dtypes, ranks, axis sizes and values are checked, dtypes cast."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +39,26 @@ def bind(specs: Sequence[TensorSpec], arrays: Sequence[Any], named: Mapping[str,
     feeds = {spec.name: _cast(spec, given[spec.name]) for spec in specs}
     _check_axes(specs, feeds)
     return feeds
+
+
+def require_finite(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -> None:
+    """
+    Raises:
+        InputError: a float input holds nan or infinity. Keras makes nan of them; ONNX Runtime's recurrent operators
+            swallow them, and a confident answer comes out.
+    """
+    for spec in specs:
+        array = feeds[spec.name]
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        places = np.argwhere(~np.isfinite(array))
+        first = tuple(places[0].tolist())
+        more = f" and {len(places) - 1} more such values" if len(places) > 1 else ""
+        raise InputError(
+            f"The input {spec.name!r} holds {array[first]} at {list(first)}{more}; expected finite numbers. Fill in what "
+            "is missing, or load the file with allow_nan=True: what an ONNX graph makes of such values may not be what "
+            "Keras does."
+        )
 
 
 def _cast(spec: TensorSpec, value: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds
 from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
 from tfseq.runtime.devices import Provider
-from tfseq.runtime.input_binding import bind
+from tfseq.runtime.input_binding import bind, require_finite
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
 from tfseq.runtime.text_generation import Generation, read, written
@@ -36,7 +36,9 @@ class Model:
         threads: int | None = None,
         device: str | Sequence[Provider] = "cpu",
         session_options: Any = None,
+        allow_nan: bool = False,
     ):
+        self._allow_nan = allow_nan
         self.path = Path(path)
         self.manifest = Manifest.from_file(path)
         if self.manifest.external_data is not None:
@@ -71,8 +73,8 @@ class Model:
             The output, or a dictionary of outputs by name where the graph has several.
 
         Raises:
-            InputError: a name, type, rank or size does not fit the signature; the file keeps states, which `stream`
-                takes care of, and they are not given.
+            InputError: a name, type, rank or size does not fit the signature; an input holds nan or infinity; the file
+                keeps states, which `stream` takes care of, and they are not given.
         """
         outputs = self._run(arrays, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
@@ -114,11 +116,16 @@ class Model:
             raise InputError(f"{self.path.name} has no states to keep; export the model with streaming=True.")
         if self.manifest.task == "stream_generate":
             raise InputError(f"{self.path.name} generates step by step; call stream_text.")
-        return Stream(self.manifest, self._session.run)
+        return Stream(self.manifest, self._run_graph)
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
         self._require_states(arrays, named)
-        return self._session.run(bind(self.manifest.inputs, arrays, named))
+        return self._run_graph(bind(self.manifest.inputs, arrays, named))
+
+    def _run_graph(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self._allow_nan:
+            require_finite(self.manifest.data_inputs, feeds)
+        return self._session.run(feeds)
 
     def _require_states(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> None:
         given = {*named, *(spec.name for spec in self.manifest.inputs[: len(arrays)])}
@@ -245,7 +252,8 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("stream_generate")
-        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings, prompt)
+        checks = not self._allow_nan
+        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings, prompt, checks)
 
     def _writer(self, task: str) -> Tokenizer:
         """The tokenizer of a file that does this task."""
@@ -282,6 +290,7 @@ def load(
     threads: int | None = None,
     device: str | Sequence[Provider] = "cpu",
     session_options: Any = None,
+    allow_nan: bool = False,
 ) -> Model:
     """Opens a file that `tfseq.export` wrote.
 
@@ -292,6 +301,8 @@ def load(
             a list of ONNX Runtime's execution providers, names or tuples (name, options), the preferred one first.
         session_options: an `onnxruntime.SessionOptions`, for everything else that ONNX Runtime can be told. Threads and
             the level of its log are tfseq's where it does not set them.
+        allow_nan: whether float inputs may hold nan and infinity. Keras makes nan of these; an ONNX graph need not:
+            recurrent operators swallow them, and a confident answer comes out.
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest; the second file of weights,
@@ -303,7 +314,7 @@ def load(
         >>> tfseq.runtime.load("model.onnx", device="cuda")
         >>> tfseq.runtime.load("model.onnx", device=[("CUDAExecutionProvider", {"device_id": 1})])
     """
-    return Model(path, threads, device, session_options)
+    return Model(path, threads, device, session_options, allow_nan)
 
 
 def stream(

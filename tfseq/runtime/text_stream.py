@@ -8,6 +8,7 @@ import numpy as np
 from tfseq.errors import InputError
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.decoding_settings import checked_length, checked_settings
+from tfseq.runtime.input_binding import require_finite
 from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.text_generation import checked_texts, encode, read, warn_of_unknown
 from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer
@@ -41,10 +42,13 @@ class TextStream(Iterator[str]):
         max_length: int | None,
         settings: Mapping[str, Any],
         prompt: Any = None,
+        checks: bool = True,
     ):
         self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
         self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
         reading = read(manifest, tokenizer, given, prompt)
+        if checks:
+            require_finite(manifest.sources, reading.feeds)
         if reading.rows != 1 or isinstance(given, list | tuple):
             raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
         self._left = checked_length(manifest, max_length, reading.ahead)

@@ -1,7 +1,7 @@
 /** `Chunks`: stateful inference on a sequence chunk by chunk, its states kept in between. */
 
 import { InputError } from "./errors.js";
-import { Tensor, bind, zeros } from "./tensors.js";
+import { Tensor, bind, requireFinite, zeros } from "./tensors.js";
 
 /** @typedef {import("./manifest.js").Manifest} Manifest */
 /** @typedef {(feeds: Record<string, Tensor>) => Promise<Record<string, Tensor>>} Run */
@@ -11,11 +11,13 @@ export class Chunks {
   /**
    * @param {Manifest} manifest
    * @param {Run} run
+   * @param {boolean} [allowNaN]
    */
-  constructor(manifest, run) {
+  constructor(manifest, run, allowNaN = false) {
     const carried = manifest.states.map((state) => state.input);
     this.#manifest = manifest;
     this.#run = run;
+    this.#allowNaN = allowNaN;
     this.#inputs = manifest.inputs.filter((spec) => !carried.includes(spec.name));
     /**
      * By input name, (batch, ...) each; empty before the first chunk. Keep them to go back, by assigning them.
@@ -27,6 +29,7 @@ export class Chunks {
 
   #manifest;
   #run;
+  #allowNaN;
   #inputs;
 
   /**
@@ -38,6 +41,7 @@ export class Chunks {
    */
   async predict(named) {
     const feeds = bind(this.#inputs, named);
+    if (!this.#allowNaN) requireFinite(this.#inputs, feeds);
     const [rows] = Object.values(feeds)[0].dims;
     const known = Object.values(this.states)[0]?.dims[0];
     if (known !== undefined && rows !== known) {

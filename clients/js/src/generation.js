@@ -40,7 +40,7 @@ export function continuesPrompts(manifest) {
 }
 
 /** The inputs that a file that generates encodes before it writes. @param {Manifest} manifest */
-function sourceSpecs({ task, inputs, states }) {
+export function sourceSpecs({ task, inputs, states }) {
   const other = ["prompt", "prompt_length", ...states.map((state) => state.input)];
   const read = task === "stream_generate" ? inputs.slice(1) : inputs; // the first is the token
   return read.filter((spec) => spec.shape.length > 0 && !other.includes(spec.name));

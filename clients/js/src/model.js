@@ -10,7 +10,7 @@ import { readMetadata } from "./metadata.js";
 import { DEFAULT, Session } from "./session.js";
 import { checkedLength, checkedSettings, lengthName } from "./settings.js";
 import { Chunks } from "./chunks.js";
-import { Tensor, bind, isKnown, zeros } from "./tensors.js";
+import { Tensor, bind, isKnown, requireFinite, zeros } from "./tensors.js";
 import { TextStream } from "./text_stream.js";
 import { loadTokenizer } from "./tokenizers.js";
 
@@ -46,10 +46,12 @@ export class Model {
    * @param {Manifest} manifest
    * @param {Tokenizer | null} tokenizer
    * @param {Session} session
+   * @param {boolean} [allowNaN]
    */
-  constructor(name, manifest, tokenizer, session) {
+  constructor(name, manifest, tokenizer, session, allowNaN = false) {
     this.#name = name;
     this.#session = session;
+    this.#allowNaN = allowNaN;
     /** The file's task, signature, decoding defaults, provenance and parity report. */
     this.manifest = manifest;
     /** Text to token ids and back; null if the model reads no text. */
@@ -58,6 +60,7 @@ export class Model {
 
   #name;
   #session;
+  #allowNaN;
 
   /**
    * Runs the graph on its inputs.
@@ -70,7 +73,7 @@ export class Model {
    */
   async predict(named) {
     this.#requireStates(named);
-    return this.#session.run(bind(this.manifest.inputs, named));
+    return this.#session.run(this.#finite(bind(this.manifest.inputs, named)));
   }
 
   /**
@@ -86,9 +89,22 @@ export class Model {
     this.#requireStates(given);
     const { name } = labelledOutput(this.manifest);
     const feeds = textFeeds(this.manifest, this.tokenizer, given) ?? bind(this.manifest.inputs, this.#byName(given));
-    const outputs = await this.#session.run(feeds);
+    const outputs = await this.#session.run(this.#finite(feeds));
     const found = named(this.manifest.labels, outputs[name].toArray());
     return typeof given === "string" ? found[0] : found;
+  }
+
+  /**
+   * @param {Record<string, Tensor>} feeds
+   * @returns {Record<string, Tensor>} the same
+   */
+  #finite(feeds) {
+    if (!this.#allowNaN) {
+      const states = this.manifest.states.map(({ input }) => input);
+      const specs = this.manifest.inputs.filter(({ name }) => name in feeds && !states.includes(name));
+      requireFinite(specs, feeds);
+    }
+    return feeds;
   }
 
   /** @param {any} given arrays by name, or something else that holds no states */
@@ -123,6 +139,7 @@ export class Model {
     const tokenizer = this.#writer("generate");
     const chosen = checkedSettings(this.manifest, settings);
     const reading = read(this.manifest, tokenizer, given, prompt);
+    this.#finite(reading.feeds);
     const length = checkedLength(this.manifest, maxLength, reading.ahead);
     const limit = new Tensor("int32", Int32Array.of(length), []);
     const outputs =
@@ -144,7 +161,7 @@ export class Model {
    */
   stream(given, settings = {}) {
     const tokenizer = this.#writer("stream_generate");
-    return new TextStream(this.manifest, tokenizer, (feeds) => this.#session.run(feeds), given, settings);
+    return new TextStream(this.manifest, tokenizer, (feeds) => this.#session.run(feeds), given, settings, this.#allowNaN);
   }
 
   /**
@@ -160,7 +177,7 @@ export class Model {
     if (this.manifest.states.length === 0) {
       throw new InputError(`${this.#name} has no states to keep; export the model with streaming=True.`);
     }
-    return new Chunks(this.manifest, (feeds) => this.#session.run(feeds));
+    return new Chunks(this.manifest, (feeds) => this.#session.run(feeds), this.#allowNaN);
   }
 
   /** Frees the memory of the graph; the model can't be used afterwards. */
@@ -203,7 +220,8 @@ const OTHER_TASK = {
  * Opens a file that `tfseq.export` wrote.
  *
  * @param {string | URL | Uint8Array | ArrayBuffer} file its path (Node), its address, or its bytes
- * @param {import("./session.js").SessionOptions} [options]
+ * @param {import("./session.js").SessionOptions & {allowNaN?: boolean}} [options] `allowNaN`: whether float inputs may
+ *   hold NaN and infinity, of which an ONNX graph may make something else than Keras
  * @returns {Promise<Model>}
  * @throws {ArtefactError} the file is missing, is no ONNX file, is damaged, or has no manifest; the second file of
  *   weights, where it has one, is missing or has another size
@@ -219,7 +237,7 @@ export async function load(file, options = {}) {
     checkTypes(manifest);
     const session = await open(file, bytes, manifest, options);
     checkNames(manifest, session.inputNames);
-    return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session);
+    return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session, options.allowNaN);
   } catch (error) {
     if (!(error instanceof ArtefactError)) throw error;
     throw new ArtefactError(`${name} can't be used: ${error.message}`);

@@ -90,6 +90,30 @@ export function bind(specs, named) {
 }
 
 /**
+ * @param {readonly TensorSpec[]} specs the inputs to look at
+ * @param {Record<string, Tensor>} feeds
+ * @throws {InputError} a float input holds NaN or infinity. Keras makes NaN of them; ONNX Runtime's recurrent operators
+ *   swallow them, and a confident answer comes out.
+ */
+export function requireFinite(specs, feeds) {
+  for (const { name, dtype } of specs) {
+    if (DTYPES[dtype]?.kind !== "f") continue;
+    const { data, dims } = feeds[name];
+    const first = Array.prototype.findIndex.call(data, (value) => !Number.isFinite(value));
+    if (first < 0) continue;
+    const place = dims.map((size, axis) => Math.floor(first / product(dims.slice(axis + 1))) % size);
+    throw new InputError(
+      `The input ${quote(name)} holds ${data[first]} at [${place.join(", ")}]; expected finite numbers. Fill in what is ` +
+        "missing, or load the file with { allowNaN: true }: what an ONNX graph makes of such values may not be what " +
+        "Keras does.",
+    );
+  }
+}
+
+/** @param {readonly number[]} numbers */
+const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
+
+/**
  * @param {TensorSpec} spec
  * @param {any} value
  * @returns {Tensor}

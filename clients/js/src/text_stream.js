@@ -1,10 +1,10 @@
 /** `TextStream`: text generation token by token, one decode step of the graph at a time. */
 
 import { InputError } from "./errors.js";
-import { checkedTexts, continuesPrompts, encode, read, warnOfUnknown } from "./generation.js";
+import { checkedTexts, continuesPrompts, encode, read, sourceSpecs, warnOfUnknown } from "./generation.js";
 import { checkedLength, checkedSettings } from "./settings.js";
 import { firstStates, takeStates } from "./chunks.js";
-import { Tensor } from "./tensors.js";
+import { Tensor, requireFinite } from "./tensors.js";
 
 /** @typedef {import("./manifest.js").Manifest} Manifest */
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
@@ -17,13 +17,15 @@ export class TextStream {
    * @param {import("./chunks.js").Run} run
    * @param {any} given
    * @param {Record<string, any>} options
+   * @param {boolean} [allowNaN]
    */
-  constructor(manifest, tokenizer, run, given, { maxLength, prompt, ...settings }) {
+  constructor(manifest, tokenizer, run, given, { maxLength, prompt, ...settings }, allowNaN = false) {
     this.#manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#run = run;
     this.#fixed = checkedSettings(manifest, settings);
     const reading = read(manifest, tokenizer, given, prompt);
+    if (!allowNaN) requireFinite(sourceSpecs(manifest), reading.feeds);
     if (reading.rows !== 1 || Array.isArray(given)) {
       throw new InputError(`A stream writes one text at a time; got ${reading.rows} to start from.`);
     }

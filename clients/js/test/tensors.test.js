@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { fromHalves, toHalves } from "../src/float16.js";
-import { Tensor, bind } from "../src/tensors.js";
+import { bind, requireFinite, Tensor } from "../src/tensors.js";
 
 const spec = (dtype, ...shape) => [{ name: "x", dtype, shape }];
 const bound = (specs, x) => bind(specs, { x }).x;
@@ -105,6 +105,23 @@ test("axes of one name have one size, and known axes theirs", () => {
   refuse({ a: [[1, 2]] }, /Missing b; expected a int32 \(batch, 2\), b int32 \(batch\)/);
   refuse({ a: [[1, 2]], b: [1], c: [1] }, /There is no input "c"/);
   refuse([1, 2], /object of arrays by name/);
+});
+
+test("what is not finite is refused, with its place", () => {
+  const specs = [
+    { name: "x", dtype: "float32", shape: ["batch", 2, 3] },
+    { name: "n", dtype: "int32", shape: ["batch"] },
+  ];
+  for (const value of [NaN, Infinity, -Infinity]) {
+    for (let place = 0; place < 12; place++) {
+      const data = Float32Array.from({ length: 12 }, (_, i) => (i < place ? i : value));
+      const feeds = bind(specs, { x: { data, dims: [2, 2, 3] }, n: [1, 2] });
+      const at = `${Math.floor(place / 6)}, ${Math.floor(place / 3) % 2}, ${place % 3}`;
+      const message = `The input "x" holds ${value} at [${at}]; expected finite numbers.`;
+      assert.throws(() => requireFinite(specs, feeds), (error) => error.message.startsWith(message));
+      requireFinite(specs.slice(1), feeds);
+    }
+  }
 });
 
 test("halves are the nearest, ties to even", () => {
