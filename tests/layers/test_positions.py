@@ -28,7 +28,7 @@ def test_a_step_has_the_position_that_it_is_given():
     tokens = np.array([[1, 2, 3]])
     parallel = np.asarray(layer(tokens))
     for position in range(3):
-        step = layer(tokens[:, position], keras.ops.convert_to_tensor(position, "int32"))
+        step = layer(tokens[:, position], keras.keras.ops.convert_to_tensor(position, "int32"))
         np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
 
 
@@ -89,3 +89,20 @@ def test_tied_embeddings_make_the_logits():
 def test_what_can_not_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 7, 8, 9])
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_of_any_number_of_rows_are_the_product_with_the_table(rows, tied):
+    layer = PositionedEmbedding(11, 6, tied=tied)
+    layer.build()
+    x = np.random.default_rng(rows).normal(size=(rows, 6)).astype("float32")
+    table = layer.symbols.embeddings if tied else layer.symbols.reverse_embeddings
+    expected = x @ (np.asarray(table).T if tied else np.asarray(table))
+    np.testing.assert_allclose(layer.logits(keras.ops.convert_to_tensor(x)), expected, atol=1e-5)
+    np.testing.assert_allclose(layer.logits(keras.ops.convert_to_tensor(x[None])), expected[None], atol=1e-5)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(layer.logits, input_signature=[tf.TensorSpec((None, 6))], autograph=False)
+        np.testing.assert_allclose(compiled(x), expected, atol=1e-5)
