@@ -15,7 +15,7 @@ from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.exporting.arguments import check_arguments, check_verification
 from tfseq.exporting.contents import forward, loop, one_step
-from tfseq.exporting.conversion.convert import first_line, name_axes, to_skeleton
+from tfseq.exporting.conversion.convert import name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.generation_cases import sample_cases
@@ -25,6 +25,7 @@ from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
+from tfseq.exporting.signatures.reasons import called_layer, first_line
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import forward_signature
 from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
@@ -42,7 +43,9 @@ def _only_export_errors() -> Iterator[None]:
     except ExportError:
         raise
     except Exception as error:
-        raise ExportError(f"The model can't be exported: {first_line(error)}") from error
+        layer = called_layer(error)
+        subject = f"{layer} fails when it is called, so the model" if layer else "The model"
+        raise ExportError(f"{subject} can't be exported: {first_line(error)}") from error
 
 
 @_only_export_errors()
