@@ -134,6 +134,8 @@ def export(
         content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
     if samples and decode is None:
         samples = feeds(samples, content.sampled)
+    if content.described.draws and (opset or CONVERTED) < CONVERTED:
+        raise ExportError(f"opset is {opset}; random numbers need {CONVERTED}. {content.described.draws[0]}")
     draft = Manifest(
         name=name or path.stem,
         task=content.task,
@@ -144,7 +146,7 @@ def export(
         tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
         labels=tuple(labels),
         states=content.states,
-        notes=(_STATEFUL,) if content.states and streaming is None else (),
+        notes=(*content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
     )

@@ -26,7 +26,6 @@ from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
 from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.sample_inputs import as_list
-from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Run, forward_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
@@ -219,7 +218,7 @@ def check_forward(
     """
     if accepted is None:
         signature = forward_signature(model, samples)
-        accepted = AcceptedInputs(signature, as_feeds(samples, signature.inputs))
+        accepted = AcceptedInputs(signature, signature.feeds(samples))
     worst, sizes = WorstError(TOLERANCE), CheckedSizes()
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names

@@ -10,6 +10,7 @@ from tfseq.exporting.conversion.operators import (
     elementary_functions,
     images,
     integers,
+    random_numbers,
     vectors,
 )
 from tfseq.exporting.conversion.operators.complex_numbers import as_pairs
@@ -19,7 +20,7 @@ __all__ = ["handlers", "rewriters"]
 
 def handlers() -> dict[str, Any]:
     """For `custom_op_handlers` of tf2onnx."""
-    ideas = (comparisons, diagonals, einsum, elementary_functions, images, integers, vectors)
+    ideas = (comparisons, diagonals, einsum, elementary_functions, images, integers, random_numbers, vectors)
     return {name: (handler, []) for idea in ideas for name, handler in idea.HANDLERS.items()}
 
 
