@@ -15,6 +15,7 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
+from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 
 
@@ -22,6 +23,7 @@ from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_dist
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
     with (
+        by_algorithms(),
         mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(keras_core, "scan", _scan),
