@@ -56,8 +56,8 @@ def _no_model(given):
     module = type(given).__module__
     if module.startswith(("tf_keras.", "tensorflow.python.keras.")):
         return (
-            f"{type(given).__name__} is a model of Keras 2 ({module.split('.')[0]}); expected one of Keras 3. Build the "
-            "same layers with `import keras` and give them its weights: new.set_weights(old.get_weights())."
+            f"{type(given).__name__} is a model of Keras 2 ({module.split('.')[0]}); expected one of Keras 3. Build "
+            "the same layers with `import keras` and give them its weights: new.set_weights(old.get_weights())."
         )
     if isinstance(given, type):
         return f"Got the class {given.__name__}; expected a model: call it, {given.__name__}(...)."
