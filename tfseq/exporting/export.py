@@ -70,7 +70,8 @@ def export(
 ) -> Manifest:
     """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
 
-    A model that computes in float16 or bfloat16 is exported as a float32 copy.
+    A model that computes in float16 or bfloat16 is exported as a float32 copy. Where it draws random numbers, the file
+    takes a `seed`, () int32, beside the model's inputs; the manifest's notes name the layers that draw.
 
     Args:
         model: a Keras model on the TensorFlow backend. One that has no weights yet, or a subclassed one that was never

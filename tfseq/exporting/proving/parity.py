@@ -25,6 +25,7 @@ from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
 from tfseq.exporting.signatures.random_inputs import free_axes
+from tfseq.exporting.signatures.random_numbers import is_seed
 from tfseq.exporting.signatures.sample_inputs import as_list
 from tfseq.exporting.signatures.signature import Run, forward_signature
 from tfseq.models.generator import Generator
@@ -121,7 +122,7 @@ class File:
         if self.manifest is None or self.manifest.decoding:
             return []
         states = {state.input for state in self.manifest.states}
-        return [spec for spec in self.manifest.inputs if spec.name not in states]
+        return [spec for spec in self.manifest.inputs if spec.name not in states and not is_seed(spec)]
 
 
 def opened(path: str | os.PathLike[str]) -> File:

@@ -25,10 +25,18 @@ from tfseq.runtime.manifest import TensorSpec
 _OWN = ("keras.src.", "tfseq.layers.", "tfseq.models.")  # their layers draw in training alone
 
 
+_NAMES = ("seed", "random_seed", "random_seed_2")
+
+
 def seed_input(taken: Sequence[TensorSpec]) -> TensorSpec:
     """The input that chooses the numbers, by a name that no other input has."""
     names = {spec.name for spec in taken}
-    return TensorSpec(next(name for name in ("seed", "random_seed", "random_seed_2") if name not in names), "int32", ())
+    return TensorSpec(next(name for name in _NAMES if name not in names), "int32", ())
+
+
+def is_seed(spec: TensorSpec) -> bool:
+    """Whether an input of a file is one that this module added."""
+    return spec.name in _NAMES and spec.dtype == "int32" and spec.shape == ()
 
 
 def may_draw(model: keras.Model) -> bool:
