@@ -26,6 +26,13 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
     import keras
 
     import_module("tfseq.models")  # registers our classes with Keras
+    if (path / "saved_model.pb").is_file():
+        raise ExportError(
+            f"{path} is a SavedModel folder, which holds graphs and not a model's layers; expected a model saved by "
+            "Keras (.keras): model.save('NAME.keras') where it was trained."
+        )
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; expected a model saved by Keras (.keras).")
     if not path.is_file():
         raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
     if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.suffix in (".h5", ".hdf5")):

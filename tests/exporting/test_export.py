@@ -381,7 +381,10 @@ def test_samples_join_the_comparison(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "model.keras"}, "expected a keras.Model"),
+        ({"model": "model.keras"}, r"load_model\('model.keras'\)"),
+        ({"model": keras.Sequential}, "the class Sequential"),
+        ({"model": keras.layers.Dense(2, name="d")}, r"d \(Dense\) is a layer"),
+        ({"model": type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()}, "a model of Keras 2"),
         ({"model": Subclassed()}, "no weights yet"),
         ({"model": RecurrentLanguageModel(5, 4)}, "no weights yet"),
         ({"path": "missing/model.onnx"}, "no folder"),

@@ -1,5 +1,7 @@
 """The arguments of `export`, checked before any work: each alone, and with the others."""
 
+import os
+
 import keras
 
 from tfseq.decoding import Beam, Strategy
@@ -16,7 +18,7 @@ def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, sa
         ExportError: an argument of `export` can't be, or does not go with another.
     """
     if not isinstance(model, keras.Model):
-        raise ExportError(f"Got {type(model).__name__}; expected a keras.Model.")
+        raise ExportError(_no_model(model))
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
@@ -47,6 +49,25 @@ def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, sa
         raise ExportError(f"{path} is a folder with other things in it; name a new one for a SavedModel.")
     if external_data and path.suffix != ".onnx":
         raise ExportError(f"external_data is for ONNX files; {path.name} is a SavedModel, whose weights lie apart.")
+
+
+def _no_model(given):
+    """Why something is no model of Keras 3."""
+    module = type(given).__module__
+    if module.startswith(("tf_keras.", "tensorflow.python.keras.")):
+        return (
+            f"{type(given).__name__} is a model of Keras 2 ({module.split('.')[0]}); expected one of Keras 3. Build "
+            "the same layers with `import keras` and give them its weights: new.set_weights(old.get_weights())."
+        )
+    if isinstance(given, type):
+        return f"Got the class {given.__name__}; expected a model: call it, {given.__name__}(...)."
+    if isinstance(given, keras.Layer):
+        return (
+            f"{given.name} ({type(given).__name__}) is a layer; expected a keras.Model: keras.Sequential([..]) of it."
+        )
+    if isinstance(given, str | os.PathLike):
+        return f"Got a path, {str(given)!r}; expected a keras.Model: keras.saving.load_model({str(given)!r})."
+    return f"Got {type(given).__name__}; expected a keras.Model."
 
 
 def check_verification(verify, samples, decode):

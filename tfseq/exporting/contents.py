@@ -59,12 +59,12 @@ def forward(model, streaming, samples):
     """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
-        accepted = AcceptedInputs(signature, feeds(samples, signature.inputs))
+        accepted = AcceptedInputs(signature, signature.feeds(samples))
         return Content(
             "predict",
             {"serve": signature},
             lambda _: output_specs(accepted),
-            sampled=signature.inputs,
+            sampled=signature.sampled,
             accepted=accepted,
         )
     stream = stream_signature(model, samples)

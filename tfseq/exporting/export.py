@@ -15,7 +15,7 @@ from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.exporting.arguments import check_arguments, check_verification
 from tfseq.exporting.contents import forward, loop, one_step
-from tfseq.exporting.conversion.convert import first_line, name_axes, to_skeleton
+from tfseq.exporting.conversion.convert import name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
 from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
 from tfseq.exporting.generation.generation_cases import sample_cases
@@ -25,6 +25,7 @@ from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
+from tfseq.exporting.signatures.reasons import called_layer, first_line
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import forward_signature
 from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
@@ -43,7 +44,9 @@ def _only_export_errors() -> Iterator[None]:
     except ExportError:
         raise
     except Exception as error:
-        raise ExportError(f"The model can't be exported: {first_line(error)}") from error
+        layer = called_layer(error)
+        subject = f"{layer} fails when it is called, so the model" if layer else "The model"
+        raise ExportError(f"{subject} can't be exported: {first_line(error)}") from error
 
 
 @_only_export_errors()
@@ -68,7 +71,8 @@ def export(
 ) -> Manifest:
     """Writes the model as one ONNX file, or a SavedModel folder, and proves that it equals the model.
 
-    A model that computes in float16 or bfloat16 is exported as a float32 copy.
+    A model that computes in float16 or bfloat16 is exported as a float32 copy. Where it draws random numbers, the file
+    takes a `seed`, () int32, beside the model's inputs; the manifest's notes name the layers that draw.
 
     Args:
         model: a Keras model on the TensorFlow backend. One that has no weights yet, or a subclassed one that was never
@@ -132,6 +136,8 @@ def export(
         content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
     if samples and decode is None:
         samples = feeds(samples, content.sampled)
+    if content.described.draws and (opset or CONVERTED) < CONVERTED:
+        raise ExportError(f"opset is {opset}; random numbers need {CONVERTED}. {content.described.draws[0]}")
     draft = Manifest(
         name=name or path.stem,
         task=content.task,
@@ -142,7 +148,7 @@ def export(
         tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
         labels=tuple(labels),
         states=content.states,
-        notes=(_STATEFUL,) if content.states and streaming is None else (),
+        notes=(*content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
     )

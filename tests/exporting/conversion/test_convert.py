@@ -118,6 +118,33 @@ def test_what_has_no_translation_is_named():
         to_onnx(lambda x: {"y": tf.bitcast(x, tf.int32)}, [spec], 18)
 
 
+def failing(x):
+    raise ValueError("the cause")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            lambda x: ops.qr(x)[0],
+            r"The layer own \(Own\) computes a QR decomposition \(TensorFlow's Qr\), which has no",
+        ),
+        (lambda x: tf.nest.flatten(tf.linalg.lu(x))[0], r"The layer own \(Own\) computes an LU decomposition"),
+        (lambda x: tf.linalg.diag(x, k=(0, 1)), r"The layer own \(Own\) .* here: Bands of diagonals, .* fixed\. Leave"),
+        (lambda x: x + tf.random.Generator.from_seed(1).normal(()), r"The layer own \(Own\)"),
+        (failing, r"The layer own \(Own\) can't be traced for ONNX: the cause$"),
+    ],
+)
+def test_a_refusal_names_the_layer_what_it_computes_and_the_cause(function, message):
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return function(x)
+
+    layer = Own(name="own")
+    with pytest.raises(ExportError, match=message):
+        to_onnx(lambda x: {"y": layer(x)}, [TensorSpec("x", "float32", ("batch", 2, "time"))], 18)
+
+
 def test_conversion_is_silent(capfd):
     keras.utils.set_random_seed(0)
     layer = keras.layers.GRU(4, return_sequences=True)

@@ -129,6 +129,15 @@ def test_nan_infinity_and_other_shapes_are_differences(got, expected):
     assert not worst.check("y", "onnx", "keras").passed
 
 
+def test_what_is_not_finite_in_keras_is_told():
+    for expected, told in ((np.inf, True), (np.nan, True), (1.0, False)):
+        worst = WorstError(1e-4)
+        worst.add(np.array([1.0, -np.inf]), np.array([1.0, expected]), "case", "y")
+        check = worst.check("y", "onnx", "keras")
+        assert not check.passed
+        assert ("Keras model itself is not finite" in check.where) is told
+
+
 def test_the_same_nan_and_infinity_are_equal():
     worst = WorstError(1e-4)
     values = np.array([np.nan, np.inf, -np.inf, 1.0])

@@ -88,6 +88,14 @@ def test_values_are_found_by_what_they_can_mean(takes):
     assert all(takes(tf.constant(case.feeds["x"]), tf.constant(case.feeds["n"])) for case in cases)
 
 
+def test_where_outputs_overflow_smaller_values_are_tried():
+    signature = Signature((X,), lambda x: {"y": tf.exp(500 * tf.reduce_sum(x * x, -1))}, {})
+    assert not np.isfinite(signature.function(x=np.ones((1, 1, 2), "float32"))["y"]).any()
+    cases = list(AcceptedInputs(signature).cases())
+    assert len(cases) == 9
+    assert all(np.isfinite(case.outputs["y"]).all() for case in cases)
+
+
 def test_a_model_that_takes_nothing_says_why():
     accepted = AcceptedInputs(picky(lambda n: tf.reduce_all(n > 1000), N))
     assert list(accepted.cases()) == accepted.points() == []

@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.tf2onnx_driver import convert
+from tfseq.exporting.conversion.untranslated import LayerScopes, Problems, Untranslated
 from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
 from tfseq.exporting.recurrent.shared_weights import share_weights
 from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
 from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
+from tfseq.exporting.signatures.reasons import first_line
 from tfseq.runtime.manifest import TensorSpec
 
 OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
@@ -56,15 +58,16 @@ def to_skeleton(
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}  # a tensor of its own for each name
 
     traced = tf.function(positional, input_signature=specs, autograph=False)
-    with _quiet() as errors:
+    scopes = LayerScopes()
+    with _quiet() as problems:
         try:
-            model, weights, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED))
+            model, weights, found = convert(traced, specs, min(opset or CONVERTED, CONVERTED), scopes)
         except ExportError:
             raise
         except Exception as error:
-            raise ExportError(f"The model can't be converted to ONNX: {first_line(error)}") from error
-    if errors:
-        raise ExportError(f"The model can't be converted to ONNX: {'; '.join(dict.fromkeys(errors))}")
+            raise ExportError(scopes.refusal(problems) if problems else scopes.failure(error)) from error
+    if problems:
+        raise ExportError(scopes.refusal(problems))
     if notes is not None:
         notes.extend(found)
     scan_recurrences(model.graph, weights)
@@ -114,21 +117,10 @@ def name_axes(values: MutableSequence[onnx.ValueInfoProto], specs: Sequence[Tens
     values.extend(onnx.helper.make_tensor_value_info(s.name, types[s.name], s.shape) for s in specs)
 
 
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
+def _quiet() -> Iterator[list[Untranslated | str]]:
     """Keeps the converters' logs off the screen; yields the errors among them, which tf2onnx logs and goes on from."""
-    errors: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record):
-            if record.levelno >= logging.ERROR:
-                errors.append(record.getMessage().strip().splitlines()[0])
-
-    collector = Collector()
+    collector = Problems()
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
     before = [(logger.propagate, logger.handlers[:]) for logger in loggers]
     try:
@@ -138,7 +130,7 @@ def _quiet() -> Iterator[list[str]]:
         loggers[0].addHandler(collector)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield errors
+            yield collector.found
     finally:
         for logger, (propagate, attached) in zip(loggers, before):
             logger.propagate = propagate

@@ -15,6 +15,7 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
+from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.layers import positions
 
@@ -23,12 +24,15 @@ from tfseq.layers import positions
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
     with (
+        by_algorithms(),
         mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(positions, "reversed_embedding", _reversed_embedding),
         mock.patch.object(keras_core, "scan", _scan),
         mock.patch.object(keras_numpy, "signbit", _sign_bit),
         mock.patch.object(tf, "tensordot", _tensordot),
+        mock.patch.object(tf, "eye", _eye),
+        mock.patch.object(tf.math, "cumprod", _cumulative_product),
         mock.patch.object(tf.nn, "gelu", _gelu),
         mock.patch.object(tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
         mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
@@ -124,6 +128,45 @@ def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
 
 
 _TENSORDOT = tf.tensordot
+
+
+def _eye(
+    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = tf.float32, name: str | None = None
+) -> Any:
+    """A batch of them as one, repeated; the converter takes the batch for rows."""
+    matrix = _EYE(num_rows, num_columns, dtype=dtype, name=name)
+    return matrix if batch_shape is None else tf.broadcast_to(matrix, tf.concat([batch_shape, tf.shape(matrix)], 0))
+
+
+_EYE = tf.eye
+
+
+def _cumulative_product(
+    x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
+) -> Any:
+    """Of integers over a free length by doubling, in a loop: x times x moved by 1 place, that times itself moved by 2,
+    by 4, .."""
+    x, along = tf.convert_to_tensor(x), tf.get_static_value(axis)
+    if x.dtype.is_floating or x.shape.rank is None or along is None or x.shape[int(along)] is not None:
+        return _CUMPROD(x, axis, exclusive, reverse, name)
+    order = [int(along) % x.shape.rank, *(i for i in range(x.shape.rank) if i != int(along) % x.shape.rank)]
+    product = tf.transpose(tf.reverse(x, order[:1]) if reverse else x, order)  # (length, ..)
+    length = tf.shape(product)[0]
+
+    def moved(y: Any, by: Any) -> Any:
+        by = tf.minimum(by, length)
+        return tf.concat([tf.ones_like(y[:by]), y[: length - by]], 0)
+
+    def step(by: Any, y: Any) -> Any:
+        return 2 * by, y * moved(y, by)
+
+    shapes = tf.TensorShape([]), product.shape
+    _, product = tf.while_loop(lambda by, _: by < length, step, (1, product), shape_invariants=shapes)
+    product = tf.transpose(moved(product, 1) if exclusive else product, np.argsort(order))
+    return tf.reverse(product, order[:1]) if reverse else product
+
+
+_CUMPROD = tf.math.cumprod
 
 
 def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:

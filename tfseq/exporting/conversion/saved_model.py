@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfseq.errors import ArtefactError
-from tfseq.exporting.conversion.convert import first_line, tensorflow_specs
+from tfseq.exporting.conversion.convert import tensorflow_specs
+from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
 
 

@@ -19,6 +19,7 @@ from tf2onnx.tfonnx import process_tf_graph
 from tfseq.exporting.conversion.freezing import freeze, give_shapes, hollow_initializers
 from tfseq.exporting.conversion.keras_operations import convertible, inlined
 from tfseq.exporting.conversion.operators import handlers, rewriters
+from tfseq.exporting.conversion.untranslated import LayerScopes
 from tfseq.exporting.recurrent.markers import RecurrentMarkers
 from tfseq.exporting.rewriting.weights import Weights
 
@@ -32,14 +33,16 @@ _ROUNDS = 4
 _SILENT = ("remove_redundant_upsample", "remove_back_to_back")  # those that do not say whether they changed anything
 
 
-def convert(traced: Any, specs: list[tf.TensorSpec], opset: int) -> tuple[onnx.ModelProto, Weights, tuple[str, ...]]:
+def convert(
+    traced: Any, specs: list[tf.TensorSpec], opset: int, scopes: LayerScopes
+) -> tuple[onnx.ModelProto, Weights, tuple[str, ...]]:
     """The ONNX graph of a `tf.function`, inputs and outputs named as there; the values of the weights that are hollow
     in it; and notes about what came out slower.
 
     What tf2onnx can't convert it logs as an error, and goes on.
     """
     markers = RecurrentMarkers()
-    with markers.emitted(), convertible():
+    with markers.emitted(), convertible(), scopes.recorded():
         function = traced.get_concrete_function(*specs)
     inlined(function)
     inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants

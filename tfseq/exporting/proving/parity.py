@@ -25,8 +25,8 @@ from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
 from tfseq.exporting.signatures.random_inputs import free_axes
+from tfseq.exporting.signatures.random_numbers import is_seed
 from tfseq.exporting.signatures.sample_inputs import as_list
-from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Run, forward_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
@@ -122,7 +122,7 @@ class File:
         if self.manifest is None or self.manifest.decoding:
             return []
         states = {state.input for state in self.manifest.states}
-        return [spec for spec in self.manifest.inputs if spec.name not in states]
+        return [spec for spec in self.manifest.inputs if spec.name not in states and not is_seed(spec)]
 
 
 def opened(path: str | os.PathLike[str]) -> File:
@@ -219,7 +219,7 @@ def check_forward(
     """
     if accepted is None:
         signature = forward_signature(model, samples)
-        accepted = AcceptedInputs(signature, as_feeds(samples, signature.inputs))
+        accepted = AcceptedInputs(signature, signature.feeds(samples))
     worst, sizes = WorstError(TOLERANCE), CheckedSizes()
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names

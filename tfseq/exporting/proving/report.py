@@ -126,6 +126,8 @@ class WorstError:
         self.absolute = max(self.absolute, absolute)
         if relative > self.relative or self.where == "none":
             self.relative, self.where = relative, f"{case}: {output}{list(place)}"
+            if np.isinf(relative) and got.shape == expected.shape and not np.isfinite(expected[tuple(place)]):
+                self.where += ", where the output of the Keras model itself is not finite"
 
     def check(self, name: str, of: str, against: str) -> NumberCheck:
         return NumberCheck(name, of, against, self.cases, self.absolute, self.relative, self.tolerance, self.where)

@@ -4,7 +4,6 @@ A random input is a guess. What a model takes (lengths up to its table of positi
 says, so each guess runs on the model before any file sees it; those that it refuses say nothing about a file.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import tensorflow as tf
 from tfseq.exporting.signatures.accepted_sizes import TURNS, Sizes, between, nearby, search_order, small_sizes
 from tfseq.exporting.signatures.other_values import Change, changed, changes
 from tfseq.exporting.signatures.random_inputs import BATCHES, draw, free_axes, grid, usual_lengths
+from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
 
 SECONDS = 30.0  # that the random cases of one comparison may take, about
@@ -70,10 +70,8 @@ class AcceptedInputs:
 
     @property
     def reason(self) -> str:
-        """The refusal in a line; not where in Keras it was raised, which is Keras' first line."""
-        lines = re.sub(r"\x1b\[\d+m|{{.*?}} |\[Op:.*?\]", "", str(self.refusal or "")).splitlines()
-        said = [line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered when")]
-        return said[0] if said else ""
+        """The refusal in a line."""
+        return first_line(self.refusal)
 
     def of_samples(self) -> Iterator[Case | None]:
         """Each sample with the model's outputs; None for one that the model refuses."""

@@ -17,7 +17,8 @@ _UNKNOWN = 4  # stands for a length where no input has any
 def changes(
     inputs: Sequence[TensorSpec], vocabulary_sizes: int | Mapping[str, int] | None, samples: Sequence[Arrays] = ()
 ) -> list[Change]:
-    """What to try in turn: the inputs as drawn, then kinds of whole numbers for integers, then positive numbers.
+    """What to try in turn: the inputs as drawn, then kinds of whole numbers for integers, then positive and small
+    numbers.
 
     Token ids, whose vocabulary size is known, are tried without 0 at most.
     """
@@ -35,6 +36,7 @@ def changes(
     if numbers:
         tried.append(tuple((name, "positive") for name in numbers))
         tried.append(tuple((name, "positive") for name in [*whole, *numbers]))
+        tried.append(tuple((name, "small") for name in numbers))
     if samples:
         tried.append(tuple((spec.name, "seen") for spec in inputs if _kind(spec) in "iubf"))
     return list(dict.fromkeys(tried))
@@ -68,6 +70,8 @@ def _values(drawn: Arrays, name: str, kind: str, samples: Sequence[Arrays]) -> n
         return array
     if kind == "positive":
         return np.abs(array) + np.float32(0.01) if array.dtype.kind == "f" else np.maximum(array, 1)
+    if kind == "small":
+        return array * np.float32(0.01)
     if kind == "seen":
         values = np.concatenate([sample[name].ravel() for sample in samples if name in sample] or [array.ravel()])
         return random.choice(values, array.shape) if values.size else array

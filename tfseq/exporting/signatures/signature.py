@@ -1,5 +1,6 @@
 """The signature of a model: its named inputs, and the function of them, to named outputs, that an exporter traces."""
 
+import contextlib
 import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from tfseq.errors import ExportError
 from tfseq.exporting.signatures.call_arguments import call_form
 from tfseq.exporting.signatures.generator_inputs import source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
+from tfseq.exporting.signatures.random_numbers import about_draws, drawn_from, draws_recorded, may_draw, seed_input
+from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
@@ -32,16 +35,32 @@ class Signature:
         inputs: its arguments, with named axes where any size will do.
         function: takes tensors by these names, returns a dictionary of tensors.
         vocabulary_sizes: of integer inputs, whose token ids stay below: one for all, or by name where known.
+        draws: sentences about the layers that draw random numbers; then the last input is their seed.
     """
 
     inputs: tuple[TensorSpec, ...]
     function: Callable
     vocabulary_sizes: int | Mapping[str, int]
+    draws: tuple[str, ...] = ()
 
     @cached_property
     def traced(self) -> Traced:
         """The function as a graph."""
         return Traced(self.function, self.inputs)
+
+    @property
+    def sampled(self) -> tuple[TensorSpec, ...]:
+        """The inputs that samples are for: all but the seed."""
+        return self.inputs[:-1] if self.draws else self.inputs
+
+    def feeds(self, samples: Any) -> list[dict[str, np.ndarray]]:
+        """Sample inputs as arrays by input name, with 0 as the seed.
+
+        Raises:
+            ExportError: one of them does not fit.
+        """
+        seed = {self.inputs[-1].name: np.zeros((), "int32")} if self.draws else {}
+        return [sample | seed for sample in feeds(samples, self.sampled)]
 
     def with_vocabulary_sizes(self, sizes: int | Mapping[str, int]) -> "Signature":
         """This one, and its graph, of other vocabulary sizes."""
@@ -65,14 +84,14 @@ def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
         return _generator_signature(model)
     form = call_form(model, samples)
     if model in _EXAMINED:
-        inputs, sizes = _EXAMINED[model]
-        return Signature(inputs, _call(model, form, inputs), sizes)
+        inputs, sizes, draws = _EXAMINED[model]
+        return Signature(inputs, _call(model, form, inputs), sizes, draws)
     signature = _examined(model, form)
-    _EXAMINED[model] = signature.inputs, signature.vocabulary_sizes
+    _EXAMINED[model] = signature.inputs, signature.vocabulary_sizes, signature.draws
     return signature
 
 
-# The inputs of a model and their vocabulary sizes; not its graphs, which would keep the model alive.
+# The inputs of a model, their vocabulary sizes and who draws; not its graphs, which would keep the model alive.
 _EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
 
 
@@ -82,26 +101,31 @@ def _examined(model, form):
     signature = Signature(inputs, _call(model, form, inputs), {})
     integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
     embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
-    if not (integers or embeds or form.called_with):
+    if not (integers or embeds or form.called_with or may_draw(model)):
         return signature
     try:
-        sizes, only = vocabulary_sizes(signature.traced, inputs)
+        with draws_recorded() as drawing:
+            sizes, only = vocabulary_sizes(signature.traced, inputs)
     except Exception:
         if not form.called_with:  # the conversion will say what is wrong
             return signature
         # Eager calls take sizes that a graph can't leave open, such as in a slice of a NumPy array.
         return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
     only_ids = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
-    if not any(only_ids):
+    if not (any(only_ids) or drawing):
         return signature.with_vocabulary_sizes(sizes)
     inputs = tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, only_ids))
-    return Signature(inputs, _call(model, form, inputs), sizes)
+    if drawing:
+        inputs += (seed_input(inputs),)
+    return Signature(inputs, _call(model, form, inputs), sizes, about_draws(drawing, inputs))
 
 
 def _call(model, form, inputs):
+    own, seeds = inputs[: len(form.inputs)], inputs[len(form.inputs) :]
+
     def function(**tensors):
-        with portable(model):
-            outputs = form.call(model, [tensors[spec.name] for spec in inputs])
+        with portable(model), drawn_from(tensors[seeds[0].name]) if seeds else contextlib.nullcontext():
+            outputs = form.call(model, [tensors[spec.name] for spec in own])
         return named_outputs(model, outputs, {spec.name for spec in inputs})
 
     return function

@@ -83,6 +83,11 @@ def stream_signature(model: keras.Model, samples: Any = None) -> Stream:
         _refuse_what_only_generates(model)
     _refuse_layers_that_read_backwards(model)
     forward = forward_signature(model, samples)
+    if forward.draws:
+        raise ExportError(
+            f"{forward.draws[0]} A chunk graph would draw the same numbers for each chunk: export whole sequences, "
+            "with streaming=False."
+        )
     in_turn = is_stateful(model) and all(isinstance(n, int) for spec in forward.inputs for n in spec.shape)
     feeds = _inputs_to_find_states(model, forward, as_feeds(samples, forward.inputs))
     runs = [_first_states(model, forward, feed, convolutions=not in_turn) for feed in feeds]

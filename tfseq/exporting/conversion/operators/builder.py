@@ -24,6 +24,12 @@ class Builder:
         made.skip_conversion = True
         return made.output[0]
 
+    def reduce(self, operator: str, x: str, *axes: int, keep: bool = False) -> str:
+        """ReduceMax, ReduceProd and the like, which take their axes as an input from opset 18 on."""
+        if self.graph.opset < 18:
+            return self(operator, x, axes=list(axes), keepdims=int(keep))
+        return self(operator, x, np.array(axes), keepdims=int(keep))
+
     def constant(self, value: Any) -> str:
         return self.graph.make_const(utils.make_name(f"{self.node.name}/constant"), np.asarray(value)).output[0]
 
@@ -42,9 +48,9 @@ class Builder:
         return made.get_tensor_value(as_list=False) if made is not None and made.is_const() else None
 
     def finish(self, result: str, output: int = 0) -> None:
-        """Puts `result` in the place of the node, which goes if it has one output."""
+        """Puts `result` in the place of the node, whose other outputs nobody may read."""
         graph, node = self.graph, self.node
-        names = list(node.output)
-        shape, dtype = graph.get_shape(names[output]), graph.get_dtype(names[output])
+        replaced = node.output[output]
+        shape, dtype = graph.get_shape(replaced), graph.get_dtype(replaced)
         graph.remove_node(node.name)
-        graph.make_node("Identity", [result], name=node.name, outputs=names, shapes=[shape], dtypes=[dtype])
+        graph.make_node("Identity", [result], name=node.name, outputs=[replaced], shapes=[shape], dtypes=[dtype])

@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 # What ONNX Runtime's CPU kernels take, which is less than the standard allows.
 _COMPARED = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64}
-_SELECTED = {*_COMPARED, TensorProto.UINT8, TensorProto.STRING}
+SELECTED = {*_COMPARED, TensorProto.UINT8, TensorProto.STRING}
 
 _COMPARISONS = {
     "Greater": "Greater",
@@ -20,7 +20,7 @@ _COMPARISONS = {
 
 def _select(graph, node, name, args):
     dtype = graph.get_dtype(node.output[0])
-    if dtype not in _SELECTED:
+    if dtype not in SELECTED:
         _compute_in(graph, node, TensorProto.FLOAT if dtype == TensorProto.FLOAT16 else TensorProto.INT64, (1, 2))
         graph.insert_new_node_on_output("Cast", node.output[0], to=dtype)
     node.type = "Where"

@@ -58,8 +58,10 @@ def as_pairs(graph: Any, ops: list[Any]) -> list[Any]:
     """A rewriter for tf2onnx: no complex tensor is left where all operators on them are known.
 
     Raises:
-        ValueError: a Fourier transform below opset 17, or of a tensor of unknown rank.
+        ValueError: a Fourier transform below opset 17, or of a tensor of unknown rank; an output that is complex.
     """
+    if any(graph.get_dtype(name) in _COMPLEX for name in graph.outputs):
+        raise ValueError("an output is complex, which files can't hold; give out its real and imaginary parts.")
     if any(graph.get_dtype(name) in _COMPLEX for node in ops for name in node.output):
         graph.topological_sort(ops)
         rewrite = _Rewrite(graph)

@@ -1,8 +1,9 @@
-"""Handlers of elementary functions that ONNX lacks: erfc, expm1, log1p, erfinv, cumulative product."""
+"""Handlers of functions that ONNX lacks: erfc, expm1, log1p, erfinv, cumulative product, sparse cross-entropy."""
 
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from tfseq.exporting.conversion.operators.builder import Builder
 
@@ -76,16 +77,60 @@ def _erfinv(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _cumulative_product(graph: Any, node: Any, name: str, args: Any) -> None:
-    """Of magnitudes by their logarithms (a 0 is -inf, which stays); the sign by counting the negative factors."""
+    """Over a fixed length by doubling: x times x moved by 1 place, that times itself moved by 2, by 4, .."""
     op = Builder(graph, node)
     x, axis = node.input
-    options = {key: int(node.get_attr_value(key) or 0) for key in ("exclusive", "reverse")}
+    dtype, shape, along = graph.get_dtype(x), op.shape(x), op.value(axis)
+    exclusive, reverse = (bool(node.get_attr_value(key)) for key in ("exclusive", "reverse"))
+    if shape is None or along is None or shape[int(along)] is None:
+        op.finish(_product_by_logarithms(op, x, axis, exclusive, reverse))
+        return
+    wide = dtype if dtype in _MULTIPLIED else TensorProto.INT64
+    product = x if wide == dtype else op("Cast", x, to=wide)
+
+    def moved(y: str, by: int) -> str:
+        pads = np.zeros((2, len(shape)), "int64")
+        pads[:, int(along)] = (-by, by) if reverse else (by, -by)
+        return op("Pad", y, pads.reshape(-1), np.ones((), _MULTIPLIED[wide]))
+
+    size = shape[int(along)] or 1
+    for step in (2**i for i in range((size - 1).bit_length())):
+        product = op("Mul", product, moved(product, step))
+    product = moved(product, 1) if exclusive else product
+    op.finish(product if wide == dtype else op("Cast", product, to=dtype))
+
+
+_MULTIPLIED: dict[int, Any] = {
+    TensorProto.FLOAT: np.float32,
+    TensorProto.DOUBLE: np.float64,
+    TensorProto.INT32: np.int32,
+    TensorProto.INT64: np.int64,
+}
+
+
+def _product_by_logarithms(op: Builder, x: str, axis: str, exclusive: bool, reverse: bool) -> str:
+    """Of floats: of magnitudes by their logarithms (a 0 is -inf, which stays); the sign by the count of negative
+    factors. Integers are traced as a loop."""
+    options = {"exclusive": int(exclusive), "reverse": int(reverse)}
     size = op("Exp", op("CumSum", op("Log", op("Abs", x)), axis, **options))
-    negative = op("Cast", op("Less", x, op.like(0, x)), to=graph.get_dtype(x))
-    count = op("CumSum", negative, axis, **options)
-    halves = op("Mul", count, op.like(0.5, x))
-    odd = op("Greater", halves, op("Floor", halves))
-    op.finish(op("Where", odd, op("Neg", size), size))
+    negative = op("Cast", op("Less", x, op.like(0, x)), to=op.graph.get_dtype(x))
+    halves = op("Mul", op("CumSum", negative, axis, **options), op.like(0.5, x))
+    return op("Where", op("Greater", halves, op("Floor", halves)), op("Neg", size), size)
 
 
-HANDLERS = {"Cumprod": _cumulative_product, "Erfc": _erfc, "Expm1": _expm1, "Log1p": _log1p, "Erfinv": _erfinv}
+def _sparse_cross_entropy(graph: Any, node: Any, name: str, args: Any) -> None:
+    """-log softmax of each row's label."""
+    op = Builder(graph, node)
+    logits, labels = node.input
+    chosen = op("GatherElements", op("LogSoftmax", logits, axis=-1), op("Unsqueeze", labels, np.array([1])), axis=1)
+    op.finish(op("Neg", op("Squeeze", chosen, np.array([1]))))
+
+
+HANDLERS = {
+    "Cumprod": _cumulative_product,
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "Log1p": _log1p,
+    "Erfinv": _erfinv,
+    "SparseSoftmaxCrossEntropyWithLogits": _sparse_cross_entropy,
+}
