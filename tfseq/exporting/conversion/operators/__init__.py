@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfseq.exporting.conversion.operators import comparisons, einsum, elementary_functions, images, integers, vectors
+from tfseq.exporting.conversion.operators import (
+    comparisons,
+    convolutions,
+    einsum,
+    elementary_functions,
+    images,
+    integers,
+    vectors,
+)
 from tfseq.exporting.conversion.operators.complex_numbers import as_pairs
 
 __all__ = ["handlers", "rewriters"]
@@ -11,7 +19,7 @@ __all__ = ["handlers", "rewriters"]
 
 def handlers() -> dict[str, Any]:
     """For `custom_op_handlers` of tf2onnx."""
-    ideas = (comparisons, einsum, elementary_functions, images, integers, vectors)
+    ideas = (comparisons, convolutions, einsum, elementary_functions, images, integers, vectors)
     return {name: (handler, []) for idea in ideas for name, handler in idea.HANDLERS.items()}
 
 

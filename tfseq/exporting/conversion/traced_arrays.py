@@ -1,0 +1,206 @@
+"""Array operations patched while tracing: branches by number, slices that are written, counts, CTC."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.src.backend.tensorflow import core as keras_core
+
+from tfseq.exporting.signatures.associative_scans import associative_scan
+
+
+def _switch_case(branch_index: Any, branch_fns: Any, default: Any = None, name: str | None = None) -> Any:
+    """As conditions on the index, halving the branches each time; as the one branch where the index is a constant."""
+    pairs = list(branch_fns.items() if isinstance(branch_fns, dict) else branch_fns)
+    if not all(isinstance(pair, (tuple, list)) for pair in pairs):
+        pairs = list(enumerate(pairs))
+    branches = dict(sorted((int(number), branch) for number, branch in pairs))
+    last = list(branches.values())[-1] if default is None else default
+    index = tf.get_static_value(branch_index)
+    if index is not None:
+        return branches.get(int(index), last)()
+    numbered = [branches.get(number, last) for number in range(max(branches) + 1)]
+    index = tf.where((branch_index < 0) | (branch_index >= len(numbered)), len(numbered), branch_index)
+    return _one_of(index, [*numbered, last], 0)
+
+
+def _one_of(index: Any, branches: Sequence[Callable[[], Any]], first: int) -> Any:
+    if len(branches) == 1:
+        return branches[0]()
+    half = len(branches) // 2
+    return tf.cond(
+        index < first + half,
+        lambda: _one_of(index, branches[:half], first),
+        lambda: _one_of(index, branches[half:], first + half),
+    )
+
+
+def _switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+    """Keras', which hides a constant index behind a minimum and a maximum."""
+    number = tf.get_static_value(tf.convert_to_tensor(index))
+    if number is not None:
+        return branches[min(max(int(number), 0), len(branches) - 1)](*operands)
+    return _SWITCH(index, branches, *operands)
+
+
+_SWITCH = keras_core.switch
+
+
+def _slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
+    """By selecting, at each place, the update for it or what was there. Starts are moved so that the updates fit."""
+    inputs = tf.convert_to_tensor(inputs)
+    updates = tf.cast(updates, inputs.dtype)
+    rank = inputs.shape.rank
+    starts = tf.unstack(tf.cast(start_indices, tf.int32), rank) if tf.is_tensor(start_indices) else start_indices
+    written = None  # where, in the shape of the inputs
+    for axis, start in enumerate(starts):
+        size, length = (x.shape[axis] or tf.shape(x)[axis] for x in (updates, inputs))
+        if isinstance(size, int) and size == length:
+            continue
+        start = tf.clip_by_value(tf.reshape(tf.cast(start, tf.int32), ()), 0, length - size)
+        place = tf.range(length) - start
+        inside = tf.reshape((place >= 0) & (place < size), [-1 if i == axis else 1 for i in range(rank)])
+        written = inside if written is None else tf.logical_and(written, inside)
+        if not (isinstance(size, int) and size == 1):
+            updates = tf.gather(updates, tf.clip_by_value(place, 0, size - 1), axis=axis)
+    if written is None:
+        return updates
+    return tf.ensure_shape(tf.where(written, updates, inputs), inputs.shape)
+
+
+def _bincount(
+    arr: Any,
+    weights: Any = None,
+    minlength: Any = None,
+    maxlength: Any = None,
+    dtype: Any = tf.int32,
+    name: str | None = None,
+    axis: int | None = None,
+    binary_output: bool = False,
+) -> Any:
+    """As a product of the weights and of which element is in which bin. arr: (n,) or, with the axis -1, (batch, n)"""
+    if isinstance(arr, (tf.SparseTensor, tf.RaggedTensor)):
+        return _BINCOUNT(arr, weights, minlength, maxlength, dtype, name, axis, binary_output)
+    arr = tf.convert_to_tensor(arr)
+    rows = tf.reshape(arr, (-1,)) if axis is None else arr
+    bins = tf.reduce_max(tf.concat([tf.reshape(arr, (-1,)), tf.constant([-1], arr.dtype)], 0)) + 1
+    if minlength is not None:
+        bins = tf.maximum(bins, tf.cast(minlength, arr.dtype))
+    if maxlength is not None:
+        bins = tf.minimum(bins, tf.cast(maxlength, arr.dtype))
+    inside = rows[..., None] == tf.range(bins)  # (.., n, bins)
+    if binary_output:
+        return tf.cast(tf.reduce_any(inside, -2), dtype, name=name)
+    if weights is None:
+        return tf.reduce_sum(tf.cast(inside, dtype), -2, name=name)
+    weights = tf.reshape(weights, tf.shape(rows))
+    return tf.reduce_sum(tf.where(inside, weights[..., None], tf.zeros((), weights.dtype)), -2, name=name)
+
+
+_BINCOUNT = tf.math.bincount
+
+
+def _ctc_loss(
+    labels: Any,
+    logits: Any,
+    label_length: Any,
+    logit_length: Any,
+    logits_time_major: bool = True,
+    unique: Any = None,
+    blank_index: int | None = None,
+    name: str | None = None,
+) -> Any:
+    """By the forward variable alone (Graves et al., 2006, eq. 6 and 7); TensorFlow's computes the gradient with it.
+
+    labels: (batch, symbols); logits: (time, batch, classes), or (batch, time, classes). Gives (batch,).
+    """
+    if isinstance(labels, tf.SparseTensor):
+        return _CTC_LOSS(labels, logits, label_length, logit_length, logits_time_major, unique, blank_index, name)
+    labels = tf.convert_to_tensor(labels, tf.int32)
+    log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    if not logits_time_major:
+        log_probabilities = tf.transpose(log_probabilities, (1, 0, 2))
+    steps, batch = (tf.shape(log_probabilities)[i] for i in (0, 1))
+    blank = (blank_index or 0) % log_probabilities.shape[-1]
+    count = tf.shape(labels)[1]
+    label_length, logit_length = (tf.cast(x, tf.int32) for x in (label_length, logit_length))
+    blanks = tf.fill([batch, count], blank)
+    symbols = tf.reshape(tf.stack([blanks, labels], 2), (-1, 2 * count))
+    symbols = tf.concat([symbols, tf.fill([batch, 1], blank)], 1)  # (batch, states): blanks around each label
+    before = tf.concat([tf.fill([batch, 2], blank), symbols[:, :-2]], 1)
+    low = tf.constant(-1e30)
+    from_two_back = tf.where(tf.logical_and(symbols != blank, symbols != before), 0.0, low)
+    chosen = tf.one_hot(symbols, log_probabilities.shape[-1])  # (batch, states, classes)
+    first = tf.where(tf.range(2 * count + 1) < 1, 0.0, low) + tf.zeros([batch, 1])
+
+    def later(alpha: Any, by: int) -> Any:
+        return tf.concat([tf.fill([batch, by], low), alpha[:, :-by]], 1)
+
+    def step(t: Any, alpha: Any) -> Any:
+        emitted = tf.einsum("bc,bsc->bs", log_probabilities[t], chosen)
+        arriving = tf.stack([alpha, later(alpha, 1), later(alpha, 2) + from_two_back])
+        arriving = tf.where(t > 0, tf.reduce_logsumexp(arriving, 0), tf.maximum(alpha, later(alpha, 1)))
+        new = tf.maximum(arriving + emitted, low)
+        return t + 1, tf.where((t < logit_length)[:, None], new, alpha)
+
+    shape = tf.TensorShape([None, None])
+    first = tf.ensure_shape(first, shape)
+    _, alpha = tf.while_loop(
+        lambda t, alpha: t < steps,
+        step,
+        (tf.constant(0), first),
+        shape_invariants=(tf.TensorShape(()), shape),
+    )
+    state = tf.range(2 * count + 1)
+    ends = tf.logical_or(state == 2 * label_length[:, None], state == 2 * label_length[:, None] - 1)
+    total = tf.reduce_logsumexp(tf.where(ends, alpha, low), 1)
+    return tf.where(total > low / 2, -total, np.inf, name=name)
+
+
+_CTC_LOSS = tf.nn.ctc_loss
+
+
+def _segments(reduce: Callable, empty: int | str, is_sorted: bool) -> Callable:
+    """A reduction by segments, with TensorFlow's value in those that are empty, or the name of its dtype's attribute;
+    ids below 0 belong to none."""
+
+    def ranged(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
+        data, ids = tf.convert_to_tensor(data), tf.convert_to_tensor(segment_ids)
+        count = tf.cast(num_segments, ids.dtype)
+        data = tf.reshape(data, tf.concat([[-1], tf.shape(data)[ids.shape.rank :]], 0)) if ids.shape.rank != 1 else data
+        ids = tf.reshape(ids, (-1,))
+        ids = tf.where(ids < 0, count, ids)
+        found = reduce(data, ids, count + 1)[:count]
+        members = _SEGMENT_SUM(tf.ones_like(ids, tf.int32), ids, count + 1)[:count]
+        members = tf.reshape(members, tf.concat([[-1], tf.ones_like(tf.shape(data)[1:])], 0))
+        value = tf.constant(getattr(data.dtype, empty) if isinstance(empty, str) else empty, data.dtype)
+        return tf.where(members == 0, value, found, name=name)
+
+    def to_the_last(data: Any, segment_ids: Any, name: str | None = None) -> Any:
+        return ranged(data, segment_ids, tf.reduce_max(segment_ids) + 1, name)
+
+    return to_the_last if is_sorted else ranged
+
+
+_SEGMENT_SUM = tf.math.unsorted_segment_sum
+_REDUCTIONS: dict[str, tuple[Callable, Any, int]] = {  # and the value of an empty segment, of one among sorted ones
+    "sum": (tf.math.unsorted_segment_sum, 0, 0),
+    "prod": (tf.math.unsorted_segment_prod, 1, 1),
+    "max": (tf.math.unsorted_segment_max, "min", 0),
+    "min": (tf.math.unsorted_segment_min, "max", 0),
+}
+
+PATCHES = (
+    (tf, "switch_case", _switch_case),
+    (keras_core, "switch", _switch),
+    (keras_core, "associative_scan", associative_scan),
+    (keras_core, "slice_update", _slice_update),
+    (tf.math, "bincount", _bincount),
+    (tf.nn, "ctc_loss", _ctc_loss),
+    *(
+        (tf.math, f"{order}segment_{kind}", _segments(reduce, among_sorted if order == "" else empty, order == ""))
+        for kind, (reduce, empty, among_sorted) in _REDUCTIONS.items()
+        for order in ("", "unsorted_")
+    ),
+)
