@@ -24,7 +24,10 @@ TEXTS = ["the cat sat", "on the mat"]
 
 def layer_cases() -> Mapping[str, Build]:
     """Name of a class of `keras.layers` -> builds a model of it; those that are known by several names once."""
-    classes = {made.__name__: made for _, made in inspect.getmembers(layers, inspect.isclass)}
+    classes: dict[str, type] = {}
+    for name, made in inspect.getmembers(layers, inspect.isclass):
+        if name == made.__name__ or not hasattr(layers, made.__name__):
+            classes[name] = made
     return {
         name: partial(_of_layer, name)
         for name in sorted(classes)
@@ -71,6 +74,20 @@ class Call(layers.Layer):
     def __init__(self, function: Callable, **options: Any):
         super().__init__(**options)
         self.function = function
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """As of two batch sizes, where Keras' own inference needs the function to take symbols."""
+        small, large = (
+            keras.tree.flatten(self.call([ops.ones((batch, *x.shape[1:]), x.dtype) for x in inputs]))
+            for batch in (2, 3)
+        )
+        specs = [
+            keras.KerasTensor(
+                [n if n == m else None for n, m in zip(a.shape, b.shape)], keras.backend.standardize_dtype(a.dtype)
+            )
+            for a, b in zip(small, large)
+        ]
+        return specs if len(specs) > 1 else specs[0]
 
     def call(self, inputs: Any) -> Any:
         outputs = []
@@ -148,7 +165,7 @@ LAYERS: dict[str, tuple] = {  # shape or shapes of the inputs, arguments, and th
     "Lambda": (VECTOR, {"args": (ops.square,)}),
     "Masking": (SERIES, {}),
     "MelSpectrogram": ((512,), {"num_mel_bins": 8, "sampling_rate": 800, "sequence_stride": 16, "fft_length": 64}),
-    "STFTSpectrogram": ((256,), {"frame_length": 32, "frame_step": 16, "fft_length": 32}),
+    "STFTSpectrogram": ((256, 1), {"frame_length": 32, "frame_step": 16, "fft_length": 32}),
     "Permute": (SERIES, {"args": ((2, 1),)}),
     "Pipeline": (VECTOR, {"args": lambda: ([layers.Rescaling(2.0), layers.Dense(3)],)}),
     "RepeatVector": (VECTOR, {"args": (3,)}),

@@ -71,7 +71,8 @@ def _erfinv(graph: Any, node: Any, name: str, args: Any) -> None:
     centre = polynomial(_ERFINV_CENTRE, op("Sub", w, op.like(2.5, x)))
     tail = polynomial(_ERFINV_TAIL, op("Sub", op("Sqrt", w), op.like(3, x)))
     inside = op("Mul", x, op("Where", op("Less", w, op.like(5, x)), centre, tail))
-    at_end = op("Mul", x, op.like(np.inf, x))
+    beyond = op("Sqrt", op("Sub", one, op("Abs", x)))  # not a number
+    at_end = op("Add", op("Mul", x, op.like(np.inf, x)), beyond)
     op.finish(op("Where", op("Less", op("Abs", x), one), inside, at_end))
 
 
