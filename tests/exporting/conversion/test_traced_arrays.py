@@ -109,6 +109,28 @@ def test_one_of_several_branches():
         assert np.allclose(run(x), expected[min(i, 4)], atol=1e-6)
 
 
+def test_whole_numbers_of_any_count():
+    x, y = RANDOM.integers(-40, 40, (2, 5, 12)).astype("int32")
+    x[0, :3] = 0
+    for name in ("gcd", "lcm"):
+        run = converted(getattr(ops, name), x, y)
+        assert np.array_equal(run(x, y), getattr(np, name)(x, y))
+    wanted = [3, -7, 12, 0]
+    for invert in (False, True):
+        run = converted(lambda x, invert=invert: ops.isin(x, wanted, invert=invert), x)
+        assert np.array_equal(run(x), np.isin(x, wanted, invert=invert))
+    run = converted(lambda x: ops.stack(ops.unravel_index(x, (4, 5, 6))), x)
+    places = RANDOM.integers(0, 120, (3, 12)).astype("int32")
+    assert np.array_equal(run(places), np.unravel_index(places, (4, 5, 6)))
+
+
+def test_inner_products_and_correlations():
+    x, y = normal(2, 5, 6), normal(3, 6)
+    assert np.allclose(converted(ops.inner, x, y)(x, y), np.inner(x, y), atol=1e-5)
+    assert np.allclose(converted(ops.corrcoef, y, free=(0,))(y), np.corrcoef(y), atol=1e-5)
+    assert np.allclose(converted(lambda x: ops.bartlett(6) * x, y)(y), np.bartlett(6) * y, atol=1e-6)
+
+
 @pytest.mark.parametrize("blank", [0, 3])
 def test_ctc_losses(blank):
     """Of labels with repetitions, of none, and of more than fit the steps."""

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import core as keras_core
+from keras.src.backend.tensorflow import numpy as keras_numpy
+from tensorflow.python.framework.ops import SymbolicTensor
 
 from tfseq.exporting.signatures.associative_scans import associative_scan
 
@@ -191,7 +194,65 @@ _REDUCTIONS: dict[str, tuple[Callable, Any, int]] = {  # and the value of an emp
     "min": (tf.math.unsorted_segment_min, "max", 0),
 }
 
+
+def _known_truth(self: Any) -> bool:
+    """Of a symbolic tensor whose value follows from static ranks and sizes, as in `if ops.rank(x) == 0`."""
+    value = tf.get_static_value(self)
+    return _TRUTH(self) if value is None else bool(value)
+
+
+_TRUTH = SymbolicTensor.__bool__
+
+
+def _is_in(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+    """Each element of x1 beside all of x2, any number of them, none included."""
+    x1, x2 = tf.convert_to_tensor(x1), tf.convert_to_tensor(x2)
+    dtype = keras.backend.result_type(x1.dtype, x2.dtype)
+    x1, x2 = (tf.cast(x, dtype) for x in (x1, x2))
+    found = tf.reduce_any(x1[..., None] == tf.reshape(x2, (-1,)), -1)
+    return tf.logical_not(found) if invert else found
+
+
+def _greatest_common_divisor(x1: Any, x2: Any) -> Any:
+    """By Euclid's algorithm, of whole numbers that broadcast to each other, of any size."""
+    x1, x2 = tf.convert_to_tensor(x1), tf.convert_to_tensor(x2)
+    dtype = keras.backend.result_type(x1.dtype, x2.dtype)
+    x1, x2 = (tf.cast(x, dtype) for x in (x1, x2))
+    a, b = x1 + tf.zeros_like(x2), x2 + tf.zeros_like(x1)
+    if not dtype.startswith("uint"):
+        a, b = tf.abs(a), tf.abs(b)
+
+    def step(a: Any, b: Any) -> Any:
+        done = b == 0
+        return tf.where(done, a, b), tf.where(done, tf.zeros_like(b), a % tf.where(done, tf.ones_like(b), b))
+
+    return tf.while_loop(lambda a, b: tf.reduce_any(b != 0), step, [a, b])[0]
+
+
+def _unravel_index(indices: Any, shape: Any) -> Any:
+    indices = tf.convert_to_tensor(indices)
+    places = []
+    for size in reversed(shape):
+        places.append(indices % size)
+        indices = indices // size
+    return tuple(reversed(places))
+
+
+def _inner(x1: Any, x2: Any) -> Any:
+    """By the ranks that are known, where Keras leaves the choice between two products to the graph."""
+    x1, x2 = tf.convert_to_tensor(x1), tf.convert_to_tensor(x2)
+    result = keras.backend.result_type(x1.dtype, x2.dtype)
+    x1, x2 = (tf.cast(x, keras.backend.result_type(result, float)) for x in (x1, x2))
+    scalar = x1.shape.rank == 0 or x2.shape.rank == 0
+    return tf.cast(x1 * x2 if scalar else tf.tensordot(x1, x2, [[-1], [-1]]), result)
+
+
 PATCHES = (
+    (SymbolicTensor, "__bool__", _known_truth),
+    (keras_numpy, "isin", _is_in),
+    (keras_numpy, "gcd", _greatest_common_divisor),
+    (keras_numpy, "unravel_index", _unravel_index),
+    (keras_numpy, "inner", _inner),
     (tf, "switch_case", _switch_case),
     (keras_core, "switch", _switch),
     (keras_core, "associative_scan", associative_scan),
