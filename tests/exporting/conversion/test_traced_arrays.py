@@ -119,9 +119,16 @@ def test_whole_numbers_of_any_count():
     for invert in (False, True):
         run = converted(lambda x, invert=invert: ops.isin(x, wanted, invert=invert), x)
         assert np.array_equal(run(x), np.isin(x, wanted, invert=invert))
-    run = converted(lambda x: ops.stack(ops.unravel_index(x, (4, 5, 6))), x)
-    places = RANDOM.integers(0, 120, (3, 12)).astype("int32")
+    run = converted(lambda x: ops.stack(ops.unravel_index(x, (4, 5, 6))), x[:, 0])
+    places = RANDOM.integers(0, 120, 30).astype("int32")
     assert np.array_equal(run(places), np.unravel_index(places, (4, 5, 6)))
+
+
+def test_windows_side_by_side():
+    x = normal(3, 2, 6, 7)
+    run = converted(lambda x: ops.unfold(x, (2, 3), padding=(1, 0), stride=(1, 2)), x)
+    expected = torch.nn.functional.unfold(torch.tensor(x), (2, 3), padding=(1, 0), stride=(1, 2))
+    assert np.allclose(run(x), expected.numpy(), atol=1e-6)
 
 
 def test_inner_products_and_correlations():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import core as keras_core
+from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.backend.tensorflow import numpy as keras_numpy
 from tensorflow.python.framework.ops import SymbolicTensor
 
@@ -230,9 +231,10 @@ def _greatest_common_divisor(x1: Any, x2: Any) -> Any:
 
 
 def _unravel_index(indices: Any, shape: Any) -> Any:
+    """As Keras does it, which takes the sizes from the first on where the indices are no vector."""
     indices = tf.convert_to_tensor(indices)
     places = []
-    for size in reversed(shape):
+    for size in reversed(shape) if indices.shape.rank == 1 else shape:
         places.append(indices % size)
         indices = indices // size
     return tuple(reversed(places))
@@ -247,7 +249,23 @@ def _inner(x1: Any, x2: Any) -> Any:
     return tf.cast(x1 * x2 if scalar else tf.tensordot(x1, x2, [[-1], [-1]]), result)
 
 
+def _unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Of any number of images: (batch, channels, height, width) to (batch, channels * rows * columns, windows)."""
+    images = tf.convert_to_tensor(input)
+    size, rate, margin, step = (
+        [x, x] if isinstance(x, int) else list(x) for x in (kernel_size, dilation, padding, stride)
+    )
+    channels = images.shape[1]
+    x = tf.transpose(tf.pad(images, [[0, 0], [0, 0], *([n, n] for n in margin)]), (0, 2, 3, 1))
+    windows = tf.image.extract_patches(x, *([1, *values, 1] for values in (size, step, rate)), "VALID")
+    pixels = size[0] * size[1]
+    count = windows.shape[1] * windows.shape[2]
+    x = tf.transpose(tf.reshape(windows, (-1, count, pixels, channels)), (0, 3, 2, 1))
+    return tf.reshape(x, (-1, channels * pixels, count))
+
+
 PATCHES = (
+    (keras_nn, "unfold", _unfold),
     (SymbolicTensor, "__bool__", _known_truth),
     (keras_numpy, "isin", _is_in),
     (keras_numpy, "gcd", _greatest_common_divisor),
