@@ -1,4 +1,4 @@
-"""What this process may use of the machine it runs on: cores, as its container's quota counts them, bfloat16, memory."""
+"""What this process may use of its machine: cores, as its container's quota counts them, bfloat16 and memory."""
 
 import contextlib
 import ctypes

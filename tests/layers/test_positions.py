@@ -28,7 +28,7 @@ def test_a_step_has_the_position_that_it_is_given():
     tokens = np.array([[1, 2, 3]])
     parallel = np.asarray(layer(tokens))
     for position in range(3):
-        step = layer(tokens[:, position], keras.keras.ops.convert_to_tensor(position, "int32"))
+        step = layer(tokens[:, position], keras.ops.convert_to_tensor(position, "int32"))
         np.testing.assert_allclose(step, parallel[:, position], rtol=1e-6)
 
 

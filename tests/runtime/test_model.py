@@ -228,7 +228,7 @@ def test_nan_and_infinity_are_refused_unless_asked_for(shifter, accumulator, val
         ):
             ask(load(shifter))
     outputs = load(shifter, allow_nan=True).predict(x, [1, 2])
-    np.testing.assert_array_equal(outputs["shifted"], x + [[1], [2]])
+    np.testing.assert_array_equal(outputs["shifted"], x + np.array([[1], [2]]))
     stream = load(accumulator).stream()
     stream.predict(x[:1])
     with pytest.raises(InputError, match=r"holds .* at \[0, 1\]"):

@@ -177,7 +177,7 @@ def compiled(function):
 
 
 def compiled_for_any_sizes(function, known=None):
-    """`compiled`, of a dictionary of arrays, which is traced once: the sizes of its arrays are left open from the start.
+    """`compiled`, of a dictionary of arrays, traced once: the sizes of its arrays are left open from the start.
 
     A function that can't be traced so is traced for the sizes that come.
 

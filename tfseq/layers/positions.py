@@ -58,8 +58,8 @@ def rotated(x, positions, training=False):
 def reversed_embedding(embedding, x):
     """States (rows, units) or (batch, time, units) to logits, the product with the transposed table.
 
-    Fewer than eight rows, but one, are filled up to eight: TensorFlow's product of two to seven on a CPU copies the whole
-    table first, which takes five times as long and the memory of another table.
+    Fewer than eight rows, but one, are filled up to eight: TensorFlow's product of two to seven on a CPU copies the
+    whole table first, which takes five times as long and the memory of another table.
     """
     if len(x.shape) != 2 or x.shape[0] == 1 or keras.backend.backend() != "tensorflow":
         return embedding(x, reverse=True)

@@ -55,9 +55,9 @@ def require_finite(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray])
         first = tuple(places[0].tolist())
         more = f" and {len(places) - 1} more such values" if len(places) > 1 else ""
         raise InputError(
-            f"The input {spec.name!r} holds {array[first]} at {list(first)}{more}; expected finite numbers. Fill in what "
-            "is missing, or load the file with allow_nan=True: what an ONNX graph makes of such values may not be what "
-            "Keras does."
+            f"The input {spec.name!r} holds {array[first]} at {list(first)}{more}; expected finite numbers. Fill in "
+            "what is missing, or load the file with allow_nan=True: what an ONNX graph makes of such values may not be "
+            "what Keras does."
         )
 
 

@@ -91,7 +91,6 @@ def compare(
             checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples, random))
         if "serve" in file.runs:
             given = () if "generate" in file.runs else samples
-            known = accepted if "serve" in file.runs and len(file.runs) == 1 else None
             checks.append(check_forward(file.runs["serve"], model, file.of, given, random, accepted))
         if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model, samples, loop_logits)

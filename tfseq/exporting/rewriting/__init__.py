@@ -61,6 +61,7 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
         if opset is None or opset >= FUSED[operator]:
             fuse_operator(model)
     key_value_caches.append_in_attention(model)
+    reshapes.reshape_where_only_ones_move(model)
     reshapes.merge_reshapes(model)
     tied_weights.multiply_by_rows(model)
     key_value_caches.share_masks(model.graph)

@@ -1,10 +1,11 @@
-"""Reshape passes that clear the way for fusion: moved behind bias additions, and merged."""
+"""Reshape passes: moved behind bias additions, which clears the way for fusion; in place of transposes; and merged."""
 
 import numpy as np
 import onnx
+from onnx import NodeProto
 
 from tfseq.exporting.rewriting.graph import all_graphs, rename_uses
-from tfseq.exporting.rewriting.pattern_matching import Values, both_ways, insert_before, put
+from tfseq.exporting.rewriting.pattern_matching import Values, attribute, both_ways, insert_before, put
 
 
 def add_before_reshaping(model: onnx.ModelProto) -> None:
@@ -27,6 +28,32 @@ def add_before_reshaping(model: onnx.ModelProto) -> None:
                 values.shapes[added] = values.shapes[reshaped.input[0]]
                 put(values, node, "Reshape", [added, reshaped.input[1]])
                 break
+
+
+def reshape_where_only_ones_move(model: onnx.ModelProto) -> None:
+    """A Transpose that leaves the order of the axes with more than one element is a Reshape, which copies nothing."""
+    values = Values(model)
+    for graph in all_graphs(model.graph):
+        for node in graph.node:
+            shape = _shape_of_moved_ones(values, node) if node.op_type == "Transpose" else None
+            if shape is not None:
+                put(values, node, "Reshape", [node.input[0], values.constant(np.array(shape), node.output[0])])
+
+
+def _shape_of_moved_ones(values: Values, node: NodeProto) -> list[int] | None:
+    """The result's, 0 for an unknown size at its old place and -1 for the one elsewhere; None where more axes move."""
+    before = values.shapes.get(node.input[0])
+    if not before or 0 in before:
+        return None
+    order = attribute(node, "perm", list(range(len(before)))[::-1])
+    moved = [axis for axis in order if before[axis] != 1]
+    if moved != sorted(moved):
+        return None
+    shape = [
+        size if isinstance(size, int) else 0 if axis == i else -1
+        for i, (axis, size) in enumerate((axis, before[axis]) for axis in order)
+    ]
+    return shape if shape.count(-1) <= 1 else None
 
 
 def merge_reshapes(model: onnx.ModelProto) -> None:

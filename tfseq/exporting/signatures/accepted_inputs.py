@@ -205,7 +205,7 @@ class AcceptedInputs:
         drawn = draw(signature.inputs, signature.vocabulary_sizes, sizes.get("batch", 1), sizes, seed)
         for feeds, change in self._variants(drawn, sizes):
             outputs = run(feeds)
-            if outputs is None:
+            if outputs is None or not any(value.size for value in outputs.values()):  # too short for a window, say
                 continue
             case = Case(feeds, outputs, sizes)
             finite = all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")

@@ -7,7 +7,9 @@ from unittest import mock
 
 import tensorflow as tf
 from keras import layers
+from keras.src.backend.tensorflow import core as keras_core
 
+from tfseq.exporting.signatures.associative_scans import associative_scan
 from tfseq.exporting.signatures.time_distributed import time_distributed_call
 from tfseq.runtime.manifest import TensorSpec
 
@@ -50,7 +52,11 @@ class Traced:
             return self._function(**{spec.name: tensor for spec, tensor in zip(self._inputs, tensors)})
 
         try:
-            with tf.device("/cpu:0"), mock.patch.object(layers.TimeDistributed, "call", time_distributed_call):
+            with (
+                tf.device("/cpu:0"),
+                mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
+                mock.patch.object(keras_core, "associative_scan", associative_scan),
+            ):
                 return tf.function(positional, autograph=False).get_concrete_function(*specs)
         except Exception as error:
             return error

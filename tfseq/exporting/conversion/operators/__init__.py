@@ -5,6 +5,7 @@ from typing import Any
 
 from tfseq.exporting.conversion.operators import (
     comparisons,
+    convolutions,
     diagonals,
     einsum,
     elementary_functions,
@@ -20,7 +21,10 @@ __all__ = ["handlers", "rewriters"]
 
 def handlers() -> dict[str, Any]:
     """For `custom_op_handlers` of tf2onnx."""
-    ideas = (comparisons, diagonals, einsum, elementary_functions, images, integers, random_numbers, vectors)
+    ideas = (
+        *(comparisons, convolutions, diagonals, einsum, elementary_functions),
+        *(images, integers, random_numbers, vectors),
+    )
     return {name: (handler, []) for idea in ideas for name, handler in idea.HANDLERS.items()}
 
 

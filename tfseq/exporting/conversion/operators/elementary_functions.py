@@ -72,7 +72,8 @@ def _erfinv(graph: Any, node: Any, name: str, args: Any) -> None:
     centre = polynomial(_ERFINV_CENTRE, op("Sub", w, op.like(2.5, x)))
     tail = polynomial(_ERFINV_TAIL, op("Sub", op("Sqrt", w), op.like(3, x)))
     inside = op("Mul", x, op("Where", op("Less", w, op.like(5, x)), centre, tail))
-    at_end = op("Mul", x, op.like(np.inf, x))
+    beyond = op("Sqrt", op("Sub", one, op("Abs", x)))  # not a number
+    at_end = op("Add", op("Mul", x, op.like(np.inf, x)), beyond)
     op.finish(op("Where", op("Less", op("Abs", x), one), inside, at_end))
 
 
@@ -126,6 +127,52 @@ def _sparse_cross_entropy(graph: Any, node: Any, name: str, args: Any) -> None:
     op.finish(op("Neg", op("Squeeze", chosen, np.array([1]))))
 
 
+# Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 9.8.1 to 9.8.4: below 3.75, in (x / 3.75)^2;
+# above, times exp(x) / sqrt(x), in 3.75 / x.
+_BESSEL: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    0: (
+        (1, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813),
+        (
+            *(0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281),
+            *(-0.02057706, 0.02635537, -0.01647633, 0.00392377),
+        ),
+    ),
+    1: (
+        (0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411),
+        (
+            *(0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555),
+            *(0.02282967, -0.02895312, 0.01787654, -0.00420059),
+        ),
+    ),
+}
+
+
+def _bessel(graph: Any, node: Any, name: str, args: Any) -> None:
+    """The modified Bessel functions of the first kind, of order 0 and 1; those that end in e times exp(-|x|)."""
+    op = Builder(graph, node)
+    x = node.input[0]
+    order, scaled = int(node.type[len("BesselI")]), node.type.endswith("e")
+    size, limit = op("Abs", x), op.like(3.75, x)
+
+    def polynomial(coefficients: tuple[float, ...], at: str) -> str:
+        value = op.like(coefficients[-1], x)
+        for coefficient in coefficients[-2::-1]:
+            value = op("Add", op("Mul", value, at), op.like(coefficient, x))
+        return value
+
+    small, large = op("Min", size, limit), op("Max", size, limit)
+    ratio = op("Div", small, limit)
+    near = polynomial(_BESSEL[order][0], op("Mul", ratio, ratio))
+    far = op("Div", polynomial(_BESSEL[order][1], op("Div", limit, large)), op("Sqrt", large))
+    if order == 1:
+        near, far = op("Mul", near, x), op("Mul", far, op("Sign", x))
+    if scaled:
+        near = op("Mul", near, op("Exp", op("Neg", small)))
+    else:
+        far = op("Mul", far, op("Exp", large))
+    op.finish(op("Where", op("Less", size, limit), near, far))
+
+
 HANDLERS = {
     "Cumprod": _cumulative_product,
     "Erfc": _erfc,
@@ -133,4 +180,5 @@ HANDLERS = {
     "Log1p": _log1p,
     "Erfinv": _erfinv,
     "SparseSoftmaxCrossEntropyWithLogits": _sparse_cross_entropy,
+    **{f"BesselI{order}{scaled}": _bessel for order in _BESSEL for scaled in ("", "e")},
 }

@@ -81,6 +81,29 @@ def _multiply_by_weights(op: Builder, images: str, rows: np.ndarray, columns: np
     op.finish(op("Transpose", x, perm=_TO_CHANNELS_LAST))
 
 
+def _resize_by_area(graph: Any, node: Any, name: str, args: Any) -> None:
+    """As two matrices of the parts of pixels that each resized pixel covers, where the sizes are fixed."""
+    op = Builder(graph, node)
+    images, size = node.input
+    before, after = (op.shape(images) or [None] * 4)[1:3], op.value(size)
+    if after is None or None in before:
+        raise ValueError("Resizing by area needs images of a fixed size.")
+    align_corners = bool(node.get_attr_value("align_corners"))
+    rows, columns = (_covered(n or 0, int(m), align_corners) for n, m in zip(before, after))
+    _multiply_by_weights(op, images, rows, columns)
+
+
+def _covered(before: int, after: int, align_corners: bool) -> np.ndarray:
+    """Of each pixel of an axis in each resized one, (after, before); beyond the last pixel, the last one."""
+    scale = (before - 1) / (after - 1) if align_corners and after > 1 else before / after
+    weights = np.zeros((after, before))
+    for i in range(after):
+        start, end = i * scale, (i + 1) * scale
+        for pixel in range(int(np.floor(start)), int(np.ceil(end))):
+            weights[i, min(pixel, before - 1)] += min(pixel + 1, end) - max(pixel, start)
+    return (weights / scale).astype("float32")
+
+
 def _scale_and_translate(graph: Any, node: Any, name: str, args: Any) -> None:
     """As two matrices of weights, where the sizes are fixed."""
     op = Builder(graph, node)
@@ -167,6 +190,7 @@ HANDLERS = {
     "ResizeBilinear": _resize,
     "ResizeNearestNeighbor": _resize,
     "ResizeBicubic": _resize,
+    "ResizeArea": _resize_by_area,
     "ScaleAndTranslate": _scale_and_translate,
     "ExtractImagePatches": _extract_patches,
 }

@@ -1,8 +1,9 @@
-"""Handlers of Cross (products of 3-vectors) and BroadcastArgs (the shape that two tensors broadcast to)."""
+"""Handlers of Cross (products of 3-vectors), BroadcastArgs (what two shapes broadcast to) and ScatterNd (sums)."""
 
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 from tf2onnx import utils
 
 from tfseq.exporting.conversion.operators.builder import Builder
@@ -30,4 +31,13 @@ def _broadcast_shapes(graph: Any, node: Any, name: str, args: Any) -> None:
     op.finish(op("Where", op("Equal", a, np.ones(1, dtype)), b, a))
 
 
-HANDLERS = {"Cross": _cross, "BroadcastArgs": _broadcast_shapes}
+def _scatter(graph: Any, node: Any, name: str, args: Any) -> None:
+    """What goes to the same place is added up; ONNX can from opset 16 on."""
+    op = Builder(graph, node)
+    indices, updates, shape = node.input
+    zeros = op("Expand", op.like(0, updates), op("Cast", shape, to=TensorProto.INT64))
+    options = {"reduction": "add"} if graph.opset >= 16 else {}
+    op.finish(op("ScatterND", zeros, op("Cast", indices, to=TensorProto.INT64), updates, **options))
+
+
+HANDLERS = {"Cross": _cross, "BroadcastArgs": _broadcast_shapes, "ScatterNd": _scatter}

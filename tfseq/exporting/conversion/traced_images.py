@@ -1,0 +1,154 @@
+"""Image operations patched while tracing: colours by formulas, projections by gathering, known margins."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.backend.tensorflow import image as keras_image
+
+
+def _rgb_to_hsv(images: Any, name: str | None = None) -> Any:
+    """Hue, saturation and value by the hexagon of the largest and the smallest of red, green and blue."""
+    red, green, blue = tf.unstack(tf.convert_to_tensor(images), axis=-1)
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    grey = tf.equal(chroma, 0)
+    sixth = 1 / (6 * tf.where(grey, tf.ones_like(chroma), chroma))
+    of_green, of_blue = (blue - red) * sixth + 2 / 6, (red - green) * sixth + 4 / 6
+    hue = tf.where(red == value, (green - blue) * sixth, tf.where(green == value, of_green, of_blue))
+    hue = tf.where(grey, tf.zeros_like(hue), hue)
+    hue = tf.where(hue < 0, hue + 1, hue)
+    saturation = tf.where(value > 0, chroma / tf.where(value > 0, value, tf.ones_like(value)), tf.zeros_like(value))
+    return tf.stack([hue, saturation, value], -1, name=name)
+
+
+def _hsv_to_rgb(images: Any, name: str | None = None) -> Any:
+    hue, saturation, value = tf.unstack(tf.convert_to_tensor(images), axis=-1)
+    angle = hue * 6
+    red = tf.clip_by_value(tf.abs(angle - 3) - 1, 0, 1)
+    green, blue = (tf.clip_by_value(2 - tf.abs(angle - at), 0, 1) for at in (2, 4))
+    return tf.stack([(1 - saturation + saturation * x) * value for x in (red, green, blue)], -1, name=name)
+
+
+def _project(
+    images: Any,
+    transforms: Any,
+    output_shape: Any,
+    fill_value: Any,
+    interpolation: str,
+    fill_mode: str = "CONSTANT",
+    name: str | None = None,
+) -> Any:
+    """Each pixel of the result from where its place (x, y, 1), times the matrix of eight numbers and a 1, comes to lie.
+
+    images: (batch, height, width, channels); transforms: (1 or batch, 8); output_shape: height and width.
+    """
+    images = tf.convert_to_tensor(images)
+    pixels = tf.cast(images, tf.float32)
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    t = tf.unstack(tf.cast(transforms, tf.float32)[:, :, None, None], axis=1)  # each (1 or batch, 1, 1)
+    columns, rows = (tf.cast(tf.range(output_shape[i]), tf.float32) for i in (1, 0))
+    columns, rows = columns[None, None], rows[None, :, None]
+    depth = t[6] * columns + t[7] * rows + 1
+    nowhere = tf.equal(depth, 0)
+    divisor = tf.where(nowhere, tf.ones_like(depth), depth)
+    x = _inside((t[0] * columns + t[1] * rows + t[2]) / divisor, width, fill_mode)  # (1 or batch, height, width)
+    y = _inside((t[3] * columns + t[4] * rows + t[5]) / divisor, height, fill_mode)
+
+    batch, channels = tf.shape(images)[0], images.shape[-1] or tf.shape(images)[-1]
+    flat = tf.reshape(pixels, (-1, channels))
+    first = (tf.range(batch) * height * width)[:, None, None]
+    fill = tf.cast(fill_value, tf.float32)
+
+    def read(row: Any, column: Any) -> Any:
+        known = (row >= 0) & (row < tf.cast(height, tf.float32)) & (column >= 0) & (column < tf.cast(width, tf.float32))
+        row, column = (tf.cast(tf.where(known, i, tf.zeros_like(i)), tf.int32) for i in (row, column))
+        return tf.where(known[..., None], tf.gather(flat, first + row * width + column), fill)
+
+    if interpolation == "NEAREST":
+        result = read(_rounded(y), _rounded(x))
+    else:
+        left, top = tf.floor(x), tf.floor(y)
+        right, down = (x - left)[..., None], (y - top)[..., None]
+        above = (1 - right) * read(top, left) + right * read(top, left + 1)
+        below = (1 - right) * read(top + 1, left) + right * read(top + 1, left + 1)
+        result = (1 - down) * above + down * below
+    return tf.cast(tf.where(nowhere[..., None], fill, result), images.dtype, name=name)
+
+
+def _rounded(x: Any) -> Any:
+    """To the nearest whole number, halves away from 0."""
+    return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)
+
+
+def _inside(at: Any, size: Any, fill_mode: str) -> Any:
+    """Where a place beyond the image is read: anywhere ("CONSTANT"), at the border, mirrored or from the other side."""
+    n = tf.cast(size, tf.float32)
+    if fill_mode == "CONSTANT":
+        return at
+    if fill_mode == "REFLECT":
+        turns = tf.floor(tf.abs(at) / (2 * n))
+        before = at + 2 * n * turns
+        before = tf.where(before < -n, before + 2 * n, -before - 1)
+        after = at - 2 * n * turns
+        after = tf.where(after >= n, 2 * n - after - 1, after)
+    else:
+        turns = tf.floor(tf.abs(at) / tf.maximum(n - 1, 1))
+        before, after = at + n * (turns + 1), at - n * turns
+    if fill_mode in ("REFLECT", "WRAP"):
+        at = tf.where(at < 0, before, tf.where(at > n - 1, after, at))
+    return tf.clip_by_value(at, 0, n - 1)
+
+
+def _resize(
+    images: Any,
+    size: Any,
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> Any:
+    """With the margin that keeps the shape as numbers, where the image's size is known; Keras computes it in the graph.
+
+    So the size of what is resized stays known.
+    """
+    images = tf.convert_to_tensor(images)
+    options: dict[str, Any] = {"interpolation": interpolation, "antialias": antialias, "data_format": data_format}
+    rows = -2 if (data_format or keras.config.image_data_format()) == "channels_first" else -3
+    rank = images.shape.rank
+    height, width = (images.shape[rows], images.shape[rows + 1]) if rank in (3, 4) else (None, None)
+    if crop_to_aspect_ratio == pad_to_aspect_ratio or height is None or width is None or fill_mode != "constant":
+        options |= {"crop_to_aspect_ratio": crop_to_aspect_ratio, "pad_to_aspect_ratio": pad_to_aspect_ratio}
+        return _RESIZE(images, size, fill_mode=fill_mode, fill_value=fill_value, **options)
+    target_height, target_width = (int(n) for n in size)
+    fitting = (  # height for this width, width for this height, rounded as Keras rounds them
+        int(np.float32(width * target_height) / np.float32(target_width)),
+        int(np.float32(height * target_width) / np.float32(target_height)),
+    )
+    axes = list(zip((rows, rows + 1), (height, width), fitting))
+    if pad_to_aspect_ratio:
+        sides = [[0, 0] for _ in images.shape]
+        for axis, n, fit in axes:
+            sides[axis] = [max(0, (fit - n) // 2)] * 2
+        images = tf.pad(images, sides, constant_values=tf.cast(fill_value, images.dtype))
+    else:
+        part = [slice(None)] * len(images.shape)
+        for axis, n, fit in axes:
+            kept = max(min(n, fit), 1)
+            part[axis] = slice((n - kept) // 2, (n - kept) // 2 + kept)
+        images = images[tuple(part)]
+    return _RESIZE(images, size, **options)
+
+
+_RESIZE = keras_image.resize
+
+PATCHES = (
+    (tf.image, "rgb_to_hsv", _rgb_to_hsv),
+    (tf.image, "hsv_to_rgb", _hsv_to_rgb),
+    (tf.raw_ops, "ImageProjectiveTransformV3", _project),
+    (keras_image, "resize", _resize),
+)
