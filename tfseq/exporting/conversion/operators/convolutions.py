@@ -117,7 +117,7 @@ def _transposed_convolution(graph: Any, node: Any, name: str, args: Any) -> None
     A result that reaches beyond the full one has zeros there.
     """
     op = Builder(graph, node)
-    sizes, kernel, x = node.input
+    sizes, kernel, x, *bias = node.input  # the last where tf2onnx has put them together
     last = _channels_last(node)
     *window, _, _ = graph.get_shape(kernel)
     rank = len(window)
@@ -142,12 +142,13 @@ def _transposed_convolution(graph: Any, node: Any, name: str, args: Any) -> None
             "ConvTranspose",
             x,
             weights,
+            *bias,
             pads=[*before, *(c - b for c, b in zip(cut, before))],
             output_padding=[max(0, int(b)) for b in beyond],
             **options,
         )
     else:
-        y = op("ConvTranspose", x, weights, output_padding=[max(0, n - 1) for n in strides], **options)
+        y = op("ConvTranspose", x, weights, *bias, output_padding=[max(0, n - 1) for n in strides], **options)
         wanted = op("Slice", op("Cast", sizes, to=TensorProto.INT64), np.array([first]), np.array([first + rank]))
         steps_of_x = op("Slice", op("Shape", x), np.array([2]), np.array([rank + 2]))
         full = op("Add", op("Mul", op("Sub", steps_of_x, np.array(1)), np.array(strides)), extents)
