@@ -48,14 +48,15 @@ def may_draw(model: keras.Model) -> bool:
 
 
 @contextlib.contextmanager
-def draws_recorded() -> Iterator[dict[str, None]]:
-    """Within, draws are as ever; yields the layers that draw, in order, as "name (class)"."""
-    layers: dict[str, None] = {}
+def draws_recorded() -> Iterator[dict[str, list[Any]]]:
+    """Within, draws are as ever; yields what each layer drew, in order, by "name (class)"."""
+    layers: dict[str, list[Any]] = {}
 
     def recorded(usual: Callable, _: str) -> Callable:
         def draw(*args: Any, **kwargs: Any) -> Any:
-            layers[_drawing_layer()] = None
-            return usual(*args, **kwargs)
+            drawn = usual(*args, **kwargs)
+            layers.setdefault(_drawing_layer(), []).append(drawn)
+            return drawn
 
         return draw
 
@@ -63,7 +64,25 @@ def draws_recorded() -> Iterator[dict[str, None]]:
         yield layers
 
 
-def about_draws(layers: Mapping[str, None], inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+def layers_that_matter(drawn: Mapping[str, Sequence[Any]], graph: Any) -> list[str]:
+    """Those whose numbers the outputs of a traced graph depend on.
+
+    Recurrent layers with `recurrent_dropout` draw masks at inference, too, and use none.
+    """
+    behind, waiting = set(), [tensor.op for tensor in graph.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in behind:
+            behind.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+
+    def matters(tensor: Any) -> bool:
+        return getattr(tensor, "graph", None) is not graph or tensor.op in behind  # that of a loop: nobody knows
+
+    return [layer for layer, tensors in drawn.items() if any(map(matters, tensors))]
+
+
+def about_draws(layers: Sequence[str], inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
     """A sentence about each layer that draws; the last input is the seed."""
     return tuple(
         f"{layer} draws random numbers at inference, which the input {inputs[-1].name} chooses. If it is to draw in "

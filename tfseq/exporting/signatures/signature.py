@@ -14,7 +14,14 @@ from tfseq.errors import ExportError
 from tfseq.exporting.signatures.call_arguments import call_form
 from tfseq.exporting.signatures.generator_inputs import source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
-from tfseq.exporting.signatures.random_numbers import about_draws, drawn_from, draws_recorded, may_draw, seed_input
+from tfseq.exporting.signatures.random_numbers import (
+    about_draws,
+    drawn_from,
+    draws_recorded,
+    layers_that_matter,
+    may_draw,
+    seed_input,
+)
 from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
@@ -104,8 +111,9 @@ def _examined(model, form):
     if not (integers or embeds or form.called_with or may_draw(model)):
         return signature
     try:
-        with draws_recorded() as drawing:
+        with draws_recorded() as drawn:
             sizes, only = vocabulary_sizes(signature.traced, inputs)
+        drawing = layers_that_matter(drawn, signature.traced.concrete.graph)
     except Exception:
         if not form.called_with:  # the conversion will say what is wrong
             return signature
