@@ -1,8 +1,5 @@
-"""What this process may use of its machine: cores, as its container's quota counts them, bfloat16 and memory."""
+"""What this process may use of the machine it runs on: cores, as its container's quota counts them, and bfloat16."""
 
-import contextlib
-import ctypes
-import gc
 import math
 import os
 import re
@@ -101,13 +98,3 @@ def multiplies_bfloat16(flags: frozenset[str] | None = None, environment: Mappin
         and _BFLOAT16_ISAS.fullmatch(limit.upper()) is not None
         and (of_xla is None or of_xla[1].upper() in ("AVX512_BF16", "AMX", "AMX_FP16"))
     )
-
-
-def return_free_memory() -> None:
-    """Hands back to the system what is no longer used: cycles of objects, and what the C library keeps for later.
-
-    glibc does; other C libraries keep less.
-    """
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

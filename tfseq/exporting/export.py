@@ -30,7 +30,6 @@ from tfseq.exporting.signatures.sample_inputs import as_list, feeds
 from tfseq.exporting.signatures.signature import forward_signature
 from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
 from tfseq.exporting.writing.replacing import replacing
-from tfseq.machine import return_free_memory
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
 
@@ -173,8 +172,6 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
     external = _is_external(graph, external_data)
     file = OnnxFile(path, weights, external)
     large = weights_size(graph) > SHARED
-    if large:
-        return_free_memory()
     proof = None
     if large:
         proof = file if external else OnnxFile(path.with_name("proof.onnx"), weights, external=True)
@@ -182,8 +179,6 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
     if content.loop_logits and signature is content.witnessed:
         loop_logits = content.loop_logits(graph_run(graph, weights, proof))
         remove_outputs(graph.graph, WITNESSES)
-        if large:
-            return_free_memory()
     run = graph_run(graph, weights, proof)
     outputs = content.outputs(run)
     check_probabilities(draft.labels, content.accepted, outputs, run)

@@ -252,8 +252,8 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("stream_generate")
-        checks = not self._allow_nan
-        return TextStream(self.manifest, tokenizer, self._session.run, text, max_length, settings, prompt, checks)
+        run, allow_nan = self._session.run, self._allow_nan
+        return TextStream(self.manifest, tokenizer, run, text, max_length, settings, prompt, allow_nan)
 
     def _writer(self, task: str) -> Tokenizer:
         """The tokenizer of a file that does this task."""

@@ -42,12 +42,12 @@ class TextStream(Iterator[str]):
         max_length: int | None,
         settings: Mapping[str, Any],
         prompt: Any = None,
-        checks: bool = True,
+        allow_nan: bool = False,
     ):
         self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
         self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
         reading = read(manifest, tokenizer, given, prompt)
-        if checks:
+        if not allow_nan:
             require_finite(manifest.sources, reading.feeds)
         if reading.rows != 1 or isinstance(given, list | tuple):
             raise InputError(f"A stream writes one text at a time; got {reading.rows} to start from.")
