@@ -1,5 +1,7 @@
 """Inputs that a model takes are found for any rule about their sizes and values, and only those are."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -108,3 +110,22 @@ def test_samples_bound_the_lengths_and_lend_their_values():
     cases = list(accepted.cases())
     assert {case.sizes["time"] for case in cases} == {1, 3, 6}
     assert {int(n) for case in cases for n in case.feeds["n"]} == {1500, 1700}
+
+
+def test_a_slow_model_is_run_as_it_is_at_every_length():
+    """Its code looks at the length, which a graph of any length does not know; few of its runs are eager."""
+    eager = []
+
+    def function(x):
+        if tf.executing_eagerly():
+            eager.append(x.shape[1])
+            time.sleep(0.005 * x.shape[1])
+        return {"y": x * 2 if x.shape[1] is not None and x.shape[1] > 40 else x}
+
+    accepted = AcceptedInputs(Signature((X,), function, 0))
+    accepted.points()
+    first = {case.sizes["time"]: case for case in reversed(list(accepted.cases()))}
+    assert set(first) == {1, 17, 64}
+    assert max(eager) < 64
+    for case in first.values():
+        assert np.array_equal(case.outputs["y"], function(tf.constant(case.feeds["x"]))["y"])

@@ -63,8 +63,9 @@ class AcceptedInputs:
         self._points: list[Case] | None = None
         self._quick = 0  # runs that were to be quick
         self._runs, self._slow = 0, False  # eager runs, and whether the last one was slow
-        self._faithful = True  # whether the traced graph gave what they gave
-        self._eager: set = set()  # lengths that cases were run eagerly at
+        self._faithful: bool | None = None  # whether the traced graph gave what slow ones gave; None before any
+        self._seen: set = set()  # lengths that cases were run at by the model that knows them
+        self._longest = 0, 0.0  # length of an eager run, and its seconds
         self._axes = free_axes(signature.inputs)
         self._lengths = [axis for axis in self._axes if axis != "batch"]
 
@@ -82,7 +83,8 @@ class AcceptedInputs:
     def cases(self) -> Iterator[Case]:
         """Random inputs of several batch sizes and lengths, small ones first, as many as SECONDS allow.
 
-        The first one of each length is run eagerly.
+        The first one of each length is run eagerly, or in a graph that was traced for that very length, as a model's
+        code may look at it.
         """
         began, tried, taken = time.monotonic(), set(), set()
         last: tuple[float, int] | None = None  # seconds and elements of the case before
@@ -101,11 +103,11 @@ class AcceptedInputs:
                     continue
                 tried.add(key)
                 start, length = time.monotonic(), self._length(sizes)
-                case = self._case(sizes, seed, self._run_or_trace if length in self._eager else self._run_and_compare)
+                case = self._case(sizes, seed, self._run_or_trace if length in self._seen else self._run_knowing_sizes)
                 if case is not None:
                     yield case
                     taken.add(length)
-                    self._eager.add(length)
+                    self._seen.add(length)
                     last = time.monotonic() - start, self._elements(sizes)
 
         yield from tries(grid(self._axes, self._usual_lengths()))
@@ -187,16 +189,34 @@ class AcceptedInputs:
         start = time.monotonic()
         outputs = self.run(feeds)
         if outputs is not None:
-            self._slow = self._runs > 0 and time.monotonic() - start > SLOW  # a first run is never quick
+            seconds = time.monotonic() - start
+            self._slow = self._runs > 0 and seconds > SLOW  # a first run is never quick
+            if self._runs > 0:
+                self._longest = max(self._longest, (self._steps(feeds), seconds))
             self._runs += 1
-            if self._slow and self._faithful:
+            if self._slow and self._faithful is not False:
                 self._faithful = _alike(self._run(self._graph(), feeds), outputs)
         return outputs
 
+    def _run_knowing_sizes(self, feeds: Mapping[str, Any]) -> Arrays | None:
+        """As `run`, and in a graph that was traced for these lengths where a run would take longer than tracing."""
+        outputs = None
+        if self._faithful and self._seconds(feeds) > max(self.signature.traced.seconds, SLOW):
+            sizes = {axis: size for axis, size in self._sizes(feeds).items() if axis != "batch"}
+            graph = self.signature.traced.of_sizes(sizes)
+            outputs = graph and self._run(self._of_named(graph), feeds)
+        return self._run_and_compare(feeds) if outputs is None else outputs
+
+    def _seconds(self, feeds: Mapping[str, np.ndarray]) -> float:
+        """That an eager run would take if it is a loop over time."""
+        steps, seconds = self._longest
+        return seconds * self._steps(feeds) / max(steps, 1)
+
     def _graph(self) -> Callable:
         graph = self.signature.traced.if_possible
-        if graph is None:
-            return self.signature.function
+        return self.signature.function if graph is None else self._of_named(graph)
+
+    def _of_named(self, graph: Callable) -> Callable:
         return lambda **tensors: graph(*(tensors[spec.name] for spec in self.signature.inputs))
 
     def _case(self, sizes: Sizes, seed: int, run: Callable[[Arrays], Arrays | None]) -> Case | None:
@@ -319,6 +339,11 @@ class AcceptedInputs:
     def _elements(self, sizes: Sizes) -> int:
         shapes = ([sizes[n] if isinstance(n, str) else n for n in spec.shape] for spec in self.signature.inputs)
         return max(sum(int(np.prod(shape)) for shape in shapes), 1)
+
+    def _steps(self, feeds: Mapping[str, np.ndarray]) -> int:
+        """The longest length."""
+        sizes = self._sizes(feeds)
+        return max((sizes[axis] for axis in self._lengths), default=1)
 
     def _length(self, sizes: Sizes) -> tuple[int, ...]:
         return tuple(sizes[axis] for axis in self._lengths)

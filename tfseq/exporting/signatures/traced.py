@@ -1,6 +1,7 @@
 """`Traced`: a function of named tensors as TensorFlow's graph of any sizes, made when it is first asked for."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from unittest import mock
@@ -20,10 +21,14 @@ class Traced:
     Args:
         function: takes the inputs by name.
         inputs: with names for free axes.
+
+    Attributes:
+        seconds: that tracing took; 0.0 before.
     """
 
     def __init__(self, function: Callable, inputs: Sequence[TensorSpec]):
         self._function, self._inputs = function, tuple(inputs)
+        self.seconds = 0.0
 
     @property
     def concrete(self) -> Any:
@@ -39,12 +44,24 @@ class Traced:
     @property
     def if_possible(self) -> Any:
         """`concrete`, or None of a function that can't be traced."""
-        return None if isinstance(self._outcome, Exception) else self._outcome
+        return _or_none(self._outcome)
+
+    def of_sizes(self, sizes: Mapping[str, int]) -> Any:
+        """A concrete function of these sizes of free axes, which the function knows while it is traced, as it does
+        in eager runs; None if it can't be traced, of any sizes or of these."""
+        return None if self.if_possible is None else _or_none(self._trace(sizes))
 
     @cached_property
     def _outcome(self) -> Any:
+        start = time.monotonic()
+        outcome = self._trace({})
+        self.seconds = time.monotonic() - start
+        return outcome
+
+    def _trace(self, sizes: Mapping[str, int]) -> Any:
+        """The concrete function, or the exception that tracing ended in."""
         specs = [
-            tf.TensorSpec([None if isinstance(size, str) else size for size in spec.shape], spec.dtype)
+            tf.TensorSpec([sizes.get(size) if isinstance(size, str) else size for size in spec.shape], spec.dtype)
             for spec in self._inputs
         ]
 
@@ -60,3 +77,7 @@ class Traced:
                 return tf.function(positional, autograph=False).get_concrete_function(*specs)
         except Exception as error:
             return error
+
+
+def _or_none(outcome: Any) -> Any:
+    return None if isinstance(outcome, Exception) else outcome
