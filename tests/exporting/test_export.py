@@ -22,7 +22,7 @@ from tfseq.exporting.rewriting import count_operators
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
 
-module = sys.modules["tfseq.exporting.export"]
+module = sys.modules["tfseq.exporting.verified_file"]
 
 TOKENIZER = CharacterTokenizer(["<unk>", *"abcdefghij"])
 

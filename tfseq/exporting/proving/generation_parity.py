@@ -20,6 +20,7 @@ from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.exporting.generation.generation_cases import GenerationCase, affordable, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
 from tfseq.exporting.generation.token_interface import TokenIdInterface
+from tfseq.exporting.proving.elsewhere import elsewhere
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
 from tfseq.exporting.signatures.signature import Run
 from tfseq.models.generator import Generator
@@ -88,9 +89,9 @@ def _in_keras(model, case, attention):
     given: dict[str, Any] = dict(case.inputs)
     if model.start is not None:
         given["source"] = {spec.name: given.pop(spec.name) for spec in model.sources}
-    result = generate(
-        model, **given, decode=case.strategy, max_length=case.max_length, return_attention=attention
-    )._asdict()
+    given |= {"decode": case.strategy, "max_length": case.max_length, "return_attention": attention}
+    original = elsewhere()
+    result = generate(model, **given)._asdict() if original is None else original.generate(**given)
     return {name: ops.convert_to_numpy(value) for name, value in result.items() if value is not None}
 
 
@@ -234,8 +235,11 @@ def teacher_forced(
 def traced_call(model: Generator) -> Callable[[Any], Any]:
     """The model's `call`, traced once for all sizes: eagerly, a loop over time takes as long for a few tokens.
 
-    A model that runs only eagerly, or only with sizes that are known, is called as it is.
+    A model that runs only eagerly, or only with sizes that are known, is called as it is; so is one on another backend.
     """
+    original = elsewhere()
+    if original is not None:
+        return original.call
     eager: Callable[[Any], Any] = partial(model.__call__, training=False)
     traced = tf.function(eager, autograph=False)
     traceable = True

@@ -78,6 +78,11 @@ def call_form(model: keras.Model, samples: Any = None) -> CallForm:
     return form
 
 
+def remember_call_form(model: keras.Model, form: CallForm) -> None:
+    """Of a copy of the model that the form was found for."""
+    _FOUND[model] = form
+
+
 def _found(model, samples):
     if not samples:
         return _from_shapes(model)
