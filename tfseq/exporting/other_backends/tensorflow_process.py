@@ -16,7 +16,9 @@ from tfseq.errors import ExportError, TfseqError
 from tfseq.exporting.other_backends.channel import Channel
 from tfseq.exporting.other_backends.original import Original
 from tfseq.exporting.other_backends.transfer import save
+from tfseq.exporting.signatures.call_arguments import CallForm, call_form
 from tfseq.exporting.signatures.reasons import first_line
+from tfseq.models.generator import Generator
 
 _WAIT = 30  # seconds for a process that was told to end
 # Finds modules where this process finds them; then the rest is the worker's.
@@ -48,11 +50,12 @@ def on_tensorflow(
         TfseqError: as the task raises it.
         ExportError: the model can't be copied, or the process ends early.
     """
+    form = _form(model, arguments["samples"], needed=task == "export")
     with tempfile.TemporaryDirectory(prefix="tfseq-") as folder, open(Path(folder) / "errors", "w+b") as errors:
         process = _started(errors)
         channel = Channel(cast(BinaryIO, process.stdout), cast(BinaryIO, process.stdin))
         try:
-            saved = save(model, Path(folder) / "model", arguments["samples"])
+            saved = save(model, Path(folder) / "model", form)
             original = Original(model)
             channel.send("task", (task, keras.backend.backend(), saved, path, dict(arguments)))
             return _served(channel, original, progress or (lambda _: None))
@@ -66,6 +69,21 @@ def on_tensorflow(
             ) from error
         finally:
             _end(process)
+
+
+def _form(model: keras.Model, samples: Any, needed: bool) -> CallForm | None:
+    """How a model is called that was only called, and does not declare its inputs; it is called here if need be."""
+    if isinstance(model, Generator):
+        if not model.built:
+            raise ExportError(f"{type(model).__name__} has no weights yet; build it or call it on some data.")
+        return None
+    try:
+        form = call_form(model, samples)
+    except ExportError:
+        if needed or samples or not model.built:
+            raise
+        return None
+    return None if form.called_with is None else form
 
 
 def _started(errors: BinaryIO) -> subprocess.Popen[bytes]:

@@ -1,28 +1,29 @@
 """A model and what it is made of, from one backend of Keras to another: saved in one process, loaded in the next."""
 
 import base64
-import contextlib
 import json
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
+from keras.src.saving import saving_lib
 from keras.src.utils import python_utils
 
 from tfseq.errors import ExportError
 from tfseq.exporting.other_backends.channel import pickled, pickles_definitions
-from tfseq.exporting.signatures.call_arguments import CallForm, call_form, remember_call_form
+from tfseq.exporting.signatures.call_arguments import CallForm, build_by_call, remember_call_form
 from tfseq.exporting.signatures.reasons import called_layer, first_line
 
-_KNOWN = ("keras", "tfseq", "builtins")  # packages whose classes need no help
-_FRAMEWORKS = {"jax": "jax", "jaxlib": "jax", "torch": "torch", "flax": "flax", "torchvision": "torch"}
+_KNOWN = ("keras", "tfseq", "builtins", "torch")  # packages whose classes need no help
 
 
 @dataclass(frozen=True)
@@ -32,29 +33,38 @@ class SavedModel:
     Attributes:
         folder: where Keras saved it.
         custom: its own classes and functions, pickled, by the names that Keras looks them up by.
-        form: how it is called, where Keras does not remember that.
+        form: how to call it, where its layers do not say that.
+        weights: shape, type and checksum of each.
+        untraceable: sentences about layers that compute in the functions of one framework, by the layer's class.
         settings: of Keras, by name.
     """
 
     folder: Path
     custom: Mapping[str, bytes]
     form: CallForm | None
+    weights: Sequence[tuple]
+    untraceable: Mapping[str, str]
     settings: Mapping[str, Any]
 
+    def explained(self, error: BaseException, what: str) -> str:
+        """A sentence about an error on TensorFlow: of the layer that can't be traced there, if there is one."""
+        layer = called_layer(error)
+        if self.untraceable and (layer is None or layer in self.untraceable):
+            return self.untraceable.get(layer or "") or next(iter(self.untraceable.values()))
+        subject = f": {layer} fails when it is called there" if layer else ""
+        return f"{what}{subject}: {first_line(error)}"
 
-def save(model: keras.Model, folder: Path, samples: Any) -> SavedModel:
+
+def save(model: keras.Model, folder: Path, form: CallForm | None) -> SavedModel:
     """Saves a model, without its optimizer and loss.
 
     Args:
         folder: a new folder.
-        samples: what the model takes, if it has not been called yet.
+        form: how to call it.
 
     Raises:
         ExportError: its configuration or its classes can't be saved, or the disk is full.
     """
-    form = None
-    with contextlib.suppress(ExportError) if model.built and not samples else contextlib.nullcontext():
-        form = call_form(model, samples)
     name = type(model).__name__
     try:
         with (
@@ -63,6 +73,8 @@ def save(model: keras.Model, folder: Path, samples: Any) -> SavedModel:
             mock.patch.object(python_utils, "func_dump", _dumped),
         ):
             keras.saving.save_model(model, folder, zipped=False)
+    except ExportError:
+        raise
     except OSError as error:
         raise ExportError(f"{name} can't be saved for its export: {error.strerror or error}.") from error
     except NotImplementedError as error:
@@ -71,7 +83,7 @@ def save(model: keras.Model, folder: Path, samples: Any) -> SavedModel:
         raise ExportError(f"Keras can't save {name}, which exporting needs: {first_line(error)}") from error
     words = set(_strings(json.loads((folder / "config.json").read_text("utf-8"))))
     custom = {key: _pickled(key, found) for key, found in _custom_objects(model).items() if words & _names(key, found)}
-    return SavedModel(folder, custom, form, _settings())
+    return SavedModel(folder, custom, form, _checksums(model), _untraceable(model), _settings())
 
 
 def load(saved: SavedModel) -> keras.Model:
@@ -89,8 +101,20 @@ def load(saved: SavedModel) -> keras.Model:
         except Exception as error:  # of a module that does not load here; the model may do without
             missing[name] = error
     keras.saving.get_custom_objects().update(custom)
+
+    def built(*given: Any, **more: Any) -> keras.Model:
+        model = made(*given, **more)
+        if saved.form is not None:
+            remember_call_form(model, saved.form)
+            build_by_call(model, saved.form)
+        return model
+
+    made = saving_lib._model_from_config
     try:
-        with mock.patch.object(python_utils, "func_load", _loaded):
+        with (
+            mock.patch.object(python_utils, "func_load", _loaded),
+            mock.patch.object(saving_lib, "_model_from_config", built),  # Keras loads no weights that are not made yet
+        ):
             model = keras.saving.load_model(saved.folder, custom_objects=custom, compile=False, safe_mode=False)
     except Exception as error:
         for name, reason in missing.items():
@@ -98,39 +122,51 @@ def load(saved: SavedModel) -> keras.Model:
                 f"{name} can't be loaded for the export on TensorFlow: {first_line(reason)} Define it in a module of "
                 "its own that can be imported on any backend."
             ) from error
-        raise ExportError(explained(error, "The model can't be rebuilt on TensorFlow", custom.values())) from error
-    if saved.form is not None:
-        remember_call_form(model, saved.form)
+        raise ExportError(saved.explained(error, "The model can't be rebuilt on TensorFlow")) from error
+    if _checksums(model) != saved.weights:
+        raise ExportError(
+            f"{type(model).__name__} has other weights when Keras has saved and loaded it: make all of its layers in "
+            "__init__, and give it a build or samples=[...], what it takes."
+        )
     return model
 
 
-def explained(error: BaseException, what: str, classes: Any) -> str:
-    """A sentence about a model that fails on TensorFlow: which layer computes in something else, if one does."""
-    layer = called_layer(error)
-    for found in classes:
-        framework = computes_in(found)
-        if framework and layer in (None, found.__name__):
-            return (
-                f"{found.__name__} computes in {framework}, which TensorFlow can't trace: write it with keras.ops, and "
-                "it can be exported from every backend."
+def _checksums(model: keras.Model) -> list[tuple]:
+    def of(weight: Any) -> tuple:
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+        return array.shape, str(array.dtype), zlib.crc32(array.reshape(-1).view("uint8").data)
+
+    return [of(weight) for weight in model.weights]
+
+
+def _untraceable(model: keras.Model) -> dict[str, str]:
+    """Sentences about layers whose own code calls a framework's functions, by class; most of them can't be traced."""
+    found = {}
+    for layer in model._flatten_layers():
+        functions = [layer.function] if isinstance(layer, keras.layers.Lambda) else _methods(type(layer))
+        framework = next(filter(None, map(_framework, functions)), None)
+        if framework is not None:
+            kind = type(layer).__name__
+            found[kind] = (
+                f"The layer {layer.name} ({kind}) computes in {framework}, which TensorFlow can't trace: write it with "
+                "keras.ops, and it can be exported from every backend."
             )
-    subject = f": {layer} fails when it is called there" if layer else ""
-    return f"{what}{subject}: {first_line(error)}"
+    return found
 
 
-def computes_in(found: Any) -> str | None:
-    """The framework whose functions the methods of a class, or a function, call by themselves."""
-    functions = [found] if isinstance(found, types.FunctionType) else _methods(found)
-    for function in functions:
-        for name in _read_names(function.__code__):
-            root = _root(function.__globals__.get(name)) or name
-            if root in _FRAMEWORKS and (name in function.__globals__ or name == root):
-                return _FRAMEWORKS[root]
+def _framework(function: Any) -> str | None:
+    """The framework of the backend, if a function calls its functions by itself."""
+    code = getattr(function, "__code__", None)
+    backend = keras.backend.backend()
+    for name in _read_names(code) if code else ():
+        if (_root(function.__globals__.get(name)) or name.split(".")[0]) == backend:
+            return backend
     return None
 
 
-def _methods(found: Any) -> list[types.FunctionType]:
-    return [value for value in vars(found).values() if isinstance(value, types.FunctionType)]
+def _methods(kind: type) -> list[Any]:
+    own = [base for base in kind.__mro__ if _package(base) not in _KNOWN]
+    return [value for base in own for value in vars(base).values()]
 
 
 def _read_names(code: types.CodeType) -> list[str]:

@@ -7,11 +7,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tfseq.errors import ExportError, TfseqError
+from tfseq.errors import ExportError, ParityError, TfseqError
 from tfseq.exporting.other_backends.channel import Channel
-from tfseq.exporting.other_backends.transfer import SavedModel, explained, load
+from tfseq.exporting.other_backends.transfer import SavedModel, load
 from tfseq.exporting.proving.elsewhere import Elsewhere, RefusedElsewhere, compared_with
 from tfseq.exporting.proving.parity import compare, opened
+from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.verified_file import write_verified
 
 
@@ -28,8 +29,7 @@ def main() -> None:
     except TfseqError as error:
         channel.send("failed", (type(error)(*error.args), None))
     except Exception as error:
-        refusal = ExportError(explained(error, "The model can't be exported", ()))
-        channel.send("failed", (refusal, traceback.format_exc()))
+        channel.send("failed", (ExportError(first_line(error)), traceback.format_exc()))
 
 
 def _done(channel: Channel, task: str, backend: str, saved: SavedModel, path: Path, arguments: dict[str, Any]) -> Any:
@@ -46,8 +46,9 @@ def _done(channel: Channel, task: str, backend: str, saved: SavedModel, path: Pa
             if task == "verify":
                 return compare(opened(path), model, **arguments)
             return write_verified(model, path, progress=lambda step: ask("progress", step), **arguments)
-        except TfseqError:
+        except TfseqError as error:
+            if saved.untraceable and error.__cause__ is not None and not isinstance(error, ParityError):
+                raise ExportError(saved.explained(error, "The model can't be exported")) from error
             raise
         except Exception as error:
-            classes = {type(layer): None for layer in model._flatten_layers()}
-            raise ExportError(explained(error, "The model can't be exported", classes)) from error
+            raise ExportError(saved.explained(error, "The model can't be exported")) from error

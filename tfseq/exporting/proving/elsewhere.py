@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops, tree
 
 from tfseq.exporting.signatures.signature import named_outputs, packed
+from tfseq.models.generator import Generator
 
 Arrays = dict[str, np.ndarray]
 
@@ -70,5 +71,7 @@ def compared_with(model: Elsewhere) -> Iterator[None]:
 
 
 def _named(copy: keras.Model, outputs: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
+    if isinstance(copy, Generator):
+        return {"logits": outputs}
     tensors = named_outputs(copy, tree.map_structure(ops.convert_to_tensor, outputs), feeds)
     return {name: ops.convert_to_numpy(tensor) for name, tensor in tensors.items()}
