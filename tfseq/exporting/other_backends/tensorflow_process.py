@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import keras
 
-from tfseq.errors import ExportError, TfseqError
+from tfseq.errors import ExportError
 from tfseq.exporting.other_backends.channel import Channel
 from tfseq.exporting.other_backends.original import Original
 from tfseq.exporting.other_backends.transfer import save
@@ -114,7 +114,7 @@ def _served(channel: Channel, original: Original, progress: Callable[[str], None
                 return content
             case "failed":
                 error, trace = content
-                raise error from (None if isinstance(error, TfseqError) and not trace else RuntimeError(trace))
+                raise error from (RuntimeError(trace) if trace else None)
             case "progress":
                 progress(content)
                 channel.send("seen")

@@ -27,7 +27,7 @@ from tfseq.models.generator import Generator
 from tfseq.runtime.session import Session
 
 LOGIT_CASES = 3
-ASKED = 4  # random cases that a model elsewhere generates; the others its copy, as JAX compiles each for seconds
+ASKED = 3  # random cases that a model elsewhere generates; the others its copy, as JAX compiles each for seconds
 SHORTEST = 8  # tokens of a sequence whose logits are compared, if it can be had
 
 

@@ -227,7 +227,8 @@ def check_forward(
             'samples=[...], with verify="samples" to compare on these alone.'
         )
     names = " and ".join(outputs) if len(outputs) < 4 else "outputs"
-    return replace(worst.check(names, of, "keras"), cases=sizes.samples + sizes.random, on=str(sizes))
+    against = "keras" if original is elsewhere() else "keras on tensorflow"
+    return replace(worst.check(names, of, against), cases=sizes.samples + sizes.random, on=str(sizes))
 
 
 def _describe(feeds: Mapping[str, np.ndarray]) -> str:
