@@ -110,13 +110,11 @@ def a_classifier():
     manifest = tfseq.export(model, path, labels=["a", "b", "c"], progress=steps.append)
     got = Session(path).run({"input": tokens})["probabilities"]
     difference = np.abs(got - ops.convert_to_numpy(model(tokens))).max()
-    same = tfseq.verify(path, model, samples=tokens, random=False).passed
     model.set_weights([weight + 0.2 for weight in model.get_weights()])
     return {
         "difference": float(difference),
         "steps": steps,
         "backend": manifest.provenance["backend"],
-        "same": same,
         "changed": tfseq.verify(path, model, samples=tokens, random=False).passed,
     }
 
@@ -141,7 +139,7 @@ def a_generator():
     expected = generate(model, prompt, decode=tfseq.Sample(temperature=0.7), max_length=9, seed=5)
     settings = {"max_length": 9, "seed": 5, "top_k": 0, "prompt_length": [2, 2, 2]}
     feeds = {name: np.asarray(value, "int32") for name, value in settings.items()}
-    feeds |= {"prompt": prompt, "temperature": np.float32(0.7), "top_p": np.float32(1)}
+    feeds |= {"prompt": prompt, "temperature": np.array(0.7, "float32"), "top_p": np.array(1, "float32")}
     got = Session(path).run(feeds)
     return {"expected": ops.convert_to_numpy(expected.tokens).tolist(), "got": got["tokens"].tolist()}
 
@@ -153,7 +151,11 @@ def without_config():
 
 
 if __name__ == "__main__":
+    import tfseq.exporting
+
+    imported = "tensorflow" in sys.modules
     found = {
+        "tensorflow": imported,
         "classifier": a_classifier(),
         "two_inputs": two_inputs(),
         "generator": a_generator(),
@@ -162,5 +164,4 @@ if __name__ == "__main__":
         "differs": refused(lambda: tfseq.export(sequential(OtherOnTensorFlow()), FOLDER / "refused.onnx")),
         "argument": refused(lambda: tfseq.export(sequential(), FOLDER / "refused.onnx", opset=99)),
     }
-    found["tensorflow"] = "tensorflow" in sys.modules
     print(json.dumps(found))

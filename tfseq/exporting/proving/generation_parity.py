@@ -139,9 +139,15 @@ def _is_tie(model, call, case, row, wanted, found, scores, tolerance) -> bool:
     if place == min(len(wanted), len(found)):
         return False
     (logits,) = _logits(model, call, case, row, wanted[:place], [place])
-    token = int(found[place])
-    tokens = model.ends if token in model.ends else (token,)  # which of the ends it was, the outputs don't say
-    return any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in tokens)
+    return all(
+        any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in _tokens(model, chosen))
+        for chosen in (wanted[place], found[place])
+    )
+
+
+def _tokens(model, chosen) -> tuple[int, ...]:
+    """What a token of the outputs can have been: which of several ends it was, they don't say."""
+    return model.ends if chosen in model.ends else (int(chosen),)
 
 
 def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool:
