@@ -111,7 +111,7 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
 
     zeros = ops.zeros((task.batch, 1), "int32")
     tokens, steps, first = wide.first_tokens(wide.batch), task.steps, None
-    alive = one_beam + ops.zeros((task.batch, 1))
+    alive = ops.convert_to_tensor(one_beam) + ops.zeros((task.batch, 1))
     best = ops.full((task.batch, 1), -math.inf), zeros, zeros
     ended = zeros if counts else ()
     rules_state = widen(beam.first_rules_state(model, task.batch, task.prefix), width)

@@ -95,7 +95,7 @@ def generate(
     inputs["max_length"] = np.int32(max(max_length, 1))
     for name, dtype in strategy.dtypes(model).items():
         inputs[name] = np.asarray(strategy.settings[name], dtype)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() != "jax":  # which has to know a loop's greatest length when it is traced
         inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
     generated = Generated(**_compiled_loop(model, strategy, return_attention)(inputs))
     return _cut_to_nothing(generated) if nothing else generated

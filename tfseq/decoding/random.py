@@ -1,4 +1,4 @@
-"""Counter-based random numbers for sampling: the same on TensorFlow, JAX, NumPy and ONNX Runtime.
+"""Counter-based random numbers for sampling: the same on TensorFlow, JAX, PyTorch and ONNX Runtime.
 
 A counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) has no state to carry:
 the number is a hash of its key. Here the key is (seed, row, position, token id) and the hash is `lowbias32`, two rounds
@@ -6,6 +6,7 @@ of xor-shift and multiply found by a search for little avalanche bias (Wellons, 
 All of it is exact arithmetic on uint32; ONNX has every operator it takes since opset 18.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -13,10 +14,15 @@ from keras import ops
 def lowbias32(x):
     """Wellons' mixer: a bijection of uint32 in which each input bit flips every output bit with probability 1/2."""
     x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
-    x = ops.multiply(x, np.uint32(0x7FEB352D))
+    x = _modulo(ops.multiply(x, np.uint32(0x7FEB352D)))
     x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(15)))
-    x = ops.multiply(x, np.uint32(0x846CA68B))
+    x = _modulo(ops.multiply(x, np.uint32(0x846CA68B)))
     return ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
+
+
+def _modulo(x):
+    """Modulo 2^32: as it is, but on PyTorch, where Keras has int64 in the place of uint32."""
+    return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
 
 
 def draw_keys(seed, rows, positions):
@@ -30,7 +36,7 @@ def draw_keys(seed, rows, positions):
     Returns:
         (time, batch, 1) uint32.
     """
-    seed, rows, positions = (ops.cast(x, "uint32") for x in (seed, rows, positions))
+    seed, rows, positions = (_modulo(ops.cast(x, "uint32")) for x in (seed, rows, positions))
     streams = lowbias32(ops.bitwise_xor(lowbias32(ops.bitwise_xor(seed, np.uint32(0x9E3779B9))), rows))
     return lowbias32(ops.bitwise_xor(ops.reshape(streams, (-1, 1)), ops.reshape(positions, (-1, 1, 1))))
 

@@ -7,8 +7,7 @@ import keras
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_prefix, check_strategy
 from tfseq.errors import ExportError, InputError
-from tfseq.exporting.conversion.convert import OPSETS
-from tfseq.exporting.rewriting import CONVERTED
+from tfseq.exporting.rewriting import CONVERTED, OPSETS
 from tfseq.models.generator import Generator
 
 
@@ -19,11 +18,6 @@ def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, sa
     """
     if not isinstance(model, keras.Model):
         raise ExportError(_no_model(model))
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Exporting runs on Keras' TensorFlow backend, and this is {keras.backend.backend()}. Save the model as "
-            ".keras and export that with KERAS_BACKEND=tensorflow."
-        )
     if not (model.built or samples):
         raise ExportError(
             f"{type(model).__name__} has no weights yet: call it on some data, or export it with samples=[...], "

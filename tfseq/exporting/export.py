@@ -1,54 +1,22 @@
-"""`export`: a Keras model to one verified ONNX file or SavedModel, written whole or not at all."""
+"""`export` and `verify`, the calls people make: on the TensorFlow backend done here, on others in its own process."""
 
-import contextlib
-import dataclasses
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import onnx
 
 from tfseq.decoding import Strategy
-from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting.arguments import check_arguments, check_verification
-from tfseq.exporting.contents import forward, loop, one_step
-from tfseq.exporting.conversion.convert import name_axes, to_skeleton
-from tfseq.exporting.conversion.float32_copy import as_float32
-from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
-from tfseq.exporting.generation.generation_cases import sample_cases
-from tfseq.exporting.generation.loop_graph import WITNESSES, decoding_json
-from tfseq.exporting.proving import parity
-from tfseq.exporting.proving.graph_run import graph_run
-from tfseq.exporting.proving.provenance import provenance, require_finite_weights
-from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
-from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
-from tfseq.exporting.signatures.reasons import called_layer, first_line
-from tfseq.exporting.signatures.sample_inputs import as_list, feeds
-from tfseq.exporting.signatures.signature import forward_signature
-from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
-from tfseq.exporting.writing.replacing import replacing
-from tfseq.models.generator import Generator
-from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
-
-SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
+from tfseq.errors import ExportError
+from tfseq.exporting.proving.report import ParityReport
+from tfseq.exporting.signatures.reasons import only_export_errors
+from tfseq.exporting.signatures.sample_inputs import as_list
+from tfseq.runtime.manifest import Manifest
 
 
-@contextlib.contextmanager
-def _only_export_errors() -> Iterator[None]:
-    try:
-        yield
-    except ExportError:
-        raise
-    except Exception as error:
-        layer = called_layer(error)
-        subject = f"{layer} fails when it is called, so the model" if layer else "The model"
-        raise ExportError(f"{subject} can't be exported: {first_line(error)}") from error
-
-
-@_only_export_errors()
+@only_export_errors()
 def export(
     model: keras.Model,
     path: str | os.PathLike[str],
@@ -73,9 +41,12 @@ def export(
     A model that computes in float16 or bfloat16 is exported as a float32 copy. Where it draws random numbers, the file
     takes a `seed`, () int32, beside the model's inputs; the manifest's notes name the layers that draw.
 
+    TensorFlow converts. On the JAX and PyTorch backends a process of its own does that, with a copy of the model, its
+    classes and functions included, which have to compute in `keras.ops`; the file is compared with the model as it is.
+
     Args:
-        model: a Keras model on the TensorFlow backend. One that has no weights yet, or a subclassed one that was never
-            called, needs samples.
+        model: a Keras model, on any backend. One that has no weights yet, or a subclassed one that was never called,
+            needs samples.
         path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
         decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()` or `tfseq.Beam()`, whose
             fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
@@ -116,145 +87,92 @@ def export(
         ExportError: the model can't be exported, or the file can't be written. What stood at `path` still does.
         ParityError: the file's results differ from the model's. What stood at `path` still does.
     """
-    path = Path(path)
-    samples = as_list(samples)
-    check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
-    check_verification(verify, samples, decode)
-    check_names(labels, decode)
-    if samples and decode is None:
-        forward_signature(model, samples)  # calls the model if need be
-    require_finite_weights(model)
-    exact = as_float32(model)
-    if decode is not None:
-        sample_cases(exact, decode, samples, prefix=prefix)  # refuses what does not fit before the work
-    if decode is None:
-        content = forward(exact, streaming, samples)
-    elif streaming:
-        content = one_step(exact, decode, path, tokenizer)
-    else:
-        content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
-    if samples and decode is None:
-        samples = feeds(samples, content.sampled)
-    if content.described.draws and (opset or CONVERTED) < CONVERTED:
-        raise ExportError(f"opset is {opset}; random numbers need {CONVERTED}. {content.described.draws[0]}")
-    draft = Manifest(
-        name=name or path.stem,
-        task=content.task,
-        inputs=content.described.inputs,
-        outputs=(),
-        operators={},
-        opset=opset or CONVERTED,
-        tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
-        labels=tuple(labels),
-        states=content.states,
-        notes=(*content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
-        decoding=None if decode is None else decoding_json(model, decode),
-        provenance=provenance(model, data),
-    )
-    progress = progress or (lambda _: None)
-    with replacing(path) as temporary:
-        if path.suffix != ".onnx":
-            return _write_saved_model(temporary, exact, content, draft, samples, verify, progress)
-        return _write_onnx(temporary, exact, content, draft, samples, verify, progress, opset, external_data)
+    arguments: dict[str, Any] = {
+        "decode": decode,
+        "attention": attention,
+        "prefix": prefix,
+        "tokenizer": tokenizer,
+        "code_points": code_points,
+        "labels": labels,
+        "name": name,
+        "data": data,
+        "opset": opset,
+        "samples": as_list(samples),
+        "verify": verify,
+        "streaming": streaming,
+        "external_data": external_data,
+    }
+    require_installed()
+    if _here():
+        from tfseq.exporting.verified_file import write_verified
+
+        return write_verified(model, path, progress=progress, **arguments)
+
+    from tfseq.exporting.arguments import check_arguments, check_verification
+    from tfseq.exporting.other_backends.tensorflow_process import on_tensorflow
+
+    arguments["samples"] = _arrays(arguments["samples"])
+    checked = ("decode", "attention", "prefix", "tokenizer", "opset", "samples", "streaming", "external_data")
+    check_arguments(model, Path(path), *(arguments[name] for name in checked))
+    check_verification(verify, arguments["samples"], decode)
+    return on_tensorflow("export", model, Path(path), arguments, progress)
 
 
-_STATEFUL = (
-    "A layer is stateful, so the file takes and gives its states: read sequences in chunks with Model.stream(). "
-    "streaming=False writes the graph of whole sequences instead."
-)
+def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), random: bool = True) -> ParityReport:
+    """Compares an exported file with the model it came from.
+
+    A forward graph is run on the samples, and on random inputs over the batch sizes and lengths that the model takes.
+    A generation graph generates 224 sequences from ragged batches of prompts or sources, over the settings of its
+    strategy; they have to be identical, and their scores within the tolerance; and the logits inside its loop, from a
+    conversion of the same loop that outputs them, are compared with `call` on the finished sequences. A chunk graph
+    reads sequences in chunks, and is compared with `call` on the whole; a decode step graph is run as a loop, and
+    compared with `tfseq.generate`.
+
+    Args:
+        path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
+        model: the Keras model. One of lower precision is compared in float32, which is what was exported.
+        samples: sample inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
+            these; of a file that generates prompts (and `prompt_length`) or sources. They bound the lengths of the
+            random inputs.
+        random: False compares on the samples alone, for a model that random inputs mean nothing to.
+
+    Returns:
+        The report; see its `passed`.
+
+    Raises:
+        ArtefactError: there is no such file, or it can't be run.
+        ExportError: the model can't be run, on a sample or on any input that was tried.
+    """
+    require_installed()
+    if _here():
+        from tfseq.exporting.proving.parity import compare, opened
+
+        return compare(opened(path), model, samples, random)
+
+    from tfseq.exporting.other_backends.tensorflow_process import on_tensorflow
+
+    arguments = {"samples": _arrays(as_list(samples)), "random": random}
+    return on_tensorflow("verify", model, Path(path), arguments)
 
 
-def _write_onnx(path, model, content, draft, samples, verify, progress, opset, external_data):
-    progress("converting")
-    notes = list(draft.notes)
-    signature = (content.witnessed if verify else None) or content.described
-    graph, weights = to_skeleton(signature.function, signature.inputs, opset, notes)
-    external = _is_external(graph, external_data)
-    file = OnnxFile(path, weights, external)
-    large = weights_size(graph) > SHARED
-    proof = None
-    if large:
-        proof = file if external else OnnxFile(path.with_name("proof.onnx"), weights, external=True)
-    loop_logits = None
-    if content.loop_logits and signature is content.witnessed:
-        loop_logits = content.loop_logits(graph_run(graph, weights, proof))
-        remove_outputs(graph.graph, WITNESSES)
-    run = graph_run(graph, weights, proof)
-    outputs = content.outputs(run)
-    check_probabilities(draft.labels, content.accepted, outputs, run)
-    name_axes(graph.graph.output, outputs)
-    graph.graph.name = draft.name
-    if proof is not None and proof is not file:
-        proof.remove()  # what has been opened needs no name
-    manifest = dataclasses.replace(
-        draft,
-        outputs=outputs,
-        operators=count_operators(graph.graph),
-        opset=next(declared.version for declared in graph.opset_import if not declared.domain),
-        notes=tuple(notes),
-        external_data=file.write(graph),
-    )
-    file.describe(manifest.to_metadata())
-    if verify:
-        progress("verifying")
-        if large and not file.holds_its_weights():
-            raise ExportError(f"{path.name} does not hold the weights that were written to it: the disk loses data.")
-        proven = parity.onnx_file(path, run, manifest) if large else None
-        report = _require_parity(path, model, content, samples, verify, proven, loop_logits)
-        manifest = dataclasses.replace(manifest, parity=report)
-        file.describe(manifest.to_metadata())
-    return manifest
+def require_installed() -> None:
+    """
+    Raises:
+        ExportError: a package that exporting needs is missing.
+    """
+    for package in ("tensorflow", "tf2onnx", "onnx"):
+        if find_spec(package) is None:
+            raise ExportError(
+                f"Exporting needs {package}, on every backend of Keras, and it is not installed: "
+                'pip install "tfseq[train]", or "tfseq[train-cpu]" without a GPU.'
+            )
 
 
-def _is_external(graph: onnx.ModelProto, wanted: bool | None) -> bool:
-    """Whether the weights go into a file of their own: if that is wanted, or one file can't hold them."""
-    fits = fits_in_one_file(graph)
-    if not fits and wanted is False:
-        raise ExportError(
-            f"The weights take {weights_size(graph) / 2**30:.1f} GB; one ONNX file holds at most 2 GB. Leave "
-            "external_data at None, and they go into a second file beside it."
-        )
-    return not fits if wanted is None else wanted
+def _here() -> bool:
+    return keras.backend.backend() == "tensorflow"
 
 
-def _write_saved_model(path, model, content, draft, samples, verify, progress):
-    progress("tracing")
-    order = write_saved_model(path, model, content.signatures)[content.described_name]
-    run = load_signatures(path)[content.described_name]
-    outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
-    check_probabilities(draft.labels, content.accepted, outputs, run)
-    manifest = dataclasses.replace(draft, outputs=outputs)
-    _describe(path, manifest)
-    if verify:
-        progress("verifying")
-        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, content, samples, verify))
-        _describe(path, manifest)
-    return manifest
-
-
-def _describe(folder: Path, manifest: Manifest) -> None:
-    described_in = folder / SAVED_MODEL_FILE
-    described_in.parent.mkdir(exist_ok=True)
-    described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
-
-
-def _require_parity(path, model, content, samples, verify, file=None, loop_logits=None) -> dict[str, Any]:
-    """Of what is at `path`, or of `file`."""
-    try:
-        opened, random = file or parity.opened(path), verify != "samples"
-        report = parity.compare(opened, model, samples, random, loop_logits, content.accepted)
-    except (ArtefactError, InputError) as error:
-        raise ParityError(f"The exported file was not kept: {error}{_without_random(model, verify)}") from error
-    if not report.passed:
-        differs = f"The exported file differs from the model, so it was not kept.\n{report}"
-        raise ParityError(differs + _without_random(model, verify))
-    return report.to_json()
-
-
-def _without_random(model: keras.Model, verify: bool | str) -> str:
-    if verify == "samples" or isinstance(model, Generator):
-        return ""
-    return (
-        "\nIf random inputs mean nothing to the model, give it inputs that do: samples=[...], with "
-        'verify="samples" to compare on these alone.'
-    )
+def _arrays(samples: list[Any]) -> list[Any]:
+    """Samples as arrays that every backend takes."""
+    ops = keras.ops
+    return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x) if ops.is_tensor(x) else x, samples)

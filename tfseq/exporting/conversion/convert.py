@@ -19,8 +19,6 @@ from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
 from tfseq.exporting.signatures.reasons import first_line
 from tfseq.runtime.manifest import TensorSpec
 
-OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
-
 
 def to_onnx(
     function: Callable, inputs: Sequence[TensorSpec], opset: int | None, notes: MutableSequence[str] | None = None

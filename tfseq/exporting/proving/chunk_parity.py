@@ -1,5 +1,6 @@
 """Parity of chunk graphs: chunk after chunk against the whole sequence, first in Keras itself, then in the file."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from tfseq.errors import ExportError
+from tfseq.exporting.proving.elsewhere import elsewhere
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, WorstError
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.random_inputs import free_axes
@@ -35,7 +37,7 @@ def check_stream(
     Raises:
         ExportError: the model can't be run.
     """
-    stream = stream_signature(model, samples)
+    stream = _as_it_is(stream_signature(model, samples), model)
     worst, sizes = WorstError(tolerance), CheckedSizes()
     if stream.in_turn is not None:
         _check_in_turn(run, stream, stream.in_turn, samples, random, worst, sizes)
@@ -80,6 +82,19 @@ def require_causal(model: keras.Model, stream: Stream, tolerance: float) -> None
             f"{name} can't stream: in chunks it gives something else than over the whole sequence, by "
             f"{check.worst_absolute:.2g} at {check.where}.{hint}"
         )
+
+
+def _as_it_is(stream: Stream, model: keras.Model) -> Stream:
+    """With what the model gives on its own backend, where `model` is the copy of one on another."""
+    original = elsewhere()
+    if original is None:
+        return stream
+
+    def whole(**tensors: Any) -> dict[str, np.ndarray]:
+        return original.whole(model, {name: keras.ops.convert_to_numpy(x) for name, x in tensors.items()})
+
+    in_turn = None if stream.in_turn is None else functools.partial(original.in_turn, model)
+    return replace(stream, whole=whole, in_turn=in_turn)
 
 
 _Chunked = tuple[Case, tuple[int, ...]]  # inputs over a whole sequence, and lengths of its chunks

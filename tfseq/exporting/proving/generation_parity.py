@@ -20,12 +20,14 @@ from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.exporting.generation.generation_cases import GenerationCase, affordable, generation_cases, sample_cases
 from tfseq.exporting.generation.loop_graph import generation_signature
 from tfseq.exporting.generation.token_interface import TokenIdInterface
+from tfseq.exporting.proving.elsewhere import elsewhere
 from tfseq.exporting.proving.report import NumberCheck, TokenCheck, WorstError
 from tfseq.exporting.signatures.signature import Run
 from tfseq.models.generator import Generator
 from tfseq.runtime.session import Session
 
 LOGIT_CASES = 3
+ASKED = 3  # random cases that a model elsewhere generates; the others its copy, as JAX compiles each for seconds
 SHORTEST = 8  # tokens of a sequence whose logits are compared, if it can be had
 
 
@@ -57,8 +59,9 @@ def check_generation(
     random = generation_cases(
         model, strategy, interface.readable, effort=affordable(model), ragged=ragged, prefix=prefix
     )
-    for case in itertools.chain(random, sample_cases(model, strategy, samples, ragged, prefix)):
-        expected = _in_keras(model, case, attention)
+    given = sample_cases(model, strategy, samples, ragged, prefix)
+    for number, case in enumerate(itertools.chain(given, random)):
+        expected = _in_keras(model, case, attention, None if number >= len(given) + ASKED else elsewhere())
         got = {name: np.asarray(array) for name, array in run(case.feeds(model)).items()}
         theirs, ours = (_sequences(model, case, outputs) for outputs in (expected, got))
         same = []
@@ -84,13 +87,12 @@ def check_generation(
     return [*checks, weights.check("attention", of, "keras")] if attention else checks
 
 
-def _in_keras(model, case, attention):
+def _in_keras(model, case, attention, original):
     given: dict[str, Any] = dict(case.inputs)
     if model.start is not None:
         given["source"] = {spec.name: given.pop(spec.name) for spec in model.sources}
-    result = generate(
-        model, **given, decode=case.strategy, max_length=case.max_length, return_attention=attention
-    )._asdict()
+    given |= {"decode": case.strategy, "max_length": case.max_length, "return_attention": attention}
+    result = generate(model, **given)._asdict() if original is None else original.generate(**given)
     return {name: ops.convert_to_numpy(value) for name, value in result.items() if value is not None}
 
 
@@ -137,9 +139,15 @@ def _is_tie(model, call, case, row, wanted, found, scores, tolerance) -> bool:
     if place == min(len(wanted), len(found)):
         return False
     (logits,) = _logits(model, call, case, row, wanted[:place], [place])
-    token = int(found[place])
-    tokens = model.ends if token in model.ends else (token,)  # which of the ends it was, the outputs don't say
-    return any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in tokens)
+    return all(
+        any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in _tokens(model, chosen))
+        for chosen in (wanted[place], found[place])
+    )
+
+
+def _tokens(model, chosen) -> tuple[int, ...]:
+    """What a token of the outputs can have been: which of several ends it was, they don't say."""
+    return model.ends if chosen in model.ends else (int(chosen),)
 
 
 def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool:
@@ -234,8 +242,11 @@ def teacher_forced(
 def traced_call(model: Generator) -> Callable[[Any], Any]:
     """The model's `call`, traced once for all sizes: eagerly, a loop over time takes as long for a few tokens.
 
-    A model that runs only eagerly, or only with sizes that are known, is called as it is.
+    A model that runs only eagerly, or only with sizes that are known, is called as it is; so is one on another backend.
     """
+    original = elsewhere()
+    if original is not None:
+        return original.call
     eager: Callable[[Any], Any] = partial(model.__call__, training=False)
     traced = tf.function(eager, autograph=False)
     traceable = True

@@ -1,4 +1,4 @@
-"""`verify`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
+"""`compare`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
 
 import contextlib
 import itertools
@@ -18,6 +18,7 @@ from tfseq.exporting.conversion.saved_model import load_signatures
 from tfseq.exporting.generation.loop_graph import strategy_of
 from tfseq.exporting.generation.token_interface import TokenIdInterface, token_interface
 from tfseq.exporting.proving.chunk_parity import check_stream
+from tfseq.exporting.proving.elsewhere import RefusedElsewhere, elsewhere
 from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits, witnessed_loop
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
@@ -36,34 +37,6 @@ _CALLS = 64  # of a model whose sizes are unknown
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
 
 
-def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), random: bool = True) -> ParityReport:
-    """Compares an exported file with the model it came from.
-
-    A forward graph is run on the samples, and on random inputs over the batch sizes and lengths that the model takes.
-    A generation graph generates 224 sequences from ragged batches of prompts or sources, over the settings of its
-    strategy; they have to be identical, and their scores within the tolerance; and the logits inside its loop, from a
-    conversion of the same loop that outputs them, are compared with `call` on the finished sequences. A chunk graph
-    reads sequences in chunks, and is compared with `call` on the whole; a decode step graph is run as a loop, and
-    compared with `tfseq.generate`.
-
-    Args:
-        path: an .onnx file that `tfseq.export` wrote, or a SavedModel folder of its.
-        model: the Keras model. One of lower precision is compared in float32, which is what was exported.
-        samples: sample inputs: what the model takes (an array, a list or a dictionary of arrays), or several of
-            these; of a file that generates prompts (and `prompt_length`) or sources. They bound the lengths of the
-            random inputs.
-        random: False compares on the samples alone, for a model that random inputs mean nothing to.
-
-    Returns:
-        The report; see its `passed`.
-
-    Raises:
-        ArtefactError: there is no such file, or it can't be run.
-        ExportError: the model can't be run, on a sample or on any input that was tried.
-    """
-    return compare(opened(path), model, samples, random)
-
-
 def compare(
     file: "File",
     model: keras.Model,
@@ -72,7 +45,7 @@ def compare(
     loop_logits: NumberCheck | None = None,
     accepted: AcceptedInputs | None = None,
 ) -> ParityReport:
-    """`verify` of an opened file.
+    """`tfseq.verify` of an opened file.
 
     Args:
         loop_logits: the check of the logits inside a loop, if it has been made.
@@ -223,27 +196,39 @@ def check_forward(
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names
 
+    # What a model elsewhere draws at random is its own affair: then its copy here is compared, with the file's seed.
+    original = None if accepted.signature.draws else elsewhere()
+
     def compare(case: Case) -> None:
+        expected = case.outputs if original is None else original.outputs(model, case.feeds)
         got = run(case.feeds)
-        outputs.update(dict.fromkeys(case.outputs))
-        for output, value in case.outputs.items():
+        outputs.update(dict.fromkeys(expected))
+        for output, value in expected.items():
             worst.add(np.asarray(got[output]), value, _describe(case.feeds), output)
 
     for sample in accepted.of_samples():
         if sample is None:
             raise ExportError(f"{name} does not take the sample: {accepted.reason}")
-        compare(sample)
+        try:
+            compare(sample)
+        except RefusedElsewhere as error:
+            raise ExportError(f"{name} does not take the sample: {error}") from error
         sizes.samples += 1
     for case in accepted.cases() if random else ():
-        compare(case)
-        sizes.add(case.sizes)
+        try:
+            compare(case)
+        except RefusedElsewhere as error:
+            accepted.refusal = error
+        else:
+            sizes.add(case.sizes)
     if not worst.cases:
         raise ExportError(
             f"{name} takes none of the random inputs that were tried: {accepted.reason} Give what it takes, "
             'samples=[...], with verify="samples" to compare on these alone.'
         )
     names = " and ".join(outputs) if len(outputs) < 4 else "outputs"
-    return replace(worst.check(names, of, "keras"), cases=sizes.samples + sizes.random, on=str(sizes))
+    against = "keras" if original is elsewhere() else "keras on tensorflow"
+    return replace(worst.check(names, of, against), cases=sizes.samples + sizes.random, on=str(sizes))
 
 
 def _describe(feeds: Mapping[str, np.ndarray]) -> str:

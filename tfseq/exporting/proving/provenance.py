@@ -16,6 +16,7 @@ import tfseq
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.float32_copy import precision
 from tfseq.exporting.conversion.freezing import values
+from tfseq.exporting.proving.elsewhere import elsewhere
 
 
 def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
@@ -25,9 +26,11 @@ def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
         model: as it was trained.
         data: what the caller knows about the training data, JSON-able.
     """
+    original = elsewhere()
     return {
         "tfseq": tfseq.__version__,
         "keras": keras.__version__,
+        "backend": keras.backend.backend() if original is None else original.backend,
         "tensorflow": tf.__version__,
         "tf2onnx": tf2onnx.__version__,
         "onnx": onnx.__version__,

@@ -16,10 +16,10 @@ from tfseq.exporting.rewriting import (
 )
 from tfseq.exporting.rewriting.cleanup import remove_outputs
 from tfseq.exporting.rewriting.graph import all_graphs, count_operators, initializers, subgraphs
-from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, lift, needed
+from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, OPSETS, lift, needed
 from tfseq.exporting.rewriting.weights import Weights
 
-__all__ = ["CONVERTED", "all_graphs", "count_operators", "fuse", "remove_outputs", "simplify", "subgraphs"]
+__all__ = ["CONVERTED", "OPSETS", "all_graphs", "count_operators", "fuse", "remove_outputs", "simplify", "subgraphs"]
 
 
 def simplify(model: onnx.ModelProto, weights: Weights | None = None) -> None:

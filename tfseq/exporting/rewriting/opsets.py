@@ -8,6 +8,7 @@ from tfseq.exporting.rewriting.graph import all_graphs
 from tfseq.exporting.rewriting.pattern_matching import Values, attribute, put
 
 CONVERTED = 18  # the highest that tf2onnx 1.17 writes
+OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest that ONNX Runtime 1.31 runs well
 
 # In which opset an operator that fuses others came; above CONVERTED these decide what a graph needs.
 FUSED = {"LayerNormalization": 17, "Gelu": 20, "Attention": 23, "RMSNormalization": 23}

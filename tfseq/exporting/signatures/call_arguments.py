@@ -78,6 +78,16 @@ def call_form(model: keras.Model, samples: Any = None) -> CallForm:
     return form
 
 
+def remember_call_form(model: keras.Model, form: CallForm) -> None:
+    """Of a copy of the model that the form was found for."""
+    _FOUND[model] = form
+
+
+def build_by_call(model: keras.Model, form: CallForm) -> None:
+    """Makes the weights of a model that was called and does not say how it is built, by calling it."""
+    form.call(model, [keras.ops.ones(_sizes(spec), spec.dtype) for spec in form.called_with or form.inputs])
+
+
 def _found(model, samples):
     if not samples:
         return _from_shapes(model)

@@ -157,6 +157,14 @@ def _generator_signature(model):
     return Signature((*source_specs(model), TARGET), function_of_sources, sizes)
 
 
+def packed(model: keras.Model, feeds: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a model's `call` that its inputs by name stand for."""
+    if isinstance(model, Generator):
+        return [feeds[TOKENS.name] if model.start is None else dict(feeds)]
+    form = call_form(model)
+    return keras.tree.pack_sequence_as(list(form.arguments.values()), [feeds[spec.name] for spec in form.inputs])
+
+
 def _named(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """The first axis is the batch; a second free one is time, of the input's own where several inputs have one."""
 

@@ -7,7 +7,7 @@ steps that they still look back on.
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
@@ -73,6 +73,31 @@ def carrying(model: keras.Model, carry: CarriedStates, convolutions: bool = True
         for kind, calls in kinds:
             patches.enter_context(mock.patch.object(kind, "call", calls(kind.call, carry, apart)))
         yield
+
+
+def called_in_turn(model: keras.Model, chunks: Sequence[Sequence[Any]]) -> list[Any]:
+    """A stateful model on one chunk after the other, from first states; its own states are put back.
+
+    Args:
+        chunks: the arguments of each call, of arrays.
+
+    Returns:
+        the outputs of each call, of arrays.
+    """
+    stateful = [x for x in model._flatten_layers() if isinstance(x, layers.RNN) and x.stateful]
+    variables = [state for layer in stateful for state in tree.flatten(layer.states)]
+    before = [ops.convert_to_numpy(variable) for variable in variables]
+    outputs = []
+    try:
+        for layer in stateful:
+            layer.reset_state()
+        for chunk in chunks:
+            given = model(*tree.map_structure(ops.convert_to_tensor, chunk), training=False)
+            outputs.append(tree.map_structure(ops.convert_to_numpy, given))
+    finally:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
+    return outputs
 
 
 def within_steps(model: keras.Model) -> set[int]:

@@ -15,11 +15,10 @@ from keras import layers, ops, tree
 
 from tfseq.errors import ExportError
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
-from tfseq.exporting.signatures.call_arguments import call_form
 from tfseq.exporting.signatures.random_inputs import draw, free_axes
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
-from tfseq.exporting.signatures.signature import TOKENS, Signature, forward_signature, named_outputs
-from tfseq.exporting.streaming.carried_states import CarriedStates, carrying, within_steps
+from tfseq.exporting.signatures.signature import TOKENS, Signature, forward_signature, named_outputs, packed
+from tfseq.exporting.streaming.carried_states import CarriedStates, called_in_turn, carrying, within_steps
 from tfseq.layers.loops import scan
 from tfseq.models.generator import Generator
 from tfseq.runtime.chunk_stream import first_states
@@ -139,23 +138,10 @@ def _without_states(model, forward):
 
 def _in_turn(model: keras.Model, forward: Signature, chunks: Sequence[Mapping[str, np.ndarray]]) -> list:
     """The outputs of a stateful model for one chunk after the other; its own states are put back."""
-    form = call_form(model)
-    stateful = [x for x in model._flatten_layers() if isinstance(x, layers.RNN) and x.stateful]
-    variables = [state for layer in stateful for state in tree.flatten(layer.states)]
-    before = [ops.convert_to_numpy(variable) for variable in variables]
     names = [spec.name for spec in forward.inputs]
-    outputs = []
-    try:
-        for layer in stateful:
-            layer.reset_state()
-        for chunk in chunks:
-            given = form.call(model, [ops.convert_to_tensor(chunk[name]) for name in names])
-            named = named_outputs(model, given, names)
-            outputs.append({name: ops.convert_to_numpy(value) for name, value in named.items()})
-    finally:
-        for variable, value in zip(variables, before):
-            variable.assign(value)
-    return outputs
+    given = called_in_turn(model, [packed(model, chunk) for chunk in chunks])
+    named = (named_outputs(model, tree.map_structure(ops.convert_to_tensor, outputs), names) for outputs in given)
+    return [{name: ops.convert_to_numpy(value) for name, value in outputs.items()} for outputs in named]
 
 
 def _first_states(model, forward, feed, convolutions):

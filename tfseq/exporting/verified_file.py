@@ -1,0 +1,198 @@
+"""`write_verified`: a Keras model to one verified ONNX file or SavedModel, written whole or not at all."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import onnx
+
+from tfseq.decoding import Strategy
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
+from tfseq.exporting.arguments import check_arguments, check_verification
+from tfseq.exporting.contents import forward, loop, one_step
+from tfseq.exporting.conversion.convert import name_axes, to_skeleton
+from tfseq.exporting.conversion.float32_copy import as_float32
+from tfseq.exporting.conversion.saved_model import load_signatures, write_saved_model
+from tfseq.exporting.generation.generation_cases import sample_cases
+from tfseq.exporting.generation.loop_graph import WITNESSES, decoding_json
+from tfseq.exporting.proving import parity
+from tfseq.exporting.proving.graph_run import graph_run
+from tfseq.exporting.proving.provenance import provenance, require_finite_weights
+from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
+from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
+from tfseq.exporting.signatures.sample_inputs import as_list, feeds
+from tfseq.exporting.signatures.signature import forward_signature
+from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
+from tfseq.exporting.writing.replacing import replacing
+from tfseq.models.generator import Generator
+from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
+
+SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
+
+
+def write_verified(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    decode: Strategy | None = None,
+    attention: bool = False,
+    prefix: bool = False,
+    tokenizer: Any = None,
+    code_points: bool = True,
+    labels: Sequence[str] = (),
+    name: str | None = None,
+    data: Any = None,
+    opset: int | None = None,
+    samples: Any = (),
+    verify: bool | Literal["samples"] = True,
+    streaming: bool | None = None,
+    external_data: bool | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """As `tfseq.export`, of its arguments."""
+    path = Path(path)
+    samples = as_list(samples)
+    check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
+    check_verification(verify, samples, decode)
+    check_names(labels, decode)
+    if samples and decode is None:
+        forward_signature(model, samples)  # calls the model if need be
+    require_finite_weights(model)
+    exact = as_float32(model)
+    if decode is not None:
+        sample_cases(exact, decode, samples, prefix=prefix)  # refuses what does not fit before the work
+    if decode is None:
+        content = forward(exact, streaming, samples)
+    elif streaming:
+        content = one_step(exact, decode, path, tokenizer)
+    else:
+        content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
+    if samples and decode is None:
+        samples = feeds(samples, content.sampled)
+    if content.described.draws and (opset or CONVERTED) < CONVERTED:
+        raise ExportError(f"opset is {opset}; random numbers need {CONVERTED}. {content.described.draws[0]}")
+    draft = Manifest(
+        name=name or path.stem,
+        task=content.task,
+        inputs=content.described.inputs,
+        outputs=(),
+        operators={},
+        opset=opset or CONVERTED,
+        tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
+        labels=tuple(labels),
+        states=content.states,
+        notes=(*content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
+        decoding=None if decode is None else decoding_json(model, decode),
+        provenance=provenance(model, data),
+    )
+    progress = progress or (lambda _: None)
+    with replacing(path) as temporary:
+        if path.suffix != ".onnx":
+            return _write_saved_model(temporary, exact, content, draft, samples, verify, progress)
+        return _write_onnx(temporary, exact, content, draft, samples, verify, progress, opset, external_data)
+
+
+_STATEFUL = (
+    "A layer is stateful, so the file takes and gives its states: read sequences in chunks with Model.stream(). "
+    "streaming=False writes the graph of whole sequences instead."
+)
+
+
+def _write_onnx(path, model, content, draft, samples, verify, progress, opset, external_data):
+    progress("converting")
+    notes = list(draft.notes)
+    signature = (content.witnessed if verify else None) or content.described
+    graph, weights = to_skeleton(signature.function, signature.inputs, opset, notes)
+    external = _is_external(graph, external_data)
+    file = OnnxFile(path, weights, external)
+    large = weights_size(graph) > SHARED
+    proof = None
+    if large:
+        proof = file if external else OnnxFile(path.with_name("proof.onnx"), weights, external=True)
+    loop_logits = None
+    if content.loop_logits and signature is content.witnessed:
+        loop_logits = content.loop_logits(graph_run(graph, weights, proof))
+        remove_outputs(graph.graph, WITNESSES)
+    run = graph_run(graph, weights, proof)
+    outputs = content.outputs(run)
+    check_probabilities(draft.labels, content.accepted, outputs, run)
+    name_axes(graph.graph.output, outputs)
+    graph.graph.name = draft.name
+    if proof is not None and proof is not file:
+        proof.remove()  # what has been opened needs no name
+    manifest = dataclasses.replace(
+        draft,
+        outputs=outputs,
+        operators=count_operators(graph.graph),
+        opset=next(declared.version for declared in graph.opset_import if not declared.domain),
+        notes=tuple(notes),
+        external_data=file.write(graph),
+    )
+    file.describe(manifest.to_metadata())
+    if verify:
+        progress("verifying")
+        if large and not file.holds_its_weights():
+            raise ExportError(f"{path.name} does not hold the weights that were written to it: the disk loses data.")
+        proven = parity.onnx_file(path, run, manifest) if large else None
+        report = _require_parity(path, model, content, samples, verify, proven, loop_logits)
+        manifest = dataclasses.replace(manifest, parity=report)
+        file.describe(manifest.to_metadata())
+    return manifest
+
+
+def _is_external(graph: onnx.ModelProto, wanted: bool | None) -> bool:
+    """Whether the weights go into a file of their own: if that is wanted, or one file can't hold them."""
+    fits = fits_in_one_file(graph)
+    if not fits and wanted is False:
+        raise ExportError(
+            f"The weights take {weights_size(graph) / 2**30:.1f} GB; one ONNX file holds at most 2 GB. Leave "
+            "external_data at None, and they go into a second file beside it."
+        )
+    return not fits if wanted is None else wanted
+
+
+def _write_saved_model(path, model, content, draft, samples, verify, progress):
+    progress("tracing")
+    order = write_saved_model(path, model, content.signatures)[content.described_name]
+    run = load_signatures(path)[content.described_name]
+    outputs = tuple(sorted(content.outputs(run), key=lambda spec: order.index(spec.name)))
+    check_probabilities(draft.labels, content.accepted, outputs, run)
+    manifest = dataclasses.replace(draft, outputs=outputs)
+    _describe(path, manifest)
+    if verify:
+        progress("verifying")
+        manifest = dataclasses.replace(manifest, parity=_require_parity(path, model, content, samples, verify))
+        _describe(path, manifest)
+    return manifest
+
+
+def _describe(folder: Path, manifest: Manifest) -> None:
+    described_in = folder / SAVED_MODEL_FILE
+    described_in.parent.mkdir(exist_ok=True)
+    described_in.write_text(json.dumps(manifest.to_json(), indent=1), encoding="utf-8")
+
+
+def _require_parity(path, model, content, samples, verify, file=None, loop_logits=None) -> dict[str, Any]:
+    """Of what is at `path`, or of `file`."""
+    try:
+        opened, random = file or parity.opened(path), verify != "samples"
+        report = parity.compare(opened, model, samples, random, loop_logits, content.accepted)
+    except (ArtefactError, InputError) as error:
+        raise ParityError(f"The exported file was not kept: {error}{_without_random(model, verify)}") from error
+    if not report.passed:
+        differs = f"The exported file differs from the model, so it was not kept.\n{report}"
+        raise ParityError(differs + _without_random(model, verify))
+    return report.to_json()
+
+
+def _without_random(model: keras.Model, verify: bool | str) -> str:
+    if verify == "samples" or isinstance(model, Generator):
+        return ""
+    return (
+        "\nIf random inputs mean nothing to the model, give it inputs that do: samples=[...], with "
+        'verify="samples" to compare on these alone.'
+    )
