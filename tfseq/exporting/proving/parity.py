@@ -180,7 +180,10 @@ def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
     refusal = None
     for sizes in itertools.islice(search_order(free_axes(inputs)), _CALLS):
         shapes = [[sizes[size] if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
-        sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
+        sample = {
+            spec.name: np.full(shape, "a", object) if spec.dtype == "string" else np.ones(shape, spec.dtype)
+            for spec, shape in zip(inputs, shapes)
+        }
         try:
             forward_signature(model, [sample])
             return

@@ -1,10 +1,11 @@
-"""Random inputs for a signature: batch sizes, lengths, token ids, floats, masks and padding, drawn from a seed."""
+"""Random inputs for a signature: batch sizes, lengths, token ids, strings, floats, masks, padding, from a seed."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tfseq.exporting.signatures.vocabularies import Vocabulary
 from tfseq.runtime.manifest import TensorSpec
 
 VocabularySizes = int | Mapping[str, int] | None  # as in `Signature`
@@ -46,6 +47,7 @@ def draw(
     batch: int,
     length: int | Mapping[str, int],
     seed: int = 0,
+    vocabularies: Mapping[str, Vocabulary] | None = None,
 ) -> dict[str, np.ndarray]:
     """Random arrays by input name: token ids, normal floats, masks; padded on the right, with holes or not at all.
 
@@ -53,7 +55,8 @@ def draw(
         vocabulary_sizes: token ids stay below: one for all integer inputs, or by name. An input that is not among
             them gets small integers, below 2 with every other seed; one of bytes gets pixels with the others.
         length: of the free axes other than "batch": one for all, or by name.
-        seed: neighbouring ones differ in how they pad.
+        seed: neighbouring ones differ in how they pad, and in whether inputs are looked up that no table knows.
+        vocabularies: by name of what inputs are looked up in, see `Signature`.
     """
     random = np.random.default_rng(seed)
     kept = _PADDINGS[(seed + seed // len(_PADDINGS)) % len(_PADDINGS)]
@@ -65,6 +68,9 @@ def draw(
 
     def array(spec: TensorSpec) -> np.ndarray:
         shape = [sizes(size) if isinstance(size, str) else size for size in spec.shape]
+        vocabulary = (vocabularies or {}).get(spec.name)
+        if vocabulary is not None or spec.dtype == "string":
+            return _looked_up(random, spec, shape, vocabulary, seed)
         dtype = np.dtype(spec.dtype)
         if dtype.kind == "b":
             return kept(random, shape)
@@ -77,6 +83,22 @@ def draw(
         return values * kept(random, shape[:2])[..., None] if padded else values
 
     return {spec.name: array(spec) for spec in inputs}
+
+
+def _looked_up(random, spec, shape, vocabulary, seed):
+    """Keys of a vocabulary, and, with even seeds, others among them where the model takes others."""
+    strings = spec.dtype == "string"
+    others = np.array(_STRINGS, object) if strings else random.integers(-9, 1000, 9)
+    if vocabulary is None:
+        return np.asarray(random.choice(others, shape))
+    values = np.asarray(random.choice(vocabulary.keys, shape))
+    if seed % 2 == 0 and not vocabulary.closed:
+        values = np.where(random.random(shape) < _UNKNOWN, random.choice(others, shape), values)
+    return values if strings else values.astype(spec.dtype)
+
+
+_UNKNOWN = 0.3  # of the values that are looked up
+_STRINGS = ("", " ", "a", "B", "7", "word", "two words", "[UNK]", "dash-ed.", "Größe", "東京", "🙂")
 
 
 def _limit(spec: TensorSpec, seed: int) -> int:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfseq.errors import ExportError
+from tfseq.exporting.signatures.vocabularies import as_text
 from tfseq.runtime.manifest import TensorSpec
 
 Sample = Any  # an array, a list of arrays, or a dictionary of arrays
@@ -70,7 +71,7 @@ def specs_of(sample: Sample) -> Any:
 
     def spec(array: Any) -> TensorSpec:
         array = np.asarray(array)
-        dtype = DTYPES.get(str(array.dtype), str(array.dtype))
+        dtype = "string" if array.dtype.kind in "USO" else DTYPES.get(str(array.dtype), str(array.dtype))
         return TensorSpec("", dtype, ("batch", *array.shape[1:]) if array.ndim else ())
 
     return keras.tree.map_structure(spec, sample)
@@ -85,6 +86,10 @@ def _array(spec: TensorSpec, value: Any) -> np.ndarray:
     sizes = zip(array.shape, spec.shape)
     if array.ndim != len(spec.shape) or any(isinstance(b, int) and a != b for a, b in sizes):
         raise ExportError(f"A sample of {spec.name!r} has shape {array.shape}; expected {spec}.")
+    if spec.dtype == "string":
+        if array.dtype.kind not in "USO":
+            raise ExportError(f"A sample of {spec.name!r} holds {array.dtype}; expected text: {spec}.")
+        return as_text(array.astype(object))
     if np.dtype(spec.dtype).kind in "iub" and array.dtype.kind == "f" and (array != np.round(array)).any():
         raise ExportError(f"A sample of {spec.name!r} holds fractions; expected {spec}.")
     return array.astype(spec.dtype)
