@@ -1,6 +1,6 @@
-"""Classification: `Label`, the most likely class of each row by name, and texts as classifier inputs."""
+"""Classification: `Label`, the most likely class of each row by name; and texts as inputs of graphs that take tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,3 +74,45 @@ def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> d
         raise InputError(f"This file reads no text; expected arrays: {wanted}.")
     _, padded = padded_tokens(tokenizer, given, "text")
     return {spec.name: padded.astype(spec.dtype)}
+
+
+def with_tokens(
+    manifest: Manifest, tokenizer: Tokenizer | None, arrays: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments by position and by name, with texts made token ids where an input takes these.
+
+    Raises:
+        InputError: a text is empty.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    takers = {spec.name: spec for spec in manifest.inputs if _takes_tokens(spec)} if tokenizer is not None else {}
+
+    def given(name: str, value: Any) -> Any:
+        texts = _texts(value) if name in takers else None
+        if tokenizer is None or texts is None:
+            return value
+        return padded_tokens(tokenizer, texts, "text")[1].astype(takers[name].dtype)
+
+    names = [spec.name for spec in manifest.inputs]
+    by_position = [given(*pair) for pair in zip(names, arrays, strict=False)] + list(arrays[len(names) :])
+    return by_position, {name: given(name, value) for name, value in named.items()}
+
+
+def _takes_tokens(spec: TensorSpec) -> bool:
+    return spec.dtype in ("int32", "int64") and len(spec.shape) == 2
+
+
+def _texts(value: Any) -> list[str] | None:
+    """The texts in a text, a list of them or an array, (batch,) or (batch, 1); None if it is something else."""
+    if isinstance(value, str):
+        return [value]
+    first = value
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if not (isinstance(first, str) or getattr(getattr(value, "dtype", None), "kind", "") in "UO"):
+        return None
+    array = np.asarray(value, object)
+    flat = array.ravel() if array.shape in ((array.size,), (array.size, 1)) else array
+    return flat.tolist()

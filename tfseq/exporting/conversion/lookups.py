@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-from keras.layers import CategoryEncoding
+from keras.layers import CategoryEncoding, TextVectorization
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.utils import numerical_utils
 
@@ -33,6 +33,7 @@ class StringTables:
         """Within, a lookup layer that is traced leaves what `handlers` converts, or operations that need no table."""
         with (
             mock.patch.object(IndexLookup, "_lookup_dense", lambda layer, inputs: self._looked_up(layer, inputs)),
+            mock.patch.object(TextVectorization, "call", _not_taken_apart),
             mock.patch.object(CategoryEncoding, "_encode", _categories_encoded),
             mock.patch.object(numerical_utils, "encode_categorical_inputs", _encoded),
         ):
@@ -129,3 +130,15 @@ def _categories_encoded(self: Any, inputs: Any, count_weights: Any = None) -> An
 
 
 _ENCODE_CATEGORIES = CategoryEncoding._encode
+
+
+def _not_taken_apart(self: Any, inputs: Any) -> Any:
+    if self._split is None and self._standardize is None and self._ngrams is None:
+        return _VECTORIZE(self, inputs)
+    raise ValueError(
+        "ONNX has no operators that take text apart. Only texts that are inputs of a model of whole sequences become "
+        "a tokenizer in the file, with a `split`. Export the model behind the layer, and call the layer before it."
+    )
+
+
+_VECTORIZE = TextVectorization.call

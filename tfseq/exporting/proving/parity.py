@@ -21,6 +21,7 @@ from tfseq.exporting.proving.chunk_parity import check_stream
 from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits, witnessed_loop
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
+from tfseq.exporting.proving.text_run import reading_texts
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
@@ -139,7 +140,7 @@ def opened(path: str | os.PathLike[str]) -> File:
 def onnx_file(path: Path, run: Run, manifest: Manifest) -> File:
     """An ONNX file with that manifest, whose graph `run` runs."""
     name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
-    return File(path, "onnx", {name: run}, manifest)
+    return File(path, "onnx", {name: reading_texts(run, manifest)}, manifest)
 
 
 def _generation_checks(

@@ -1,6 +1,7 @@
 """Random inputs for a signature: batch sizes, lengths, token ids, strings, floats, masks, padding, from a seed."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -91,12 +92,30 @@ def _looked_up(random, spec, shape, vocabulary, seed):
     others = np.array(_STRINGS, object) if strings else random.integers(-9, 1000, 9)
     if vocabulary is None:
         return np.asarray(random.choice(others, shape))
+    if vocabulary.of_texts:
+        return _texts(random, shape, vocabulary.keys)
     values = np.asarray(random.choice(vocabulary.keys, shape))
     if seed % 2 == 0 and not vocabulary.closed:
         values = np.where(random.random(shape) < _UNKNOWN, random.choice(others, shape), values)
     return values if strings else values.astype(spec.dtype)
 
 
+def _texts(random, shape, words):
+    """Texts of words of a vocabulary and others, with punctuation and capitals; the first one is never empty."""
+    pieces = [*_STRINGS, *_PIECES, *(word for word in random.choice(words, 64) for _ in range(4))]
+
+    def text(i: int) -> str:
+        chosen = random.choice(np.array(pieces, object), random.integers(0, 3 if i % 3 == 2 else 14))
+        joined = "".join(piece + random.choice(_SEPARATORS) for piece in chosen)
+        return joined.title() if random.random() < 0.2 else joined
+
+    texts = [text(i) for i in range(math.prod(shape))]
+    texts[:1] = [f"a {first}" for first in texts[:1]]
+    return np.array(texts, object).reshape(shape)
+
+
+_PIECES = ("!", "...", "it's", "X-ray", "ÉCOLE", "e\u0301", "\u00a0", "12,5")
+_SEPARATORS = (" ", " ", " ", "", ", ", ".", "\n", "\t ", "  ")
 _UNKNOWN = 0.3  # of the values that are looked up
 _STRINGS = ("", " ", "a", "B", "7", "word", "two words", "[UNK]", "dash-ed.", "Größe", "東京", "🙂")
 

@@ -15,11 +15,12 @@ from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.runtime.manifest import TensorSpec
 
-# Operations that hand values on as they are, move them, or write strings otherwise.
+# Operations that hand values on as they are, move them, or write strings otherwise; and those that split texts.
 _THROUGH = (
     *("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "Transpose", "StridedSlice", "Pack", "ConcatV2"),
     *("StringLower", "StaticRegexReplace"),
 )
+_SPLITS = ("StringSplitV2", "UnicodeDecode", "UnicodeEncode", "StringNGrams")
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,12 @@ class Vocabulary:
     Attributes:
         keys: (keys,) integers or text.
         closed: whether the model refuses everything else.
+        of_texts: whether what is looked up are the words of texts, which the model splits.
     """
 
     keys: np.ndarray
     closed: bool = False
+    of_texts: bool = False
 
 
 def lookup_layers(model: keras.Model) -> list[Any]:
@@ -66,11 +69,11 @@ def vocabularies(traced: Traced, inputs: Sequence[TensorSpec], layers: Sequence[
     handles = {inner.name: tables[id(captured)] for captured, inner in graph.captures if id(captured) in tables}
     found = {}
     for spec, placeholder in zip(inputs, graph.inputs):
-        looking_up = _looking_up(placeholder, handles)
+        looking_up, splits = _looking_up(placeholder, handles)
         if looking_up:
             keys = np.unique(np.concatenate([table_of(layer)[0] for layer in looking_up]))
             closed = any(layer.num_oov_indices == 0 and not layer.invert for layer in looking_up)
-            found[spec.name] = Vocabulary(as_text(keys), closed)
+            found[spec.name] = Vocabulary(as_text(keys), closed, splits)
     return found
 
 
@@ -82,13 +85,15 @@ def as_text(array: np.ndarray) -> np.ndarray:
     return np.array(texts, object).reshape(array.shape)
 
 
-def _looking_up(tensor: Any, handles: Mapping[str, Any]) -> list[Any]:
-    layers, pending, seen = [], [tensor], set()
+def _looking_up(tensor: Any, handles: Mapping[str, Any]) -> tuple[list[Any], bool]:
+    """The layers that a tensor is looked up in, and whether it is split into words before that."""
+    layers, pending, seen, splits = [], [tensor], set(), False
     while pending:
         for operation in pending.pop().consumers():
             if operation.type == "LookupTableFindV2":
                 layers += [handles[name] for name in (operation.inputs[0].name,) if name in handles]
-            elif operation.type in _THROUGH and operation.name not in seen:
+            elif operation.type in (*_THROUGH, *_SPLITS) and operation.name not in seen:
                 seen.add(operation.name)
                 pending += operation.outputs
-    return layers
+                splits = splits or operation.type in _SPLITS
+    return layers, splits
