@@ -1,4 +1,4 @@
-"""Classification: `Label`, the most likely class of each row by name; and texts as inputs of graphs that take tokens."""
+"""Classification: `Label`, the most likely class of each row by name; and texts as inputs of graphs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def labelled_output(manifest: Manifest) -> TensorSpec:
 
 
 def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> dict[str, np.ndarray] | None:
-    """Inputs of the graph for a text or several; None if `given` is something else.
+    """Inputs of the graph for a text or several; None if `given` is something else, or the graph takes text itself.
 
     Raises:
         InputError: the file reads no text, or a text is empty.
@@ -69,6 +69,8 @@ def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> d
     if not (isinstance(given, str) or several):
         return None
     spec = manifest.inputs[0]
+    if spec.dtype == "string":
+        return None
     if tokenizer is None or len(manifest.inputs) != 1 or len(spec.shape) != 2:
         wanted = ", ".join(map(str, manifest.inputs))
         raise InputError(f"This file reads no text; expected arrays: {wanted}.")
@@ -76,10 +78,11 @@ def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> d
     return {spec.name: padded.astype(spec.dtype)}
 
 
-def with_tokens(
+def with_texts(
     manifest: Manifest, tokenizer: Tokenizer | None, arrays: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments by position and by name, with texts made token ids where an input takes these.
+    """Arguments by position and by name, with a text or a list of texts as the array that its input takes: of token
+    ids, or of one string for each row.
 
     Raises:
         InputError: a text is empty.
@@ -87,21 +90,20 @@ def with_tokens(
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
-    takers = {spec.name: spec for spec in manifest.inputs if _takes_tokens(spec)} if tokenizer is not None else {}
+    specs = {spec.name: spec for spec in manifest.inputs}
 
     def given(name: str, value: Any) -> Any:
-        texts = _texts(value) if name in takers else None
-        if tokenizer is None or texts is None:
+        spec, texts = specs.get(name), _texts(value)
+        if spec is None or texts is None:
             return value
-        return padded_tokens(tokenizer, texts, "text")[1].astype(takers[name].dtype)
+        if spec.dtype == "string" and all(size == 1 for size in spec.shape[1:]):
+            return np.array(texts, object).reshape(-1, *spec.shape[1:])
+        if tokenizer is None or spec.dtype not in ("int32", "int64") or len(spec.shape) != 2:
+            return value
+        return padded_tokens(tokenizer, texts, "text")[1].astype(spec.dtype)
 
-    names = [spec.name for spec in manifest.inputs]
-    by_position = [given(*pair) for pair in zip(names, arrays, strict=False)] + list(arrays[len(names) :])
+    by_position = [given(*pair) for pair in zip(specs, arrays, strict=False)] + list(arrays[len(specs) :])
     return by_position, {name: given(name, value) for name, value in named.items()}
-
-
-def _takes_tokens(spec: TensorSpec) -> bool:
-    return spec.dtype in ("int32", "int64") and len(spec.shape) == 2
 
 
 def _texts(value: Any) -> list[str] | None:
@@ -111,8 +113,10 @@ def _texts(value: Any) -> list[str] | None:
     first = value
     while isinstance(first, list | tuple) and first:
         first = first[0]
-    if not (isinstance(first, str) or getattr(getattr(value, "dtype", None), "kind", "") in "UO"):
+    if not (isinstance(first, str) or getattr(getattr(value, "dtype", None), "kind", "") in ("U", "O")):
         return None
-    array = np.asarray(value, object)
-    flat = array.ravel() if array.shape in ((array.size,), (array.size, 1)) else array
-    return flat.tolist()
+    try:
+        array = np.asarray(value, object)
+    except ValueError:
+        return None  # a ragged list
+    return array.ravel().tolist() if array.size and array.shape in ((array.size,), (array.size, 1)) else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfseq.exporting.signatures.signature import Run
-from tfseq.runtime.classification import with_tokens
+from tfseq.runtime.classification import with_texts
 from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.tokenizer_kinds import WordTokenizer, load_tokenizer
 
@@ -20,7 +20,7 @@ def reading_texts(run: Run, manifest: Manifest) -> Run:
     def run_on_texts(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unknown words are wanted
-            _, tokens = with_tokens(manifest, tokenizer, (), feeds)
+            _, tokens = with_texts(manifest, tokenizer, (), feeds)
         return run(tokens)
 
     return run_on_texts

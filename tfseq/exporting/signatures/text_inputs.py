@@ -1,4 +1,4 @@
-"""`text_input`: a model whose texts go into TextVectorization, as one of the token ids that a tokenizer makes of them."""
+"""`text_input`: a model whose texts go into TextVectorization, as one of the token ids that a tokenizer makes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -49,9 +49,11 @@ def text_input(model: keras.Model, signature: Signature) -> TextInput | None:
     """
     layers = splitting_layers(model)
     texts = [name for name, vocabulary in signature.vocabularies.items() if vocabulary.of_texts]
-    if not layers or not texts:
+    if not layers:
         return None
     first, *others = (_tokenizer(layer) for layer in layers)
+    if not texts:
+        return None  # the conversion will say where they come from
     if any(other.to_json() != first.to_json() for other in others):
         raise ExportError(_refused(layers[0], "is one of several that split text, each in its own way"))
     inputs = tuple(
@@ -94,7 +96,7 @@ def _given(texts: Sequence[tuple[Any, Any]]) -> Iterator[None]:
             return numbers
         dropped = tf.constant(tf.int64.max)  # as of masked tokens
         known = tf.where(numbers > 0, numbers - 1, dropped)  # the others count from the unknown word
-        with mock.patch.object(IndexLookup, "_lookup_dense", lambda *_: known):
+        with mock.patch.object(IndexLookup, "_lookup_dense", return_value=known):
             return layer._lookup_layer.call(tf.ensure_shape(tf.fill(tf.shape(ids), ""), ids.shape))
 
     with mock.patch.object(keras.layers.TextVectorization, "call", call):

@@ -18,7 +18,7 @@ from tfseq.runtime.manifest import TensorSpec
 # Operations that hand values on as they are, move them, or write strings otherwise; and those that split texts.
 _THROUGH = (
     *("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "Transpose", "StridedSlice", "Pack", "ConcatV2"),
-    *("StringLower", "StaticRegexReplace"),
+    *("StringLower", "StringUpper", "StringStrip", "StaticRegexReplace", "RegexReplace"),
 )
 _SPLITS = ("StringSplitV2", "UnicodeDecode", "UnicodeEncode", "StringNGrams")
 
