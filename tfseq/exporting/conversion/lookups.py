@@ -11,6 +11,7 @@ from keras.layers import CategoryEncoding, TextVectorization
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.utils import numerical_utils
 
+from tfseq.exporting.conversion.hashing import farmhash
 from tfseq.exporting.conversion.operators.builder import Builder
 from tfseq.exporting.signatures.vocabularies import as_text, table_of
 
@@ -46,19 +47,24 @@ class StringTables:
     def _looked_up(self, layer: Any, inputs: Any) -> Any:
         keys, values = table_of(layer)
         of_strings = tf.as_dtype(layer._key_dtype) == tf.string
-        if layer.num_oov_indices > 1 and not layer.invert and (of_strings or layer.oov_method == "farmhash"):
+        several = layer.num_oov_indices > 1 and not layer.invert
+        if several and (of_strings or layer.salt is not None):
             raise ValueError(
-                f"it spreads unknown {'strings' if of_strings else 'numbers'} over {layer.num_oov_indices} indices by "
-                "a hash of their text, which has no translation to ONNX. Give it num_oov_indices=1."
+                f"it spreads what it does not know over {layer.num_oov_indices} indices by a hash, of text or with a "
+                "salt, which has no translation to ONNX. Give it num_oov_indices=1."
             )
         default = layer._default_value
         looked_up = (
             self._strings(inputs, keys, values, default) if of_strings else integers(inputs, keys, values, default)
         )
-        if layer.num_oov_indices < 2 or layer.invert:
+        if not several:
             return looked_up
-        others = tf.math.floormod(inputs, layer.num_oov_indices) + layer._oov_start_index()
-        return tf.where(tf.equal(looked_up, default), tf.cast(others, looked_up.dtype), looked_up)
+        if layer.oov_method == "farmhash":
+            others = tf.math.floormod(farmhash(inputs), tf.constant(layer.num_oov_indices, tf.uint64))
+        else:
+            others = tf.math.floormod(inputs, layer.num_oov_indices)
+        others = tf.cast(others, looked_up.dtype) + layer._oov_start_index()
+        return tf.where(tf.equal(looked_up, default), others, looked_up)
 
     def _strings(self, inputs: Any, keys: np.ndarray, values: np.ndarray, default: int) -> Any:
         name = f"strings_{len(self._tables)}"
