@@ -60,7 +60,7 @@ def _digits(x: Any) -> tuple[Any, Any]:
 
 
 def _word(characters: Any) -> Any:
-    """Characters (n, at most 8) as one number, the first one lowest: four at a time, as ONNX Runtime sums up doubles."""
+    """Characters (n, at most 8) as one number, the first one lowest; ONNX Runtime is exact up to sums of 2^53."""
     weights = tf.constant([1.0, 2.0**8, 2.0**16, 2.0**24], tf.float64)
     four = [
         tf.cast(tf.reduce_sum(tf.cast(characters[:, i : i + 4], tf.float64) * weights, -1), tf.uint64)

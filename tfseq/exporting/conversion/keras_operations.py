@@ -36,6 +36,7 @@ def convertible() -> Iterator[None]:
         mock.patch.object(tf.math, "cumprod", _cumulative_product),
         mock.patch.object(tf.nn, "gelu", _gelu),
         mock.patch.object(tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
+        mock.patch.object(tf.nn, "ctc_beam_search_decoder", _ctc_beam_search_decoder),
         mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
         mock.patch.object(keras_nn, "_dot_product_attention_xla", _dot_product_attention),
         mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
@@ -208,6 +209,14 @@ def _ctc_greedy_decoder(
     )
     scores = tf.reduce_sum(tf.where(inside, tf.reduce_max(logits, -1), 0), 1, keepdims=True)
     return [decoded], -scores
+
+
+def _ctc_beam_search_decoder(*arguments: Any, **options: Any) -> Any:
+    raise ValueError(
+        "it decodes by a CTC beam search, which has no translation to ONNX. Decode greedily "
+        '(keras.ops.ctc_decode with strategy="greedy", tf.nn.ctc_greedy_decoder), or export the model up to its '
+        "probabilities and search behind it."
+    )
 
 
 def _dot_product_attention(query: Any, key: Any, value: Any, bias: Any, mask: Any, is_causal: bool, scale: Any) -> Any:
