@@ -180,5 +180,5 @@ def test_a_ctc_beam_search_is_refused():
     def function(x):
         return ops.ctc_decode(x, tf.fill([tf.shape(x)[0]], 6), strategy="beam_search")[0][0]
 
-    with pytest.raises(ExportError, match="decodes by a CTC beam search, .* Decode greedily"):
+    with pytest.raises(ExportError, match=r"decodes by a CTC beam search, .* Decode greedily"):
         converted(function, normal(2, 6, 4))
