@@ -112,6 +112,23 @@ def test_texts_beside_numbers_and_strings(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_what_was_learned_goes_along_into_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = model_of(vectorized(output_mode="tf_idf"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    tfseq.export(model, tmp_path / "m.onnx")
+    found = load(tmp_path / "m.onnx").predict(texts(30))
+    np.testing.assert_allclose(found, ops.cast(model(tf.constant(texts(30))), "float32"), atol=0.02)
+
+
+@pytest.mark.parametrize("samples", ["the cat", ["the cat", "x", ""], {"text": ["the cat", "x"]}])
+def test_samples_are_texts(tmp_path, samples):
+    manifest = tfseq.export(model_of(vectorized(), (1,)), tmp_path / "m.onnx", samples=samples, verify="samples")
+    assert manifest.parity["checks"][0]["on"] == "1 of samples"
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()

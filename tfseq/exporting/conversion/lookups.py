@@ -139,8 +139,9 @@ _ENCODE_CATEGORIES = CategoryEncoding._encode
 
 
 def _not_taken_apart(self: Any, inputs: Any) -> Any:
+    outputs = _VECTORIZE(self, inputs)  # or Keras says what is missing
     if self._split is None and self._standardize is None and self._ngrams is None:
-        return _VECTORIZE(self, inputs)
+        return outputs
     raise ValueError(
         "ONNX has no operators that take text apart. Only texts that are inputs of a model of whole sequences become "
         "a tokenizer in the file, with a `split`. Export the model behind the layer, and call the layer before it."

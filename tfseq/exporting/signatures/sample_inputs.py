@@ -15,7 +15,7 @@ DTYPES = {"float64": "float32", "int64": "int32"}  # NumPy's default dtypes, and
 
 
 def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
-    """Samples as a list, also where one is given without a list around it.
+    """Samples as a list, also where one is given without a list around it; texts are the rows of one.
 
     Args:
         samples: a sample, or an iterable of them.
@@ -23,6 +23,8 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
     """
     if samples is None:
         return []
+    if isinstance(samples, str):
+        return [np.array([samples], object)]
     if isinstance(samples, Mapping) or hasattr(samples, "shape"):
         return [samples]
     try:
@@ -32,6 +34,8 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
             f"samples is {samples!r}; expected what the model takes: an array, a list or a dictionary of arrays, or a "
             "list of these."
         ) from None
+    if samples and all(isinstance(sample, str) for sample in samples):
+        return [np.array(samples, object)]
     arrays = all(hasattr(sample, "shape") for sample in samples)
     return [samples] if inputs not in (None, 1) and len(samples) == inputs and arrays else samples
 
@@ -83,6 +87,8 @@ def _flat(sample: Sample) -> list[Any]:
 
 def _array(spec: TensorSpec, value: Any) -> np.ndarray:
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
+    if spec.dtype == "string" and array.ndim == 1 and all(size == 1 for size in spec.shape[1:]):
+        array = array.reshape(-1, *spec.shape[1:])  # one text for each row
     sizes = zip(array.shape, spec.shape)
     if array.ndim != len(spec.shape) or any(isinstance(b, int) and a != b for a, b in sizes):
         raise ExportError(f"A sample of {spec.name!r} has shape {array.shape}; expected {spec}.")
