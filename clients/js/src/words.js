@@ -29,6 +29,7 @@ export class WordTokenizer {
     if (typeof lower !== "boolean" || typeof strip !== "boolean") {
       throw damaged("lower and strip_punctuation are true or false.");
     }
+    if (ngrams != null && !Array.isArray(ngrams)) throw damaged("ngrams is no array.");
     for (const number of [...(ngrams ?? []), length ?? 1]) {
       if (!(Number.isInteger(number) && number > 0)) throw damaged("ngrams and length are whole numbers of at least 1.");
     }

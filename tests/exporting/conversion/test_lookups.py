@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -178,3 +179,25 @@ def test_categories_and_bins(tmp_path, mode):
 def test_one_hot_vectors_of_a_free_length_have_no_shape_and_are_refused(tmp_path):
     with pytest.raises(ExportError, match=r"category_encoding.*have an axis less where an input has a single step"):
         exported(tmp_path / "m.onnx", layers.CategoryEncoding(num_tokens=4, output_mode="one_hot"), (None,), "int32")
+
+
+class Own(layers.Layer):
+    """A lookup in a table of the layer's own, of any types."""
+
+    def __init__(self, keys, values, default):
+        super().__init__()
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), default)
+
+    def call(self, x):
+        return self.table.lookup(x)
+
+
+def test_tables_of_own_layers(tmp_path):
+    numbers, words = np.array([3, 2**40, -9]), np.array(["cat", "", "東京"], object)
+    for keys, values, default in itertools.product([numbers, words], [numbers, words, np.float32([0.5, 2, 3])], [1]):
+        other = "?" if values.dtype == object else values.dtype.type(default)
+        layer, x = Own(keys, values, other), keys[[2, 0, 1, 0]]
+        x[3] = "dog" if keys is words else 4
+        inputs = keras.Input((4,), dtype="string" if keys is words else "int64")
+        tfseq.export(keras.Model(inputs, layer(inputs)), tmp_path / "m.onnx")
+        assert load(tmp_path / "m.onnx").predict(x[None]).tolist() == [[*values[[2, 0, 1]].tolist(), other]]

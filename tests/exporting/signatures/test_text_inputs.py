@@ -123,7 +123,7 @@ def test_what_was_learned_goes_along_into_float32(tmp_path):
     np.testing.assert_allclose(found, ops.cast(model(tf.constant(texts(30))), "float32"), atol=0.02)
 
 
-@pytest.mark.parametrize("samples", ["the cat", ["the cat", "x", ""], {"text": ["the cat", "x"]}])
+@pytest.mark.parametrize("samples", ["the cat", ["the cat", "x", ""], {"text": np.array([["the cat"], ["x"]])}])
 def test_samples_are_texts(tmp_path, samples):
     manifest = tfseq.export(model_of(vectorized(), (1,)), tmp_path / "m.onnx", samples=samples, verify="samples")
     assert manifest.parity["checks"][0]["on"] == "1 of samples"

@@ -34,6 +34,9 @@ class StringTables:
         """Within, a lookup layer that is traced leaves what `handlers` converts, or operations that need no table."""
         with (
             mock.patch.object(IndexLookup, "_lookup_dense", lambda layer, inputs: self._looked_up(layer, inputs)),
+            mock.patch.object(
+                tf.lookup.StaticHashTable, "lookup", lambda table, keys, name=None: self._of(table, keys)
+            ),
             mock.patch.object(TextVectorization, "call", _not_taken_apart),
             mock.patch.object(CategoryEncoding, "_encode", _categories_encoded),
             mock.patch.object(numerical_utils, "encode_categorical_inputs", _encoded),
@@ -66,6 +69,16 @@ class StringTables:
         others = tf.cast(others, looked_up.dtype) + layer._oov_start_index()
         return tf.where(tf.equal(looked_up, default), others, looked_up)
 
+    def _of(self, table: Any, x: Any) -> Any:
+        """In a table that a layer of the user's own holds."""
+        with tf.init_scope():
+            keys, values = (array.numpy() for array in table.export())
+            default = tf.reshape(table._default_value, (1,)).numpy()
+        if table.key_dtype != tf.string:
+            return integers(x, keys, values, default[0])
+        place = self._strings(tf.convert_to_tensor(x), keys, np.arange(len(keys)), len(keys))
+        return tf.gather(tf.constant(np.concatenate([values, default])), place)
+
     def _strings(self, inputs: Any, keys: np.ndarray, values: np.ndarray, default: int) -> Any:
         name = f"strings_{len(self._tables)}"
         self._tables[name] = as_text(keys).tolist(), values.tolist()
@@ -79,7 +92,7 @@ class StringTables:
         table = node.inputs[0]
         named = (table.get_attr_value("shared_name") or b"").decode() if table.type == "HashTableV2" else ""
         if named not in self._tables:
-            raise ValueError("A table is looked up that no layer of Keras holds.")
+            raise ValueError("The table that is looked up is none of fixed content (tf.lookup.StaticHashTable).")
         keys, values = self._tables[named]
         op.finish(op("LabelEncoder", node.input[1], keys_strings=keys, values_int64s=values, default_int64=default))
 
