@@ -129,7 +129,7 @@ def _quiet() -> Iterator[list[Untranslated | str]]:
     try:
         for logger in loggers:
             logger.propagate = False
-            logger.handlers[:] = []
+            logger.handlers[:] = [logging.NullHandler()]  # without any, Python prints warnings
         loggers[0].addHandler(collector)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
