@@ -15,7 +15,7 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
-from tfseq.exporting.conversion import traced_arrays, traced_images
+from tfseq.exporting.conversion import hashing, traced_arrays, traced_images
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.layers import positions
@@ -36,12 +36,13 @@ def convertible() -> Iterator[None]:
         mock.patch.object(tf.math, "cumprod", _cumulative_product),
         mock.patch.object(tf.nn, "gelu", _gelu),
         mock.patch.object(tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
+        mock.patch.object(tf.nn, "ctc_beam_search_decoder", _ctc_beam_search_decoder),
         mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
         mock.patch.object(keras_nn, "_dot_product_attention_xla", _dot_product_attention),
         mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
         contextlib.ExitStack() as stack,
     ):
-        for owner, name, function in (*traced_arrays.PATCHES, *traced_images.PATCHES):
+        for owner, name, function in (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES):
             stack.enter_context(mock.patch.object(owner, name, function))
         yield
 
@@ -208,6 +209,14 @@ def _ctc_greedy_decoder(
     )
     scores = tf.reduce_sum(tf.where(inside, tf.reduce_max(logits, -1), 0), 1, keepdims=True)
     return [decoded], -scores
+
+
+def _ctc_beam_search_decoder(*arguments: Any, **options: Any) -> Any:
+    raise ValueError(
+        "it decodes by a CTC beam search, which has no translation to ONNX. Decode greedily "
+        '(keras.ops.ctc_decode with strategy="greedy", tf.nn.ctc_greedy_decoder), or export the model up to its '
+        "probabilities and search behind it."
+    )
 
 
 def _dot_product_attention(query: Any, key: Any, value: Any, bias: Any, mask: Any, is_causal: bool, scale: Any) -> Any:

@@ -19,6 +19,7 @@ from tf2onnx.tfonnx import process_tf_graph
 
 from tfseq.exporting.conversion.freezing import freeze, give_shapes, hollow_initializers
 from tfseq.exporting.conversion.keras_operations import convertible, inlined
+from tfseq.exporting.conversion.lookups import StringTables
 from tfseq.exporting.conversion.operators import handlers, rewriters
 from tfseq.exporting.conversion.untranslated import LayerScopes
 from tfseq.exporting.recurrent.markers import RecurrentMarkers
@@ -42,8 +43,8 @@ def convert(
 
     What tf2onnx can't convert it logs as an error, and goes on.
     """
-    markers = RecurrentMarkers()
-    with markers.emitted(), convertible(), scopes.recorded():
+    markers, tables = RecurrentMarkers(), StringTables()
+    with markers.emitted(), tables.emitted(), convertible(), scopes.recorded():
         function = traced.get_concrete_function(*specs)
     inlined(function)
     inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants
@@ -64,7 +65,7 @@ def convert(
                     graph,
                     continue_on_error=True,
                     opset=opset,
-                    custom_op_handlers=handlers() | markers.handlers(),
+                    custom_op_handlers=handlers() | markers.handlers() | tables.handlers(),
                     custom_rewriter=rewriters(),
                     input_names=inputs,
                     output_names=outputs,
