@@ -15,7 +15,7 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
-from tfseq.exporting.conversion import traced_arrays, traced_images
+from tfseq.exporting.conversion import traced_arrays, traced_images, traced_numbers
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.layers import positions
@@ -41,7 +41,7 @@ def convertible() -> Iterator[None]:
         mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
         contextlib.ExitStack() as stack,
     ):
-        for owner, name, function in (*traced_arrays.PATCHES, *traced_images.PATCHES):
+        for owner, name, function in (*traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES):
             stack.enter_context(mock.patch.object(owner, name, function))
         yield
 

@@ -1,5 +1,6 @@
 """Image operations patched while tracing: colours by formulas, projections by gathering, known margins."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -146,9 +147,69 @@ def _resize(
 
 _RESIZE = keras_image.resize
 
+
+def _elastic_transform(
+    images: Any,
+    alpha: float = 20.0,
+    sigma: float = 5.0,
+    interpolation: str = "bilinear",
+    fill_mode: str = "reflect",
+    fill_value: float = 0.0,
+    seed: Any = None,
+    data_format: str | None = None,
+) -> Any:
+    """Of any number of images, all at once; Keras takes them one by one, and a free number of them for one."""
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank == 3:
+        options = interpolation, fill_mode, fill_value, seed, data_format
+        return _elastic_transform(images[None], alpha, sigma, *options)[0]
+    first = (data_format or keras.config.image_data_format()) == "channels_first"
+    if first:
+        images = tf.transpose(images, (0, 2, 3, 1))
+    batch, height, width, channels = (n or tf.shape(images)[i] for i, n in enumerate(images.shape))
+    drawn = tf.stack([batch, height, width])
+    size = 6 * int(sigma) | 1
+    seed = keras_image.draw_seed(seed)
+
+    def moved(extent: Any, axis: int) -> Any:
+        noise = tf.random.stateless_normal(shape=drawn, seed=seed, dtype=images.dtype) * sigma
+        blurred = keras_image.gaussian_blur(noise[..., None], (size, size), (sigma, sigma), "channels_last")[..., 0]
+        places = tf.cast(tf.range(extent), images.dtype)
+        return (places if axis == 2 else places[:, None]) + alpha * blurred
+
+    columns, rows = moved(width, 2), moved(height, 1)  # (batch, height, width)
+    nodes = keras_image._nearest_indices_and_weights if interpolation == "nearest" else _LINEAR_NODES
+    flat = tf.reshape(images, (-1, channels))
+    of_image = (tf.range(batch) * height * width)[:, None, None]
+    result = tf.zeros((), images.dtype)
+    for (row, row_weight), (column, column_weight) in itertools.product(nodes(rows), nodes(columns)):
+        row, row_known = _read_at(row, height, fill_mode)
+        column, column_known = _read_at(column, width, fill_mode)
+        pixels = tf.gather(flat, of_image + row * width + column)  # (batch, height, width, channels)
+        known = tf.logical_and(row_known, column_known)[..., None]
+        pixels = tf.where(known, pixels, tf.cast(fill_value, images.dtype))
+        result += (row_weight * column_weight)[..., None] * pixels
+    return tf.transpose(result, (0, 3, 1, 2)) if first else result
+
+
+_LINEAR_NODES = keras_image._linear_indices_and_weights
+
+
+def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:
+    """The place inside an axis that is read for a whole number, and whether that is in the image."""
+    inside = tf.logical_and(place >= 0, place < size) if fill_mode == "constant" else tf.ones_like(place, tf.bool)
+    if fill_mode == "wrap":
+        return place % size, inside
+    if fill_mode in ("mirror", "reflect"):
+        place = tf.abs(place) % (2 * size)
+        place = tf.where(place < size, place, 2 * size - place - (1 if fill_mode == "reflect" else 0))
+    return tf.clip_by_value(place, 0, size - 1), inside
+
+
 PATCHES = (
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),
     (keras_image, "resize", _resize),
+    (keras_image, "elastic_transform", _elastic_transform),
 )
