@@ -48,6 +48,34 @@ def function_cases() -> Mapping[str, Build]:
     return {name: partial(_of_function, name, function) for name, function in found.items()}
 
 
+APPLICATIONS = {  # the smallest of each family: its smallest images without its top, and its own size
+    "ConvNeXtTiny": (32, 224),
+    "DenseNet121": (32, 224),
+    "EfficientNetB0": (32, 224),
+    "EfficientNetV2B0": (32, 224),
+    "InceptionResNetV2": (75, 299),
+    "InceptionV3": (75, 299),
+    "MobileNet": (32, 224),
+    "MobileNetV2": (32, 224),
+    "MobileNetV3Small": (32, 224),
+    "NASNetMobile": (32, 224),
+    "ResNet50": (32, 224),
+    "ResNet50V2": (32, 224),
+    "VGG16": (32, 224),
+    "Xception": (71, 299),
+}
+
+
+def application_cases() -> Mapping[str, Build]:
+    """Models of `keras.applications` with random weights, small ones first."""
+    cases = {}
+    for which, top in enumerate((False, True)):
+        for name, sizes in APPLICATIONS.items():
+            made = partial(getattr(keras.applications, name), weights=None, include_top=top)
+            cases[f"{name} at {sizes[which]} px"] = partial(made, input_shape=(sizes[which], sizes[which], 3))
+    return cases
+
+
 def _of_layer(name: str) -> keras.Model:
     arguments = LAYERS.get(name)
     if arguments is None:

@@ -18,6 +18,7 @@ from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from tfseq.exporting.conversion import traced_arrays, traced_images, traced_numbers
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
+from tfseq.exporting.signatures.unrolled import rnn_call
 from tfseq.layers import positions
 
 
@@ -27,6 +28,7 @@ def convertible() -> Iterator[None]:
     with (
         by_algorithms(),
         mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
+        mock.patch.object(layers.RNN, "call", rnn_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(positions, "reversed_embedding", _reversed_embedding),
         mock.patch.object(keras_core, "scan", _scan),

@@ -4,6 +4,7 @@ A random input is a guess. What a model takes (lengths up to its table of positi
 says, so each guess runs on the model before any file sees it; those that it refuses say nothing about a file.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
 SLOW = 0.05  # seconds of a run, from which on a traced graph is quicker over all cases
+_FIRST_SLOW = 1.0  # of a first run, which is never quick
+_EAGER_SECONDS = 4.0  # of one comparison for eager runs, once the graph has given the same at a smaller length
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
 
@@ -64,6 +67,8 @@ class AcceptedInputs:
         self._quick = 0  # runs that were to be quick
         self._runs, self._slow = 0, False  # eager runs, and whether the last one was slow
         self._faithful = True  # whether the traced graph gave what they gave
+        self._compared: tuple[float, int] | None = None  # seconds and elements of a row of the last that did
+        self._eager_seconds = 0.0  # of eager runs of cases
         self._eager: set = set()  # lengths that cases were run eagerly at
         self._axes = free_axes(signature.inputs)
         self._lengths = [axis for axis in self._axes if axis != "batch"]
@@ -82,7 +87,7 @@ class AcceptedInputs:
     def cases(self) -> Iterator[Case]:
         """Random inputs of several batch sizes and lengths, small ones first, as many as SECONDS allow.
 
-        The first one of each length is run eagerly.
+        The first one of each length is run eagerly; of a slow model, those of the smaller lengths.
         """
         began, tried, taken = time.monotonic(), set(), set()
         last: tuple[float, int] | None = None  # seconds and elements of the case before
@@ -101,9 +106,11 @@ class AcceptedInputs:
                     continue
                 tried.add(key)
                 start, length = time.monotonic(), self._length(sizes)
-                case = self._case(sizes, seed, self._run_or_trace if length in self._eager else self._run_and_compare)
+                eagerly = length not in self._eager and self._worth_an_eager_run(sizes)
+                case = self._case(sizes, seed, self._run_and_compare if eagerly else self._run_or_trace)
                 if case is not None:
                     yield case
+                    self._eager_seconds += time.monotonic() - start if eagerly else 0
                     taken.add(length)
                     self._eager.add(length)
                     last = time.monotonic() - start, self._elements(sizes)
@@ -187,11 +194,21 @@ class AcceptedInputs:
         start = time.monotonic()
         outputs = self.run(feeds)
         if outputs is not None:
-            self._slow = self._runs > 0 and time.monotonic() - start > SLOW  # a first run is never quick
+            seconds = time.monotonic() - start
+            self._slow = seconds > (SLOW if self._runs > 0 else _FIRST_SLOW if self._lengths else math.inf)
             self._runs += 1
             if self._slow and self._faithful:
                 self._faithful = _alike(self._run(self._graph(), feeds), outputs)
+                self._compared = seconds, self._elements(self._sizes(feeds) | {"batch": 1})
         return outputs
+
+    def _worth_an_eager_run(self, sizes: Sizes) -> bool:
+        """Unless it would take long, and the graph has given the same before; loops take their time for each step."""
+        if self._compared is None or not (self._slow and self._faithful):
+            return True
+        seconds, elements = self._compared
+        expected = seconds * self._elements(sizes | {"batch": 1}) / elements
+        return self._eager_seconds + expected <= _EAGER_SECONDS
 
     def _graph(self) -> Callable:
         graph = self.signature.traced.if_possible
