@@ -5,6 +5,7 @@ hypothesis, which then finds the smallest stack that fails.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -362,7 +363,7 @@ def _functional(function: Callable) -> Callable[[Choose, Shape], Any]:
 def _reshape(choose: Choose, shape: Shape) -> Any:
     if None in shape:
         return layers.Reshape((-1, choose((1, shape[-1] or 1))))
-    size = functools.reduce(lambda a, b: a * b, shape, 1)
+    size = math.prod(n or 1 for n in shape)
     first = choose([n for n in range(1, size + 1) if size % n == 0])
     return layers.Reshape(choose(((first, size // first), (-1,), (first, -1), (1, first, size // first))))
 

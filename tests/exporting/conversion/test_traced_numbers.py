@@ -55,3 +55,10 @@ def test_whole_numbers_as_bytes_of_others(source, target):
     limits = np.iinfo(source)
     x = RANDOM.integers(limits.min, limits.max, (3, 8), dtype=source)
     assert np.array_equal(converted(lambda x: ops.view(x, target), x)(x), x.view(target))
+
+
+@pytest.mark.parametrize("target", ["uint8", "int8", "uint16"])
+def test_floats_wrap_around_in_small_whole_numbers(target):
+    x = np.float32([-1.5, -0.4, 0.9, 127.5, 128, 300.7, -300, 65537])
+    run = converted(lambda x: ops.cast(ops.cast(x, target), "int32"), x)
+    assert np.array_equal(run(x), x.astype("int32").astype(target).astype("int32"))
