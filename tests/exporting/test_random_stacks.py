@@ -17,7 +17,7 @@ ALWAYS = {"deadline": None, "suppress_health_check": list(HealthCheck), "databas
 FEW = ALWAYS | {
     "derandomize": True,
     "phases": [Phase.generate],
-}  # a smaller stack that fails, too, takes minutes to find
+}  # no minutes of shrinking
 MANY = ALWAYS | {"max_examples": 300, "print_blob": True}
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import image as keras_image
+from tensorflow.python.ops import gen_image_ops
 
 
 def _rgb_to_hsv(images: Any, name: str | None = None) -> Any:
@@ -148,6 +149,62 @@ def _resize(
 _RESIZE = keras_image.resize
 
 
+def _scale_and_translate(
+    images: Any,
+    size: Any,
+    scale: Any,
+    translation: Any,
+    kernel_type: str = "lanczos3",
+    antialias: bool = True,
+    name: str | None = None,
+) -> Any:
+    """Of images of free size as two products with weights that are computed; those of a fixed size have a table."""
+    images = tf.convert_to_tensor(images)
+    if None not in images.shape[1:3] or kernel_type not in _KERNELS:
+        return _SCALE_AND_TRANSLATE(images, size, scale, translation, kernel_type, antialias, name)
+    pixels = tf.cast(images, tf.float32)
+    rows, columns = (
+        _pixel_weights(tf.shape(images)[1 + i], size[i], scale[i], translation[i], _KERNELS[kernel_type], antialias)
+        for i in (0, 1)
+    )
+    return tf.einsum("iy,byxc,jx->bijc", rows, pixels, columns, name=name)
+
+
+_SCALE_AND_TRANSLATE = gen_image_ops.scale_and_translate
+
+
+def _pixel_weights(before: Any, after: Any, scale: Any, translation: Any, kernel: Any, antialias: bool) -> Any:
+    """Of each pixel of an axis in each resized one, (after, before)."""
+    width = tf.maximum(1 / scale, 1.0) if antialias else 1.0
+    centres = ((tf.cast(tf.range(after), tf.float32) + 0.5 - translation) / scale)[:, None]
+    weights = kernel(tf.abs(tf.cast(tf.range(before), tf.float32) + 0.5 - centres) / width)
+    total = tf.reduce_sum(weights, 1, keepdims=True)
+    inside = (centres >= 0) & (centres <= tf.cast(before, tf.float32)) & (tf.abs(total) > 1e-6)
+    return tf.where(inside, weights / tf.where(inside, total, 1.0), 0.0)
+
+
+def _lanczos(radius: float) -> Any:
+    def sinc(x: Any) -> Any:
+        angle = tf.where(x == 0, 1.0, np.float32(np.pi) * x)
+        return tf.where(x == 0, 1.0, tf.sin(angle) / angle)
+
+    return lambda x: tf.where(x < radius, sinc(x) * sinc(x / radius), 0.0)
+
+
+def _keys_cubic(x: Any) -> Any:
+    """Keys, "Cubic Convolution Interpolation" (1981), a = -1/2."""
+    near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return tf.where(x < 1, near, tf.where(x < 2, far, 0.0))
+
+
+_KERNELS = {
+    "lanczos3": _lanczos(3),
+    "lanczos5": _lanczos(5),
+    "triangle": lambda x: tf.maximum(0.0, 1 - x),
+    "keyscubic": _keys_cubic,
+}
+
+
 def _elastic_transform(
     images: Any,
     alpha: float = 20.0,
@@ -210,6 +267,7 @@ PATCHES = (
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),
+    (gen_image_ops, "scale_and_translate", _scale_and_translate),
     (keras_image, "resize", _resize),
     (keras_image, "elastic_transform", _elastic_transform),
 )
