@@ -535,12 +535,12 @@ _ALONG = (
     *("normalize", "glu", "logsumexp", "squeeze", "unstack", "trapezoid", "diff", "nanmedian"),
 )
 _OF_ONE = (
-    *("abs", "negative", "sign", "square", "exp", "floor", "ceil", "round", "trunc", "rint", "isnan", "isfinite"),
+    *("abs", "negative", "sign", "square", "exp", "floor", "ceil", "round", "trunc", "isnan", "isfinite"),
     *("logical_not", "zeros_like", "ones_like", "ravel", "nonzero", "relu", "sigmoid", "tanh", "sin", "reciprocal"),
     *("expm1", "log1p", "arctan", "arcsinh", "cosh", "erf", "sqrt", "rsqrt", "gelu", "silu", "softplus", "signbit"),
 )
 _OF_TWO = (
     *("add", "subtract", "multiply", "divide", "divide_no_nan", "true_divide", "floor_divide", "mod", "fmod", "power"),
     *("maximum", "minimum", "fmax", "fmin", "equal", "not_equal", "greater", "less_equal", "logical_and", "logical_or"),
-    *("arctan2", "hypot", "logaddexp", "squared_difference", "copysign", "heaviside", "float_power", "isclose"),
+    *("arctan2", "hypot", "logaddexp", "heaviside", "isclose"),
 )
