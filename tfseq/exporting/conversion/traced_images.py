@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import image as keras_image
+from keras.src.utils import image_utils
 from tensorflow.python.ops import gen_image_ops
 
 
@@ -149,6 +150,29 @@ def _resize(
 _RESIZE = keras_image.resize
 
 
+def _center_crop(self: Any, images: Any, transformation: Any = None, training: bool = True) -> Any:
+    """Of images of free size: cut where they are as large as that, else resized; Keras' graph cuts whatever comes."""
+    x = tf.cast(images, self.compute_dtype)
+    first = 1 if self.data_format == "channels_last" else 2
+    first += x.shape.rank - 4
+    if None not in x.shape[first : first + 2]:
+        return _CENTER_CROP(self, images, transformation, training)
+    height, width = tf.shape(x)[first], tf.shape(x)[first + 1]
+    shape = [*x.shape[:first], self.height, self.width, *x.shape[first + 2 :]]
+
+    def resized() -> Any:
+        return image_utils.smart_resize(x, [self.height, self.width], data_format=self.data_format)
+
+    return tf.cond(
+        tf.logical_and(height >= self.height, width >= self.width),
+        lambda: tf.ensure_shape(_CENTER_CROP(self, x, transformation, training), shape),
+        lambda: tf.ensure_shape(resized(), shape),
+    )
+
+
+_CENTER_CROP = keras.layers.CenterCrop.transform_images
+
+
 def _scale_and_translate(
     images: Any,
     size: Any,
@@ -267,6 +291,7 @@ PATCHES = (
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),
+    (keras.layers.CenterCrop, "transform_images", _center_crop),
     (gen_image_ops, "scale_and_translate", _scale_and_translate),
     (keras_image, "resize", _resize),
     (keras_image, "elastic_transform", _elastic_transform),
