@@ -62,3 +62,10 @@ def test_floats_wrap_around_in_small_whole_numbers(target):
     x = np.float32([-1.5, -0.4, 0.9, 127.5, 128, 300.7, -300, 65537])
     run = converted(lambda x: ops.cast(ops.cast(x, target), "int32"), x)
     assert np.array_equal(run(x), x.astype("int32").astype(target).astype("int32"))
+
+
+def test_whole_numbers_are_finite_at_any_size():
+    x = np.int32([[1, 2], [3, 4], [5, 6]])
+    questions = (ops.isfinite, ops.isinf, ops.isnan, ops.isneginf, ops.isposinf)
+    run = converted(lambda x: ops.stack([question(x) for question in questions]), x)
+    assert np.array_equal(run(x), np.stack([np.full(x.shape, i == 0) for i in range(5)]))

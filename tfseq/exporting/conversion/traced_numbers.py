@@ -178,12 +178,29 @@ def _invert_permutation(x: Any, name: str | None = None) -> Any:
     return tf.cast(tf.argsort(x), x.dtype, name=name)
 
 
+_QUESTIONS = ("isfinite", "isinf", "isnan", "isneginf", "isposinf")
+
+
+def _of_whole_numbers(name: str, answer: bool) -> Any:
+    """A question that whole numbers all answer alike; Keras asks for their static shape."""
+    usual = getattr(keras_numpy, name)
+
+    def function(x: Any) -> Any:
+        x = tf.convert_to_tensor(x)
+        if x.dtype.is_floating or x.dtype.is_complex:
+            return usual(x)
+        return (tf.ones_like if answer else tf.zeros_like)(x, tf.bool)
+
+    return function
+
+
 PATCHES: Sequence[tuple[Any, str, Any]] = (
     (keras_numpy, "nanquantile", _nan_quantile),
     (keras_numpy, "nanmedian", _nan_median),
     (keras_numpy, "kron", _kronecker_product),
     (keras_numpy, "nextafter", _next_after),
     (keras_core, "cast", _cast),
+    *((keras_numpy, name, _of_whole_numbers(name, name == "isfinite")) for name in _QUESTIONS),
     (keras_numpy, "view", _view),
     (tf, "bitcast", _bitcast),
     (tf.math, "invert_permutation", _invert_permutation),
