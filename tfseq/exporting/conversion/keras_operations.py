@@ -15,9 +15,10 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
-from tfseq.exporting.conversion import hashing, traced_arrays, traced_images
+from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, traced_numbers
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
+from tfseq.exporting.signatures.unrolled import rnn_call
 from tfseq.layers import positions
 
 
@@ -27,6 +28,7 @@ def convertible() -> Iterator[None]:
     with (
         by_algorithms(),
         mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
+        mock.patch.object(layers.RNN, "call", rnn_call),
         mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
         mock.patch.object(positions, "reversed_embedding", _reversed_embedding),
         mock.patch.object(keras_core, "scan", _scan),
@@ -42,7 +44,8 @@ def convertible() -> Iterator[None]:
         mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
         contextlib.ExitStack() as stack,
     ):
-        for owner, name, function in (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES):
+        patches = (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES)
+        for owner, name, function in patches:
             stack.enter_context(mock.patch.object(owner, name, function))
         yield
 

@@ -4,6 +4,7 @@ A random input is a guess. What a model takes (lengths up to its table of positi
 says, so each guess runs on the model before any file sees it; those that it refuses say nothing about a file.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
 SLOW = 0.05  # seconds of a run, from which on a traced graph is quicker over all cases
+_FIRST_SLOW = 1.0  # of a first run, which is never quick
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
 
@@ -191,8 +193,8 @@ class AcceptedInputs:
         outputs = self.run(feeds)
         if outputs is not None:
             seconds = time.monotonic() - start
-            self._slow = self._runs > 0 and seconds > SLOW  # a first run is never quick
-            if self._runs > 0:
+            self._slow = seconds > (SLOW if self._runs > 0 else _FIRST_SLOW if self._lengths else math.inf)
+            if self._slow or self._runs > 0:
                 self._longest = max(self._longest, (self._steps(feeds), seconds))
             self._runs += 1
             if self._slow and self._faithful is not False:
