@@ -31,6 +31,9 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None:  # graphs run a few times here: optimizing them takes longer than it saves
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(autouse=True)
