@@ -287,7 +287,21 @@ def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:
     return tf.clip_by_value(place, 0, size - 1), inside
 
 
+def _crop_place(self: Any, data: Any, training: bool = True, seed: Any = None) -> Any:
+    """Where a RandomCrop cuts, in the middle when it is not training, of images of free sizes too."""
+    if training:
+        return _CROP_PLACE(self, data, training, seed)
+    shape = keras.ops.shape(data["images"] if isinstance(data, dict) else data)
+    height, width = shape[self.height_axis], shape[self.width_axis]
+    rows = tf.clip_by_value(width * self.height // self.width, 1, height)
+    columns = tf.clip_by_value(height * self.width // self.height, 1, width)
+    return (height - rows) // 2, (width - columns) // 2
+
+
+_CROP_PLACE = keras.layers.RandomCrop.get_random_transformation
+
 PATCHES = (
+    (keras.layers.RandomCrop, "get_random_transformation", _crop_place),
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),

@@ -63,6 +63,8 @@ class AcceptedInputs:
         self.refusal: Exception | None = None
         self._changes = changes(signature.inputs, signature.vocabulary_sizes, self._samples)
         self._always_finite = True
+        self._finite: set[tuple[int, ...]] = set()  # lengths of cases whose outputs were
+        self._not_finite: set[tuple[int, ...]] = set()
         self._points: list[Case] | None = None
         self._quick = 0  # runs that were to be quick
         self._runs, self._slow = 0, False  # eager runs, and whether the last one was slow
@@ -76,6 +78,14 @@ class AcceptedInputs:
     def reason(self) -> str:
         """The refusal in a line."""
         return first_line(self.refusal)
+
+    @property
+    def where_not_finite(self) -> list[str]:
+        """A phrase about the lengths that were left out, where the model's outputs are beyond float32."""
+        if not self._not_finite:
+            return []
+        lengths = ", ".join(f"{axis} {n}" for axis, n in zip(self._lengths, min(self._not_finite)))
+        return [f"the Keras model's own output is not finite from {lengths} on"]
 
     def of_samples(self) -> Iterator[Case | None]:
         """Each sample with the model's outputs; None for one that the model refuses."""
@@ -233,14 +243,26 @@ class AcceptedInputs:
                 continue
             case = Case(feeds, outputs, sizes)
             finite = all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")
+            if finite:
+                self._finite.add(self._length(sizes))
             if finite or not self._always_finite:
                 if unlike is None and change in self._changes:  # try it first from now on
                     self._changes.remove(change)
                     self._changes.insert(0, change)
                 return case
             unlike = unlike or case
+        if unlike is not None and self._grew(sizes):
+            self._not_finite.add(self._length(sizes))
+            return None
         self._always_finite = self._always_finite and unlike is None
         return unlike
+
+    def _grew(self, sizes: Sizes) -> bool:
+        """Whether outputs that are not finite at some lengths have always been at shorter ones, as those of a
+        recurrent layer whose state grows from step to step."""
+        length = self._length(sizes)
+        shorter = any(all(a < b for a, b in zip(known, length)) for known in self._finite)
+        return bool(self._lengths) and self._always_finite and length not in self._finite and shorter
 
     def _variants(self, drawn: Arrays, sizes: Sizes) -> Iterator[tuple[Arrays, Change | None]]:
         for change in list(self._changes):
