@@ -1,4 +1,4 @@
-"""Floats cast to whole numbers of 8 or 16 bits: clipped to their range, as JAX does, where TensorFlow leaves it open."""
+"""Floats cast to whole numbers of 8 or 16 bits: clipped to their range, which TensorFlow does for some sizes only."""
 
 import contextlib
 from collections.abc import Iterator
