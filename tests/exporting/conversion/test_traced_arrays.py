@@ -126,13 +126,14 @@ def test_whole_numbers_of_any_count():
     assert np.array_equal(run(places), np.unravel_index(places, (4, 5, 6)))
 
 
-def test_what_is_scattered_to_one_place_is_added():
+@pytest.mark.parametrize("opset", [13, 16, None])
+def test_what_is_scattered_to_one_place_is_added(opset):
     x, places = normal(8, 3), np.int32([[4], [0], [4], [4], [1], [0], [5], [4]])
     expected = np.zeros((6, 3), "float32")
     np.add.at(expected, places[:, 0], x)
-    run = converted(lambda i, x: ops.scatter(i, x, (6, 3)), places, x)
+    run = converted(lambda i, x: ops.scatter(i, x, (6, 3)), places, x, opset=opset)
     assert np.allclose(run(places, x), expected, atol=1e-6)
-    counts = converted(lambda x: ops.histogram(x, 5, (-1.0, 1.0))[0], x[:, 0])(x[:, 0])
+    counts = converted(lambda x: ops.histogram(x, 5, (-1.0, 1.0))[0], x[:, 0], opset=opset)(x[:, 0])
     assert np.array_equal(counts, np.histogram(x[:, 0], 5, (-1, 1))[0])
 
 

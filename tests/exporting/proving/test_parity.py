@@ -224,6 +224,18 @@ def test_the_lengths_at_which_a_recurrent_state_overflows_are_left_out_and_named
     assert not np.isfinite(model(x)).all()
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_are_what_they_are_in_any_batch(tmp_path, rows):
+    """In batches of some sizes Keras adds a column as if it were a row, called eagerly."""
+    wide, narrow = ((4, 4), (4, 1)) if rows == 1 else ((3,), (1,))
+    inputs = [keras.Input(wide), keras.Input(narrow)]
+    model = keras.Model(inputs, keras.layers.Add()(inputs))
+    x, y = (np.random.default_rng(0).normal(size=(rows, *shape)).astype("float32") for shape in (wide, narrow))
+    assert not np.allclose(model([x, y]), x + y)
+    assert export(model, tmp_path / "model.onnx").parity["passed"]
+    np.testing.assert_allclose(tfseq.runtime.load(tmp_path / "model.onnx").predict(x, y), x + y, 1e-6)
+
+
 def test_what_a_cpu_can_not_run_says_why(tmp_path):
     layer = keras.layers.Conv2DTranspose(2, 3, data_format="channels_first")
     model = keras.Sequential([keras.Input((3, 8, 8)), layer])

@@ -176,6 +176,15 @@ class AcceptedInputs:
         """The model's outputs by name; None if it refuses the inputs."""
         return self._run(self.signature.function, feeds)
 
+    def in_graph(self, feeds: Mapping[str, np.ndarray]) -> Arrays | None:
+        """The outputs of the graph of any batch, and these lengths, as Keras' `predict` has it; None if there is none.
+
+        Eager calls know the batch's size, and can take it for another: to `keras.ops.add` what has one axis longer than
+        1 is a bias of the last axis, as (3, 1) is for (3, 3).
+        """
+        graph = self.signature.traced.of_sizes({axis: self._sizes(feeds)[axis] for axis in self._lengths})
+        return None if graph is None else self._run(self._of_named(graph), feeds)
+
     def _run(self, function: Callable, feeds: Mapping[str, Any]) -> Arrays | None:
         try:
             with tf.device("/cpu:0"):  # a GPU reads beyond a table without a word
