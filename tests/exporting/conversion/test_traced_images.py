@@ -92,6 +92,15 @@ def test_a_random_crop_of_images_of_any_size(tmp_path):
     assert tfseq.export(model, tmp_path / "m.onnx").parity["passed"]
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos3"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_images_of_any_size_are_made_larger(tmp_path, interpolation, data_format):
+    shape = (None, None, 2) if data_format == "channels_last" else (2, None, None)
+    layer = layers.UpSampling2D((2, 3), interpolation=interpolation, data_format=data_format)
+    model = keras.Sequential([keras.Input(shape), layer])
+    assert tfseq.export(model, tmp_path / "m.onnx").parity["passed"]
+
+
 def test_where_a_random_crop_cuts_when_it_is_not_training():
     layer = layers.RandomCrop(4, 7)
     place = lambda x: layer.get_random_transformation(x, training=False)  # noqa: E731

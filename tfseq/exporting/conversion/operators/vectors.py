@@ -35,22 +35,20 @@ def _scatter(graph: Any, node: Any, name: str, args: Any) -> None:
     """What goes to the same place is added up: ONNX can from opset 16 on, and below as a product with a matrix of 0 and
     1, (places, updates)."""
     op = Builder(graph, node)
-    indices, updates, shape = op("Cast", node.input[0], to=TensorProto.INT64), *node.input[1:]
-    shape = op("Cast", shape, to=TensorProto.INT64)
+    updates = node.input[1]
+    indices, shape = (op("Cast", x, to=TensorProto.INT64) for x in (node.input[0], node.input[2]))
     if graph.opset >= 16:
         zeros = op("Expand", op.like(0, updates), shape)
         op.finish(op("ScatterND", zeros, indices, updates, reduction="add"))
         return
     if (op.shape(node.input[0]) or [None])[-1] != 1:
         raise ValueError("What has places of several axes is added up from opset 16 on.")
-    places = op("Range", np.int64(0), op("Gather", shape, np.int64(0), axis=0), np.int64(1))
-    there = op("Reshape", indices, np.int64([-1, 1]))  # (updates, 1)
+    zero, one = np.array(0), np.array(1)
+    places = op("Range", zero, op("Gather", shape, zero, axis=0), one)
+    there = op("Reshape", indices, np.array([-1, 1]))  # (updates, 1)
     hits = op("Cast", op("Equal", there, places), to=graph.get_dtype(updates))  # (updates, places)
-    rows = op(
-        "Reshape",
-        updates,
-        op("Concat", op("Slice", op("Shape", there), *map(np.int64, ([0], [1]))), np.int64([-1]), axis=0),
-    )
+    count = op("Gather", op("Shape", there), np.array([0]), axis=0)
+    rows = op("Reshape", updates, op("Concat", count, np.array([-1]), axis=0))
     op.finish(op("Reshape", op("MatMul", op("Transpose", hits, perm=[1, 0]), rows), shape))
 
 
