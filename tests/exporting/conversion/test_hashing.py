@@ -74,3 +74,9 @@ def test_crossed_text_is_refused_by_layer(tmp_path):
     a, b = column("string", "a"), column("string", "b")
     with pytest.raises(ExportError, match=r"The layer pairs \(HashedCrossing\).*the hash of text"):
         tfseq.export(keras.Model([a, b], layers.HashedCrossing(9, name="pairs")((a, b))), tmp_path / "m.onnx")
+
+
+def test_an_old_opset_is_named_where_a_newer_one_can(tmp_path):
+    model = keras.Sequential([column("int32"), layers.Hashing(9)])
+    with pytest.raises(ExportError, match=r"Hashing.*opset is 17; from 18 on it can be converted"):
+        tfseq.export(model, tmp_path / "m.onnx", opset=17)

@@ -126,13 +126,14 @@ def test_whole_numbers_of_any_count():
     assert np.array_equal(run(places), np.unravel_index(places, (4, 5, 6)))
 
 
-def test_what_is_scattered_to_one_place_is_added():
+@pytest.mark.parametrize("opset", [13, 16, None])
+def test_what_is_scattered_to_one_place_is_added(opset):
     x, places = normal(8, 3), np.int32([[4], [0], [4], [4], [1], [0], [5], [4]])
     expected = np.zeros((6, 3), "float32")
     np.add.at(expected, places[:, 0], x)
-    run = converted(lambda i, x: ops.scatter(i, x, (6, 3)), places, x)
+    run = converted(lambda i, x: ops.scatter(i, x, (6, 3)), places, x, opset=opset)
     assert np.allclose(run(places, x), expected, atol=1e-6)
-    counts = converted(lambda x: ops.histogram(x, 5, (-1.0, 1.0))[0], x[:, 0])(x[:, 0])
+    counts = converted(lambda x: ops.histogram(x, 5, (-1.0, 1.0))[0], x[:, 0], opset=opset)(x[:, 0])
     assert np.array_equal(counts, np.histogram(x[:, 0], 5, (-1, 1))[0])
 
 
@@ -142,6 +143,32 @@ def test_windows_side_by_side():
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), (2, 3))[:, :, ::1, ::2]
     assert np.array_equal(run(x), windows.transpose(0, 1, 4, 5, 2, 3).reshape(3, 2 * 2 * 3, -1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_windows_are_added_up_where_they_lie(seed):
+    draw = np.random.default_rng(seed).integers
+    size, rate, step, margin = (draw(low, high, 2).tolist() for low, high in ((1, 4), (1, 3), (1, 4), (0, 2)))
+    reach = [r * (n - 1) + 1 for n, r in zip(size, rate)]
+    whole = [int(draw(n, n + 8)) for n in reach]
+    sizes = [n - 2 * beside for n, beside in zip(whole, margin)]
+    if min(sizes) < 1:
+        margin, sizes = [0, 0], whole
+    down, across = ((n - own) // by + 1 for n, own, by in zip(whole, reach, step))
+    x = normal(2, 3 * size[0] * size[1], down * across)
+    expected, windows = np.zeros((2, 3, *whole), "float32"), x.reshape(2, 3, *size, down, across)
+    for i, j, row, column in itertools.product(range(size[0]), range(size[1]), range(down), range(across)):
+        place = row * step[0] + i * rate[0], column * step[1] + j * rate[1]
+        expected[:, :, *place] += windows[:, :, i, j, row, column]
+    kept = expected[:, :, margin[0] : margin[0] + sizes[0], margin[1] : margin[1] + sizes[1]]
+    run = converted(lambda x: ops.fold(x, sizes, size, rate, margin, step), x, opset=13)
+    assert np.allclose(run(x), kept, atol=1e-5)
+
+
+def test_sums_of_nothing_are_zero():
+    x = normal(3, 1, 4) > 0
+    run = converted(lambda x: ops.trapezoid(x, axis=1), x)
+    assert np.array_equal(run(x), np.trapezoid(x.astype("float32"), axis=1))
 
 
 def test_inner_products_and_correlations():

@@ -84,3 +84,27 @@ def test_free_images_are_cropped_or_resized(tmp_path, data_format):
     for sizes in ((3, 4), (8, 9), (2, 9), (9, 3), (1, 1)):
         images = RANDOM.random((2, *sizes, 2) if data_format == "channels_last" else (2, 2, *sizes)).astype("float32")
         np.testing.assert_allclose(run(images), layer(images), atol=1e-5)
+
+
+def test_a_random_crop_of_images_of_any_size(tmp_path):
+    x = keras.Input((None, None, 3))
+    model = keras.Model(x, layers.RandomCrop(4, 5)(x))
+    assert tfseq.export(model, tmp_path / "m.onnx").parity["passed"]
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos3"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_images_of_any_size_are_made_larger(tmp_path, interpolation, data_format):
+    shape = (None, None, 2) if data_format == "channels_last" else (2, None, None)
+    layer = layers.UpSampling2D((2, 3), interpolation=interpolation, data_format=data_format)
+    model = keras.Sequential([keras.Input(shape), layer])
+    assert tfseq.export(model, tmp_path / "m.onnx").parity["passed"]
+
+
+def test_where_a_random_crop_cuts_when_it_is_not_training():
+    layer = layers.RandomCrop(4, 7)
+    place = lambda x: layer.get_random_transformation(x, training=False)  # noqa: E731
+    run = converted(lambda x: tf.stack(place(x)), np.zeros((1, 9, 9, 1), "float32"), free=(1, 2))
+    for height, width in RANDOM.integers(1, 40, (40, 2)):
+        x = np.zeros((1, height, width, 1), "float32")
+        assert tuple(run(x)) == place(tf.constant(x))

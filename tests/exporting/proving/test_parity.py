@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 import tfseq
-from tfseq.errors import ArtefactError
+from tfseq.errors import ArtefactError, ExportError
 from tfseq.exporting import export, verify
 from tfseq.exporting.proving.report import NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.models import ConvolutionalClassifier, RecurrentLanguageModel
@@ -182,3 +182,70 @@ def test_a_loaded_model_of_bytes_is_verified_on_bytes(tmp_path, name):
     report = verify(tmp_path / name, keras.models.load_model(tmp_path / "model.keras"))
     assert report.passed
     assert report.checks[0].cases == 3  # batches
+
+
+def two_outputs():
+    x, y = keras.Input((3,)), keras.Input((3,))
+    total = keras.layers.Add()([x, y])
+    return keras.Model([x, y], [keras.layers.Dense(2)(x), keras.layers.Dense(3)(total)])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "saved"])
+def test_a_model_that_was_built_again_is_compared_by_the_order_of_its_inputs_and_outputs(tmp_path, name):
+    """Keras numbers the names that nobody gave."""
+    model, again = two_outputs(), two_outputs()
+    assert set(model.output_names).isdisjoint(again.output_names)
+    export(model, tmp_path / name)
+    assert not verify(tmp_path / name, again).passed
+    again.set_weights(model.get_weights())
+    assert verify(tmp_path / name, again).passed
+
+
+def test_a_model_of_fewer_outputs_is_refused(tmp_path):
+    model = two_outputs()
+    export(model, tmp_path / "model.onnx")
+    with pytest.raises(ArtefactError, match=r"has the outputs dense\w*, dense\w*, .* another model"):
+        verify(tmp_path / "model.onnx", keras.Model(model.inputs, model.outputs[0]))
+    x = keras.Input((3,))
+    with pytest.raises(ArtefactError, match=r"has the inputs .* another model"):
+        verify(tmp_path / "model.onnx", keras.Model(x, keras.layers.Dense(2)(x)))
+
+
+def test_the_lengths_at_which_a_recurrent_state_overflows_are_left_out_and_named(tmp_path):
+    model = keras.Sequential([keras.Input((None, 4)), keras.layers.LSTM(6, activation="relu")])
+    kernel, recurrent, bias = model.get_weights()
+    random = np.random.default_rng(0).normal(size=recurrent.shape)
+    random *= 50 / np.abs(np.linalg.eigvals(random[:, 12:18])).max()
+    model.set_weights([kernel, random.astype("float32"), bias])
+    (check,) = export(model, tmp_path / "model.onnx").parity["checks"]
+    assert "the Keras model's own output is not finite from time " in check["on"]
+    assert "64" not in check["on"].split(";")[2]
+    x = np.random.default_rng(0).normal(size=(1, 64, 4)).astype("float32")
+    assert not np.isfinite(model(x)).all()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_are_what_they_are_in_any_batch(tmp_path, rows):
+    """In batches of some sizes Keras adds a column as if it were a row, called eagerly."""
+    wide, narrow = ((4, 4), (4, 1)) if rows == 1 else ((3,), (1,))
+    inputs = [keras.Input(wide), keras.Input(narrow)]
+    model = keras.Model(inputs, keras.layers.Add()(inputs))
+    x, y = (np.random.default_rng(0).normal(size=(rows, *shape)).astype("float32") for shape in (wide, narrow))
+    assert not np.allclose(model([x, y]), x + y)
+    assert export(model, tmp_path / "model.onnx").parity["passed"]
+    np.testing.assert_allclose(tfseq.runtime.load(tmp_path / "model.onnx").predict(x, y), x + y, 1e-6)
+
+
+def test_what_a_cpu_can_not_run_says_why(tmp_path):
+    layer = keras.layers.Conv2DTranspose(2, 3, data_format="channels_first")
+    model = keras.Sequential([keras.Input((3, 8, 8)), layer])
+    with pytest.raises(ExportError, match=rf"on a CPU.*{layer.name} \(Conv2DTranspose\).*NHWC.*verify=False"):
+        export(model, tmp_path / "model.onnx")
+    assert export(model, tmp_path / "model.onnx", verify=False).operators == {"ConvTranspose": 1}
+
+
+def test_constants_that_are_not_finite_name_their_layer(tmp_path):
+    layer = keras.layers.STFTSpectrogram(frame_length=2, frame_step=1, fft_length=4)
+    model = keras.Sequential([keras.Input((16, 1)), layer, keras.layers.Dense(2)])
+    with pytest.raises(ExportError, match=rf"NaN.*{layer.name} \(STFTSpectrogram\) makes it so of its arguments"):
+        export(model, tmp_path / "model.onnx")

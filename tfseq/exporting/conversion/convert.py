@@ -4,6 +4,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from typing import Any
 
 import onnx
 import tensorflow as tf
@@ -66,7 +67,7 @@ def to_skeleton(
         except Exception as error:
             raise ExportError(scopes.refusal(problems) if problems else scopes.failure(error)) from error
     if problems:
-        raise ExportError(scopes.refusal(problems))
+        raise ExportError(scopes.refusal(problems) + _at_a_newer_opset(traced, specs, opset))
     if notes is not None:
         notes.extend(found)
     scan_recurrences(model.graph, weights)
@@ -87,6 +88,18 @@ def to_skeleton(
     except Exception as error:
         raise ExportError(f"The converted graph is not valid ONNX: {first_line(error)}") from error
     return model, weights
+
+
+def _at_a_newer_opset(traced: Any, specs: list[tf.TensorSpec], opset: int | None) -> str:
+    """A sentence, where what has no translation to an old opset has one to the usual."""
+    if opset is None or opset >= CONVERTED:
+        return ""
+    with _quiet() as problems:
+        try:
+            convert(traced, specs, CONVERTED, LayerScopes())
+        except Exception:
+            return ""
+    return "" if problems else f" opset is {opset}; from {CONVERTED} on it can be converted: leave opset out."
 
 
 def _declare_only_used_operators(model: onnx.ModelProto) -> None:

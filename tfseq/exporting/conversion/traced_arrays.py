@@ -264,6 +264,34 @@ def _unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, s
     return tf.reshape(x, (-1, channels * pixels, count))
 
 
+def _fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Windows (batch, channels * rows * columns, windows) added up where they lie, (batch, channels, height, width):
+    by columns first, then by rows; Keras scatters pixel by pixel."""
+    sizes, size, rate, margin, step = (
+        [n, n] if isinstance(n, int) else list(n) for n in (output_size, kernel_size, dilation, padding, stride)
+    )
+    windows = tf.convert_to_tensor(x)
+    channels = windows.shape[1] // (size[0] * size[1])
+    whole = [n + 2 * beside for n, beside in zip(sizes, margin)]
+    counts = [(whole[i] - rate[i] * (size[i] - 1) - 1) // step[i] + 1 for i in (0, 1)]
+    images = tf.reshape(windows, (-1, channels, *size, *counts))
+    for i in (1, 0):  # (batch, channels, rows, columns, down, across) -> (.., rows, down, width) -> (.., height, width)
+        parts = tf.unstack(images, axis=2 + i)
+        images = tf.add_n([_placed(part, n * rate[i], step[i], whole[i], 2 + 2 * i) for n, part in enumerate(parts)])
+    return images[:, :, margin[0] : margin[0] + sizes[0], margin[1] : margin[1] + sizes[1]]
+
+
+def _placed(x: Any, start: int, step: int, size: int, axis: int) -> Any:
+    """What lies along an axis at start, start + step, .. of `size` places, with zeros between."""
+    before, count, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
+    if step > 1:
+        margins = [[0, 0]] * (axis + 1) + [[0, step - 1]] + [[0, 0]] * len(after)
+        x = tf.reshape(tf.pad(tf.expand_dims(x, axis + 1), margins), (-1, *before, count * step, *after))
+        x = x[(slice(None),) * axis + (slice((count - 1) * step + 1),)]
+    rest = size - start - (count - 1) * step - 1
+    return tf.pad(x, [[0, 0]] * axis + [[start, rest]] + [[0, 0]] * len(after))
+
+
 def _pool(input: Any, window_shape: Any, pooling_type: Any, *args: Any, **kwargs: Any) -> Any:
     """Nothing where a window is larger than its axis; adaptive pooling asks for such, and takes nothing of it."""
     images = tf.convert_to_tensor(input)
@@ -282,6 +310,7 @@ _POOL = tf.nn.pool
 PATCHES = (
     (tf.nn, "pool", _pool),
     (keras_nn, "unfold", _unfold),
+    (keras_nn, "fold", _fold),
     (SymbolicTensor, "__bool__", _known_truth),
     (keras_numpy, "isin", _is_in),
     (keras_numpy, "gcd", _greatest_common_divisor),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import image as keras_image
+from keras.src.ops import image as image_operations
 from keras.src.utils import image_utils
 from tensorflow.python.ops import gen_image_ops
 
@@ -150,6 +151,16 @@ def _resize(
 _RESIZE = keras_image.resize
 
 
+def _resize_to_any_size(images: Any, size: Any, *arguments: Any, **options: Any) -> Any:
+    """Without Keras' look at whether a size is above 0, where it is computed."""
+    if any(tf.is_tensor(n) for n in size):
+        return keras_image.resize(images, size, *arguments, **options)
+    return _RESIZE_OPERATION(images, size, *arguments, **options)
+
+
+_RESIZE_OPERATION = image_operations.resize
+
+
 def _center_crop(self: Any, images: Any, transformation: Any = None, training: bool = True) -> Any:
     """Of images of free size: cut where they are as large as that, else resized; Keras' graph cuts whatever comes."""
     x = tf.cast(images, self.compute_dtype)
@@ -205,6 +216,31 @@ def _pixel_weights(before: Any, after: Any, scale: Any, translation: Any, kernel
     total = tf.reduce_sum(weights, 1, keepdims=True)
     inside = (centres >= 0) & (centres <= tf.cast(before, tf.float32)) & (tf.abs(total) > 1e-6)
     return tf.where(inside, weights / tf.where(inside, total, 1.0), 0.0)
+
+
+def _resize_bicubic(
+    images: Any, size: Any, align_corners: bool = False, half_pixel_centers: bool = False, name: str | None = None
+) -> Any:
+    """Of images of free size as two products, with the weights that TensorFlow has a table of; ONNX has exact ones."""
+    images = tf.convert_to_tensor(images)
+    if None not in images.shape[1:3] or align_corners or not half_pixel_centers:
+        return _RESIZE_BICUBIC(images, size, align_corners, half_pixel_centers, name)
+    rows, columns = (_cubic_weights(tf.shape(images)[1 + i], size[i]) for i in (0, 1))
+    return tf.einsum("iy,byxc,jx->bijc", rows, tf.cast(images, tf.float32), columns, name=name)
+
+
+_RESIZE_BICUBIC = gen_image_ops.resize_bicubic
+_CUBIC_STEPS = 1024  # places between two pixels in TensorFlow's table
+
+
+def _cubic_weights(before: Any, after: Any) -> Any:
+    """Of each pixel of an axis in each resized one, (after, before)."""
+    scale = tf.cast(before, tf.float32) / tf.cast(after, tf.float32)
+    place = (tf.cast(tf.range(after), tf.float32) + 0.5) * scale - 0.5
+    low = tf.floor(place)
+    place = (low + tf.round((place - low) * _CUBIC_STEPS) / _CUBIC_STEPS)[:, None]
+    weights = _keys_cubic(tf.abs(tf.cast(tf.range(before), tf.float32) - place))
+    return weights / tf.reduce_sum(weights, 1, keepdims=True)
 
 
 def _lanczos(radius: float) -> Any:
@@ -287,12 +323,28 @@ def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:
     return tf.clip_by_value(place, 0, size - 1), inside
 
 
+def _crop_place(self: Any, data: Any, training: bool = True, seed: Any = None) -> Any:
+    """Where a RandomCrop cuts, in the middle when it is not training, of images of free sizes too."""
+    if training:
+        return _CROP_PLACE(self, data, training, seed)
+    shape = keras.ops.shape(data["images"] if isinstance(data, dict) else data)
+    height, width = shape[self.height_axis], shape[self.width_axis]
+    rows = tf.clip_by_value(width * self.height // self.width, 1, height)
+    columns = tf.clip_by_value(height * self.width // self.height, 1, width)
+    return (height - rows) // 2, (width - columns) // 2
+
+
+_CROP_PLACE = keras.layers.RandomCrop.get_random_transformation
+
 PATCHES = (
+    (keras.layers.RandomCrop, "get_random_transformation", _crop_place),
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),
     (keras.layers.CenterCrop, "transform_images", _center_crop),
     (gen_image_ops, "scale_and_translate", _scale_and_translate),
     (keras_image, "resize", _resize),
+    (image_operations, "resize", _resize_to_any_size),
+    (gen_image_ops, "resize_bicubic", _resize_bicubic),
     (keras_image, "elastic_transform", _elastic_transform),
 )

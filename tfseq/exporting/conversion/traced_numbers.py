@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import core as keras_core
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
+from tfseq.exporting.signatures.small_integers import cast
+
 
 def _nan_quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
     """By sorting all rows at once, NaN last, and counting what is none; Keras takes row by row."""
@@ -104,17 +106,6 @@ def _bitcast(input: Any, type: Any, name: str | None = None) -> Any:
 _BITCAST = tf.bitcast
 
 
-def _cast(x: Any, dtype: Any) -> Any:
-    """From floats to whole numbers of 8 or 16 bits by those of 32, which wrap around; ONNX leaves open what then is."""
-    x, target = tf.convert_to_tensor(x), tf.as_dtype(keras.backend.standardize_dtype(dtype))
-    if x.dtype.is_floating and target.is_integer and target.size < 4:
-        x = tf.cast(x, tf.int32)
-    return _CAST(x, dtype)
-
-
-_CAST = keras_core.cast
-
-
 def _view(x: Any, dtype: Any = None) -> Any:
     """Keras', with a last axis of any size."""
     x = tf.convert_to_tensor(x)
@@ -199,7 +190,7 @@ PATCHES: Sequence[tuple[Any, str, Any]] = (
     (keras_numpy, "nanmedian", _nan_median),
     (keras_numpy, "kron", _kronecker_product),
     (keras_numpy, "nextafter", _next_after),
-    (keras_core, "cast", _cast),
+    (keras_core, "cast", cast),
     *((keras_numpy, name, _of_whole_numbers(name, name == "isfinite")) for name in _QUESTIONS),
     (keras_numpy, "view", _view),
     (tf, "bitcast", _bitcast),

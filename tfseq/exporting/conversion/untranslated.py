@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfseq.exporting.signatures.reasons import first_line
 
 _PARTS = ("Real", "Imag", "ComplexAbs", "Angle", "Conj")  # of complex numbers that another operator makes
+_ASSERTED = "make_sure failure"
 _REWRITE = "Leave it out of the model that you export, or write it with operations that ONNX has."
 WORDS = {
     "Svd": "a singular value decomposition",
@@ -80,6 +81,7 @@ class LayerScopes:
     def refusal(self, problems: Sequence[Untranslated | str]) -> str:
         """A sentence for each problem, and what to do."""
         found: dict[str, None] = {}
+        problems = _with_causes(problems)
         operators = {problem.operator for problem in problems if isinstance(problem, Untranslated)}
         for problem in problems:
             if isinstance(problem, Untranslated) and problem.operator in _PARTS and not operators <= set(_PARTS):
@@ -102,6 +104,15 @@ class LayerScopes:
         if layer is None:
             return f"The model can't be converted to ONNX: {first_line(error)}"
         return f"{_subject(layer)} can't be traced for ONNX: {first_line(error)}"
+
+
+def _with_causes(problems: Sequence[Untranslated | str]) -> Sequence[Untranslated | str]:
+    """Where a rewriter left operators to handlers that assert they never meet them, what it said is the reason."""
+    said = next((problem for problem in problems if isinstance(problem, str)), None)
+    follow = [p for p in problems if isinstance(p, Untranslated) and p.reason.startswith(_ASSERTED)]
+    if said is None or not follow:
+        return problems
+    return [replace(p, reason=said) if p in follow else p for p in problems if p is not said]
 
 
 def _subject(layer: keras.Layer | None) -> str:

@@ -29,12 +29,13 @@ from tfseq.exporting.signatures.call_arguments import GUESSED
 from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.random_numbers import is_seed
 from tfseq.exporting.signatures.sample_inputs import as_list
-from tfseq.exporting.signatures.signature import Run, forward_signature
+from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest, TensorSpec
 from tfseq.runtime.session import Session
 
 _CALLS = 64  # of a model whose sizes are unknown
+CHANNELS_FIRST = "channels_first"
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
 
 
@@ -64,8 +65,8 @@ def compare(
         if "stream" in file.runs:
             checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples, random))
         if "serve" in file.runs:
-            given = () if "generate" in file.runs else samples
-            checks.append(check_forward(file.runs["serve"], model, file.of, given, random, accepted))
+            given, described = ((), None) if "generate" in file.runs else (samples, file.manifest)
+            checks.append(check_forward(file.runs["serve"], model, file.of, given, random, accepted, described))
         if "generate" in file.runs or "stream_generate" in file.runs:
             checks += _generation_checks(file, model, samples, loop_logits)
     except InputError as error:
@@ -184,18 +185,23 @@ def check_forward(
     samples: Any = (),
     random: bool = True,
     accepted: AcceptedInputs | None = None,
+    manifest: Manifest | None = None,
 ) -> NumberCheck:
     """`run` against the model's `call`, over sample inputs and the random ones that the model takes.
 
     Args:
         accepted: the inputs that the model takes, samples included, if they are known.
+        manifest: of the graph, where inputs and outputs may have other names than the model's, in the same order, as
+            those have that Keras numbers.
 
     Raises:
         ExportError: the model refuses a sample, or all that was tried.
+        ArtefactError: the graph has other inputs or outputs than the model.
     """
     if accepted is None:
         signature = forward_signature(model, samples)
         accepted = AcceptedInputs(signature, signature.feeds(samples))
+        run = run if manifest is None else _by_place(run, manifest, signature)
     worst, sizes = WorstError(TOLERANCE), CheckedSizes()
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names
@@ -206,7 +212,11 @@ def check_forward(
     def compare(case: Case) -> None:
         expected = case.outputs if original is None else original.outputs(model, case.feeds)
         got = run(case.feeds)
+        if got.keys() != expected.keys():
+            got = dict(zip(expected, _as_many(list(got.values()), list(expected), f"outputs {', '.join(got)}", name)))
         outputs.update(dict.fromkeys(expected))
+        if original is None and "batch" in case.sizes and not _alike(got, expected):
+            expected = accepted.in_graph(case.feeds) or expected
         for output, value in expected.items():
             worst.add(np.asarray(got[output]), value, _describe(case.feeds), output)
 
@@ -226,13 +236,57 @@ def check_forward(
         else:
             sizes.add(case.sizes)
     if not worst.cases:
-        raise ExportError(
-            f"{name} takes none of the random inputs that were tried: {accepted.reason} Give what it takes, "
-            'samples=[...], with verify="samples" to compare on these alone.'
-        )
+        raise ExportError(_none_taken(model, accepted))
     names = " and ".join(outputs) if len(outputs) < 4 else "outputs"
     against = "keras" if original is elsewhere() else "keras on tensorflow"
-    return replace(worst.check(names, of, against), cases=sizes.samples + sizes.random, on=str(sizes))
+    on = "; ".join([str(sizes), *accepted.where_not_finite])
+    return replace(worst.check(names, of, against), cases=sizes.samples + sizes.random, on=on)
+
+
+def _alike(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> bool:
+    worst = WorstError(TOLERANCE)
+    for output, value in expected.items():
+        worst.add(np.asarray(got[output]), value, "", output)
+    return worst.relative <= TOLERANCE
+
+
+def _by_place(run: Run, manifest: Manifest, signature: Signature) -> Run:
+    """A graph that takes the signature's inputs by their names, with its outputs in the manifest's order."""
+    theirs, own = ([spec.name for spec in specs] for specs in (manifest.inputs, signature.inputs))
+    theirs = own if set(theirs) == set(own) else _as_many(theirs, own, f"inputs {', '.join(theirs)}", "the model")
+    outputs = [spec.name for spec in manifest.outputs]
+
+    def run_by_place(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        got = run({name: feeds[its] for name, its in zip(theirs, own)})
+        return {name: got[name] for name in outputs}
+
+    return run_by_place
+
+
+def _as_many(theirs: list[Any], own: Sequence[str], has: str, name: str) -> list[Any]:
+    """
+    Raises:
+        ArtefactError: a file has another number of inputs or outputs than the model.
+    """
+    if len(theirs) != len(own):
+        raise ArtefactError(f"The file has the {has}, and {name} {', '.join(own)}; it was made from another model.")
+    return theirs
+
+
+def _none_taken(model: keras.Model, accepted: AcceptedInputs) -> str:
+    name, reason = type(model).__name__, accepted.reason.rstrip(".")
+    if "NHWC" not in reason:
+        return (
+            f"{name} takes none of the random inputs that were tried: {reason}. Give what it takes, samples=[...], "
+            'with verify="samples" to compare on these alone.'
+        )
+    layers = [x for x in model._flatten_layers(include_self=False) if getattr(x, "data_format", "") == CHANNELS_FIRST]
+    named = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in layers) or "a layer"
+    return (
+        f"{name} can't be called on a CPU, so no file can be compared with it: data_format is {CHANNELS_FIRST!r} in "
+        f"{named}, and TensorFlow says: {reason}. Build it with 'channels_last', or leave the comparison out, "
+        "verify=False."
+    )
 
 
 def _describe(feeds: Mapping[str, np.ndarray]) -> str:

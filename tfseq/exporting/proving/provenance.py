@@ -1,5 +1,6 @@
 """Provenance of an exported file: versions, a hash of the weights (which have to be finite), data, date."""
 
+import contextlib
 import hashlib
 import math
 import platform
@@ -55,7 +56,7 @@ def weights_sha256(model: keras.Model) -> str:
 
 
 def require_finite_weights(model: keras.Model) -> None:
-    """Refuses what a diverged training leaves behind.
+    """Refuses what a diverged training leaves behind, and constants that a layer makes of arguments it can't work with.
 
     Raises:
         ExportError: a weight holds NaN or infinity.
@@ -63,6 +64,21 @@ def require_finite_weights(model: keras.Model) -> None:
     for weight in model.weights:
         array = values(weight.value)
         if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
-            raise ExportError(
-                f"The weight {weight.path} holds NaN or infinity; training diverged. Export an earlier checkpoint."
-            )
+            raise ExportError(f"The weight {weight.path} holds NaN or infinity; {_why_not_finite(model, weight)}")
+
+
+def _why_not_finite(model: keras.Model, weight: keras.Variable) -> str:
+    for layer in model._flatten_layers(include_self=False):
+        place = next((i for i, own in enumerate(layer.weights) if own is weight), None)
+        if place is not None and _begins_not_finite(layer, place):
+            return f"the layer {layer.name} ({type(layer).__name__}) makes it so of its arguments. Give it others."
+    return "training diverged. Export an earlier checkpoint."
+
+
+def _begins_not_finite(layer: keras.Layer, place: int) -> bool:
+    """Whether a layer of the same arguments has NaN or infinity in that weight before any training."""
+    with contextlib.suppress(Exception):
+        fresh = type(layer).from_config(layer.get_config())
+        fresh.build_from_config(layer.get_build_config())
+        return not np.isfinite(values(fresh.weights[place].value)).all()
+    return False

@@ -6,6 +6,7 @@ from tfseq.exporting.rewriting import (
     attention,
     cleanup,
     embedding_lookups,
+    empty_reductions,
     gelu,
     key_value_caches,
     loop_invariants,
@@ -67,6 +68,7 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
     tied_weights.multiply_by_rows(model)
     key_value_caches.share_masks(model.graph)
     padded_pooling.keep_padding(model)
+    empty_reductions.count_axes_from_the_front(model)
     loop_invariants.hoist_loop_invariants(model.graph)  # masks over the memory
     cleanup.remove_unused(model.graph)
     if opset is None or opset > CONVERTED:

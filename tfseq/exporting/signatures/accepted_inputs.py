@@ -63,6 +63,8 @@ class AcceptedInputs:
         self.refusal: Exception | None = None
         self._changes = changes(signature.inputs, signature.vocabulary_sizes, self._samples)
         self._always_finite = True
+        self._finite: set[tuple[int, ...]] = set()  # lengths of cases whose outputs were
+        self._not_finite: set[tuple[int, ...]] = set()
         self._points: list[Case] | None = None
         self._quick = 0  # runs that were to be quick
         self._runs, self._slow = 0, False  # eager runs, and whether the last one was slow
@@ -76,6 +78,14 @@ class AcceptedInputs:
     def reason(self) -> str:
         """The refusal in a line."""
         return first_line(self.refusal)
+
+    @property
+    def where_not_finite(self) -> list[str]:
+        """A phrase about the lengths that were left out, where the model's outputs are beyond float32."""
+        if not self._not_finite:
+            return []
+        lengths = ", ".join(f"{axis} {n}" for axis, n in zip(self._lengths, min(self._not_finite)))
+        return [f"the Keras model's own output is not finite from {lengths} on"]
 
     def of_samples(self) -> Iterator[Case | None]:
         """Each sample with the model's outputs; None for one that the model refuses."""
@@ -166,6 +176,15 @@ class AcceptedInputs:
         """The model's outputs by name; None if it refuses the inputs."""
         return self._run(self.signature.function, feeds)
 
+    def in_graph(self, feeds: Mapping[str, np.ndarray]) -> Arrays | None:
+        """The outputs of the graph of any batch, and these lengths, as Keras' `predict` has it; None if there is none.
+
+        Eager calls know the batch's size, and can take it for another: to `keras.ops.add` what has one axis longer than
+        1 is a bias of the last axis, as (3, 1) is for (3, 3).
+        """
+        graph = self.signature.traced.of_sizes({axis: self._sizes(feeds)[axis] for axis in self._lengths})
+        return None if graph is None else self._run(self._of_named(graph), feeds)
+
     def _run(self, function: Callable, feeds: Mapping[str, Any]) -> Arrays | None:
         try:
             with tf.device("/cpu:0"):  # a GPU reads beyond a table without a word
@@ -233,14 +252,26 @@ class AcceptedInputs:
                 continue
             case = Case(feeds, outputs, sizes)
             finite = all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")
+            if finite:
+                self._finite.add(self._length(sizes))
             if finite or not self._always_finite:
                 if unlike is None and change in self._changes:  # try it first from now on
                     self._changes.remove(change)
                     self._changes.insert(0, change)
                 return case
             unlike = unlike or case
+        if unlike is not None and self._grew(sizes):
+            self._not_finite.add(self._length(sizes))
+            return None
         self._always_finite = self._always_finite and unlike is None
         return unlike
+
+    def _grew(self, sizes: Sizes) -> bool:
+        """Whether outputs that are not finite at some lengths have always been at shorter ones, as those of a
+        recurrent layer whose state grows from step to step."""
+        length = self._length(sizes)
+        shorter = any(all(a < b for a, b in zip(known, length)) for known in self._finite)
+        return bool(self._lengths) and self._always_finite and length not in self._finite and shorter
 
     def _variants(self, drawn: Arrays, sizes: Sizes) -> Iterator[tuple[Arrays, Change | None]]:
         for change in list(self._changes):

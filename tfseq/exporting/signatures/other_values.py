@@ -11,6 +11,7 @@ Arrays = Mapping[str, np.ndarray]
 Change = tuple[tuple[str, str], ...]  # (input, kind of values); () leaves the inputs as they were drawn
 
 _MOST = 3  # inputs whose kinds are combined; of more, all get the same kind, or one gets another
+_SCALES = {"small": 1e-2, "tiny": 1e-9}
 _UNKNOWN = 4  # stands for a length where no input has any
 
 
@@ -36,7 +37,7 @@ def changes(
     if numbers:
         tried.append(tuple((name, "positive") for name in numbers))
         tried.append(tuple((name, "positive") for name in [*whole, *numbers]))
-        tried.append(tuple((name, "small") for name in numbers))
+        tried += [tuple((name, kind) for name in numbers) for kind in _SCALES]
     if samples:
         tried.append(tuple((spec.name, "seen") for spec in inputs if _kind(spec) in "iubf"))
     return list(dict.fromkeys(tried))
@@ -70,8 +71,8 @@ def _values(drawn: Arrays, name: str, kind: str, samples: Sequence[Arrays]) -> n
         return array
     if kind == "positive":
         return np.abs(array) + np.float32(0.01) if array.dtype.kind == "f" else np.maximum(array, 1)
-    if kind == "small":
-        return array * np.float32(0.01)
+    if kind in _SCALES:
+        return array * np.float32(_SCALES[kind])
     if kind == "seen":
         values = np.concatenate([sample[name].ravel() for sample in samples if name in sample] or [array.ravel()])
         return random.choice(values, array.shape) if values.size else array

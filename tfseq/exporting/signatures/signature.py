@@ -23,6 +23,7 @@ from tfseq.exporting.signatures.random_numbers import (
     seed_input,
 )
 from tfseq.exporting.signatures.sample_inputs import feeds
+from tfseq.exporting.signatures.small_integers import clipping_casts
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.exporting.signatures.vocabularies import Vocabulary, lookup_layers, vocabularies
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
@@ -139,7 +140,8 @@ def _call(model, form, inputs):
     own, seeds = inputs[: len(form.inputs)], inputs[len(form.inputs) :]
 
     def function(**tensors):
-        with portable(model), drawn_from(tensors[seeds[0].name]) if seeds else contextlib.nullcontext():
+        drawn = drawn_from(tensors[seeds[0].name]) if seeds else contextlib.nullcontext()
+        with portable(model), clipping_casts(), drawn:
             outputs = form.call(model, [tensors[spec.name] for spec in own])
         return named_outputs(model, outputs, {spec.name for spec in inputs})
 

@@ -32,12 +32,24 @@ def _broadcast_shapes(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _scatter(graph: Any, node: Any, name: str, args: Any) -> None:
-    """What goes to the same place is added up; ONNX can from opset 16 on."""
+    """What goes to the same place is added up: ONNX can from opset 16 on, and below as a product with a matrix of 0 and
+    1, (places, updates)."""
     op = Builder(graph, node)
-    indices, updates, shape = node.input
-    zeros = op("Expand", op.like(0, updates), op("Cast", shape, to=TensorProto.INT64))
-    options = {"reduction": "add"} if graph.opset >= 16 else {}
-    op.finish(op("ScatterND", zeros, op("Cast", indices, to=TensorProto.INT64), updates, **options))
+    updates = node.input[1]
+    indices, shape = (op("Cast", x, to=TensorProto.INT64) for x in (node.input[0], node.input[2]))
+    if graph.opset >= 16:
+        zeros = op("Expand", op.like(0, updates), shape)
+        op.finish(op("ScatterND", zeros, indices, updates, reduction="add"))
+        return
+    if (op.shape(node.input[0]) or [None])[-1] != 1:
+        raise ValueError("What has places of several axes is added up from opset 16 on.")
+    zero, one = np.array(0), np.array(1)
+    places = op("Range", zero, op("Gather", shape, zero, axis=0), one)
+    there = op("Reshape", indices, np.array([-1, 1]))  # (updates, 1)
+    hits = op("Cast", op("Equal", there, places), to=graph.get_dtype(updates))  # (updates, places)
+    count = op("Gather", op("Shape", there), np.array([0]), axis=0)
+    rows = op("Reshape", updates, op("Concat", count, np.array([-1]), axis=0))
+    op.finish(op("Reshape", op("MatMul", op("Transpose", hits, perm=[1, 0]), rows), shape))
 
 
 HANDLERS = {"Cross": _cross, "BroadcastArgs": _broadcast_shapes, "ScatterNd": _scatter}
