@@ -5,6 +5,8 @@
     python -m benchmarks.coverage --all                 # with a row for each that works, too
     python -m benchmarks.coverage --only "Conv|resize"  # names that a pattern is found in
     python -m benchmarks.coverage --no-stock            # tfseq alone
+    python -m benchmarks.coverage --applications        # a model of each family of keras.applications
+    python -m benchmarks.coverage --stacks 0 300        # random stacks of layers, and of functions, by their seeds
 
 A model of each is built with the arguments of `benchmarks/harness/coverage_cases.py`, and its file is compared with
 Keras' eager output on random inputs of several batch sizes. "Refused" is an `ExportError` that names the layer
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,18 +45,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--limit", type=float, default=LIMIT, metavar="SECONDS", help="of a case (default: %(default)s)"
     )
+    parser.add_argument("--applications", action="store_true", help="families of keras.applications, small and whole")
+    parser.add_argument("--stacks", type=int, nargs=2, metavar=("FROM", "TO"), help="random stacks of these seeds")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         _work(stock=not options.no_stock)
         return
-    print(table(list(outcomes(options.only, not options.no_stock, options.limit)), options.all))
+    rows = outcomes(_cases(options), options.only, not options.no_stock, options.limit)
+    if options.applications:
+        print("| model | seconds | tfseq | why | Keras |\n|---|---|---|---|---|")
+        for row in rows:
+            cells = row["name"], f"{row['seconds']:.0f}", row["tfseq"], row["why"], row["keras"]
+            print(f"| {' | '.join(cells)} |", flush=True)
+    else:
+        print(table(list(rows), options.all))
+
+
+def _cases(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Kind and name of each."""
+    from benchmarks.harness.coverage_cases import application_cases, function_cases, layer_cases
+
+    if options.applications:
+        return [("application", name) for name in application_cases()]
+    if options.stacks:
+        return [(kind, str(seed)) for seed in range(*options.stacks) for kind in ("layer stack", "function stack")]
+    return [("layer", name) for name in layer_cases()] + [("function", name) for name in function_cases()]
 
 
 def table(rows: Sequence[dict[str, Any]], everything: bool) -> str:
     """Markdown: counts, and a row for each case that does not work, or for each."""
     lines = ["| | cases | tfseq: works | refused by name | fails | Keras: works |", "|---|---|---|---|---|---|"]
-    for kind in ("layer", "function"):
+    for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind and row["tfseq"] != "not built"]
         counts = Counter(row["tfseq"] for row in own)
         cells = [counts["works"], counts["refused"], counts["fails"], sum(row["keras"] == "works" for row in own)]
@@ -65,18 +88,16 @@ def table(rows: Sequence[dict[str, Any]], everything: bool) -> str:
     return "\n".join(lines)
 
 
-def outcomes(only: str, stock: bool, limit: float) -> Iterator[dict[str, Any]]:
-    """One for each case, in order; progress goes to stderr."""
-    from benchmarks.harness.coverage_cases import function_cases, layer_cases
-
-    waiting = [("layer", name) for name in layer_cases()] + [("function", name) for name in function_cases()]
-    waiting = [(kind, name) for kind, name in waiting if re.search(only, name)]
+def outcomes(cases: Sequence[tuple[str, str]], only: str, stock: bool, limit: float) -> Iterator[dict[str, Any]]:
+    """One for each case whose name has the pattern `only` in it, in order; progress goes to stderr."""
     worker: _Worker | None = None
-    for kind, name in waiting:
+    for kind, name in cases:
+        if not re.search(only, name):
+            continue
         worker = worker or _Worker(stock)
         found = worker.ask({"kind": kind, "name": name}, limit)
         if "ended" in found:
-            found, worker = {"tfseq": "fails", "why": found["ended"], "keras": ""}, None
+            found, worker = {"tfseq": "fails", "why": found["ended"], "keras": "", "seconds": limit}, None
         row = {"kind": kind, "name": name, **found}
         print(f"{row['tfseq']:10} {name} {row['why']}", file=sys.stderr, flush=True)
         yield row
@@ -102,7 +123,7 @@ class _Worker:
             take(line)
         take("")
 
-    def ask(self, case: dict[str, str], limit: float) -> dict[str, str]:
+    def ask(self, case: dict[str, str], limit: float) -> dict[str, Any]:
         """The outcome; or, under "ended", why the process is no longer."""
         assert self._process.stdin
         try:
@@ -130,18 +151,34 @@ def _work(stock: bool) -> None:
         answers.flush()
 
 
-def _outcome(case: dict[str, str], stock: bool) -> dict[str, str]:
+def _built(kind: str, name: str) -> Any:
+    import random
+
     import keras
 
+    from benchmarks.harness import random_stacks
+    from benchmarks.harness.coverage_cases import application_cases, function_cases, layer_cases
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    if kind.endswith("stack"):
+        stack = random_stacks.layer_stack if kind == "layer stack" else random_stacks.function_stack
+        model = stack(random.Random(int(name)).choice)
+        if not random_stacks.runs(model):
+            raise ValueError("Keras can't call the model.")
+        return model
+    return {"layer": layer_cases, "function": function_cases, "application": application_cases}[kind]()[name]()
+
+
+def _outcome(case: dict[str, str], stock: bool) -> dict[str, Any]:
     import tfseq
-    from benchmarks.harness.coverage_cases import function_cases, layer_cases
     from tfseq.errors import ExportError, ParityError
 
-    keras.utils.set_random_seed(0)
+    start = time.monotonic()
     try:
-        model = (layer_cases() if case["kind"] == "layer" else function_cases())[case["name"]]()
+        model = _built(case["kind"], case["name"])
     except Exception as error:
-        return {"tfseq": "not built", "why": _reason(error), "keras": ""}
+        return {"tfseq": "not built", "why": _reason(error), "keras": "", "seconds": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         try:
@@ -155,7 +192,9 @@ def _outcome(case: dict[str, str], stock: bool) -> dict[str, str]:
             status, why = ("refused" if named and not re.search(INTERNAL, text) else "fails"), _reason(error)
         except BaseException as error:
             status, why = "fails", f"foreign exception: {_reason(error)}"
-        return {"tfseq": status, "why": why, "keras": _by_keras(model, Path(folder) / "keras.onnx") if stock else ""}
+        seconds = time.monotonic() - start
+        by_keras = _by_keras(model, Path(folder) / "keras.onnx") if stock else ""
+        return {"tfseq": status, "why": why, "keras": by_keras, "seconds": seconds}
 
 
 def _by_keras(model: Any, path: Path) -> str:

@@ -412,4 +412,4 @@ def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, TensorProto.DataType.Value(_NAMES[spec.dtype]), spec.shape)
 
 
-_NAMES = {"float32": "FLOAT", "int32": "INT32"}
+_NAMES = {"float32": "FLOAT", "int32": "INT32", "string": "STRING"}

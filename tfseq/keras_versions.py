@@ -11,23 +11,26 @@ from keras import ops
 from tfseq.errors import InputError
 
 INSTALLED = tuple(int(number) for number in keras.__version__.split(".")[:2])
-
-# Functions patched while tracing that are younger than the oldest Keras.
-_SINCE = {"signbit": (3, 9), "gcd": (3, 12), "isin": (3, 12), "unfold": (3, 12)}
+_NEWEST = 3, 15  # which has all that is patched
 
 
 @contextlib.contextmanager
 def patched(patches: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Within, attributes have other values; a function that this version of Keras lacks needs none.
+    """Within, attributes have other values; a function that an older Keras lacks needs none.
 
     Args:
         patches: each a module or class, an attribute's name and its value.
     """
     with contextlib.ExitStack() as stack:
         for owner, name, value in patches:
-            if _SINCE.get(name, ()) <= INSTALLED:
+            if hasattr(owner, name) or INSTALLED >= _NEWEST:
                 stack.enter_context(mock.patch.object(owner, name, value))
         yield
+
+
+def function(owner: Any, name: str) -> Any:
+    """A function of Keras' that is patched; None where an older Keras lacks it."""
+    return getattr(owner, name) if INSTALLED >= _NEWEST else getattr(owner, name, None)
 
 
 class _ReversibleEmbedding(keras.layers.Embedding):

@@ -1,7 +1,7 @@
 """Small models of every public layer of Keras and every function of keras.ops, with plausible arguments."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ ABSTRACT = (  # nothing to export: bases, parts of layers, and wrappers of what 
     *("InputLayer", "InputSpec", "Layer", "Wrapper", "FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"),
     *("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "MaxNumBoundingBoxes", "CutMix", "MixUp"),
 )
-NOT_OF_TENSORS = ("convert_to_numpy", "is_tensor", "dtype", "custom_gradient", "jvp")
+NOT_OF_TENSORS = ("convert_to_numpy", "is_tensor", "dtype", "custom_gradient", "jvp", "vectorize")
 
 VECTOR, SERIES, IMAGE, VOLUME = (6,), (7, 4), (8, 10, 3), (4, 5, 6, 2)
 SPACES = {"1D": SERIES, "2D": IMAGE, "3D": VOLUME}
@@ -48,10 +48,40 @@ def function_cases() -> Mapping[str, Build]:
     return {name: partial(_of_function, name, function) for name, function in found.items()}
 
 
+APPLICATIONS = {  # the smallest of each family: its smallest images without its top, and its own size
+    "ConvNeXtTiny": (32, 224),
+    "DenseNet121": (32, 224),
+    "EfficientNetB0": (32, 224),
+    "EfficientNetV2B0": (32, 224),
+    "InceptionResNetV2": (75, 299),
+    "InceptionV3": (75, 299),
+    "MobileNet": (32, 224),
+    "MobileNetV2": (32, 224),
+    "MobileNetV3Small": (32, 224),
+    "NASNetMobile": (32, 224),
+    "ResNet50": (32, 224),
+    "ResNet50V2": (32, 224),
+    "VGG16": (32, 224),
+    "Xception": (71, 299),
+}
+
+
+def application_cases() -> Mapping[str, Build]:
+    """Models of `keras.applications` with random weights, small ones first."""
+    cases = {}
+    for which, top in enumerate((False, True)):
+        for name, sizes in APPLICATIONS.items():
+            made = partial(getattr(keras.applications, name), weights=None, include_top=top)
+            cases[f"{name} at {sizes[which]} px"] = partial(made, input_shape=(sizes[which], sizes[which], 3))
+    return cases
+
+
 def _of_layer(name: str) -> keras.Model:
     arguments = LAYERS.get(name)
     if arguments is None:
         arguments = next((shape for end, shape in SPACES.items() if name.endswith(end)), IMAGE), {}
+    if name == "Equalization":  # idle at inference unless it is told otherwise
+        return _of_function(name, partial(layers.Equalization(), training=True), [IMAGE])
     shape, options, *dtype = arguments
     options = {key: made() if callable(made) and not isinstance(made, type) else made for key, made in options.items()}
     layer = getattr(layers, name)(*options.pop("args", ()), **options)
@@ -97,8 +127,8 @@ class Call(layers.Layer):
         return outputs if len(outputs) > 1 else outputs[0]
 
 
-def _of_function(name: str, function: Callable) -> keras.Model:
-    made = FUNCTIONS.get(name.rpartition(".")[2])
+def _of_function(name: str, function: Callable, shapes: Sequence[tuple] = ()) -> keras.Model:
+    made = (shapes, function) if shapes else FUNCTIONS.get(name.rpartition(".")[2])
     if made is None:
         tensors = [
             p.name
@@ -225,8 +255,9 @@ def _image(name: str, *arguments: Any, **options: Any) -> tuple:
 FUNCTIONS: dict[str, tuple] = {  # of the models' inputs, and what is called with them
     **{
         name: _matrix(name)
-        for name in ("cholesky", "det", "eig", "eigh", "inv", "logdet", "pinv", "qr", "slogdet", "svd", "lu_factor")
+        for name in ("cholesky", "det", "eig", "eigh", "inv", "logdet", "pinv", "qr", "slogdet", "svd")
     },
+    "lu_factor": ([S], lambda x: ops.lu_factor(_definite(x)[0])),
     "cholesky_inverse": ([S], lambda x: ops.cholesky_inverse(ops.cholesky(_definite(x)))),
     "matrix_rank": _matrix("matrix_rank"),
     "solve": ([S, S], lambda a, b: ops.solve(_definite(a), b)),
@@ -295,7 +326,6 @@ FUNCTIONS: dict[str, tuple] = {  # of the models' inputs, and what is called wit
     "fori_loop": ([M], lambda x: ops.fori_loop(0, 3, lambda i, y: y + x, x)),
     "map": ([M], lambda x: ops.map(lambda row: 2 * row, x)),
     "vectorized_map": ([M], lambda x: ops.vectorized_map(lambda row: 2 * row, x)),
-    "vectorize": ([M], lambda x: ops.vectorize(lambda row: 2 * row)(x)),
     "scan": ([M], lambda x: ops.scan(lambda c, y: (c + y, c * y), ops.zeros_like(x[0]), x)),
     "correlate": ([V], lambda x: ops.correlate(x[0], _float32([1, 2, 3]))),
     "corrcoef": ([M], lambda x: ops.corrcoef(x[0])),
@@ -355,7 +385,7 @@ FUNCTIONS: dict[str, tuple] = {  # of the models' inputs, and what is called wit
     "nanquantile": _with("nanquantile", 0.3, axis=1),
     **{name: _with(name, axis=1) for name in ("cumprod", "cumsum", "nancumprod", "nancumsum", "median", "nanmedian")},
     "norm": _with("norm", axis=(1, 2)),
-    "argpartition": ([V], lambda x: ops.argpartition(x, 2)),
+    "argpartition": ([V], lambda x: ops.argpartition(10 * x[0], 2)),
     "kron": ([M, M], lambda x, y: ops.kron(x[0], y[0])),
     "psnr": ([M, M], lambda x, y: ops.psnr(x, y, 1.0)),
     "repeat": _with("repeat", 2, axis=1),

@@ -7,7 +7,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from tfseq.errors import ArtefactError, InputError
-from tfseq.runtime import CharacterTokenizer, Label, Manifest, TensorSpec, UnknownCharacterWarning, load
+from tfseq.runtime import (
+    CharacterTokenizer,
+    Label,
+    Manifest,
+    TensorSpec,
+    UnknownCharacterWarning,
+    WordTokenizer,
+    load,
+)
 from tfseq.runtime.classification import named
 
 TOKENIZER = CharacterTokenizer(["<unk>", *"abc"]).to_json()
@@ -62,6 +70,35 @@ def test_a_text_is_named_with_its_probability(finder):
 
 def test_each_of_several_texts_is_named(finder):
     assert [label.name for label in finder(SOFTMAX).classify(["cab", "c"])] == ["with a", "without a"]
+
+
+def test_texts_are_predicted_as_their_token_ids_are(finder):
+    file, texts = finder(dataclasses.replace(SOFTMAX, labels=())), ["cab", "c", "ba"]
+    expected = file.predict(np.array([[3, 1, 2], [3, 0, 0], [2, 1, 0]]))
+    for given in (texts, tuple(texts), np.array(texts), np.array(texts, object)[:, None], [[text] for text in texts]):
+        assert np.array_equal(file.predict(given)["probabilities"], expected["probabilities"])
+    assert np.array_equal(file.run({"tokens": "cab"})["found"], [[np.float32(0.9)]])
+
+
+def test_tokens_of_texts_may_be_none_beside_others(finder):
+    words = WordTokenizer(["", "?", "b", "a"], split="character").to_json()
+    file = finder(dataclasses.replace(SOFTMAX, tokenizer=words))
+    with pytest.warns(UnknownCharacterWarning, match="'x'"):
+        found = file.classify(["b", "", "ab", "bx"])
+    assert [label.name for label in found] == [*["without a"] * 3, "with a"]  # the file finds token 1, the unknown one
+    with pytest.raises(InputError, match="makes no token of the text ''"):
+        file.classify("")
+
+
+@pytest.mark.parametrize("shape", [("batch",), ("batch", 1), ("batch", 1, 1)])
+def test_strings_are_one_for_each_row(tmp_path, write, shape):
+    spec = TensorSpec("text", "string", shape)
+    manifest = dataclasses.replace(
+        SOFTMAX, inputs=(spec,), outputs=(dataclasses.replace(spec, name="same"),), tokenizer=None, labels=()
+    )
+    file = load(write(tmp_path / "same.onnx", [helper.make_node("Identity", ["text"], ["same"])], [], manifest))
+    assert file.predict(["a b", "é"]).ravel().tolist() == ["a b", "é"]
+    assert file.predict("a").shape == (1, *shape[1:])
 
 
 def test_one_probability_is_that_of_the_second_of_two_classes(finder):

@@ -3,7 +3,8 @@
 A counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) has no state to carry:
 the number is a hash of its key. Here the key is (seed, row, position, token id) and the hash is `lowbias32`, two rounds
 of xor-shift and multiply found by a search for little avalanche bias (Wellons, "Prospecting for hash functions", 2018).
-All of it is exact arithmetic on uint32; ONNX has every operator it takes since opset 18.
+All of it is exact arithmetic on uint32, its products on int32: the same bits, with a kernel in every ONNX Runtime. ONNX
+has every operator it takes since opset 18.
 """
 
 import keras
@@ -14,10 +15,16 @@ from keras import ops
 def lowbias32(x):
     """Wellons' mixer: a bijection of uint32 in which each input bit flips every output bit with probability 1/2."""
     x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
-    x = _modulo(ops.multiply(x, np.uint32(0x7FEB352D)))
+    x = _times(x, 0x7FEB352D)
     x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(15)))
-    x = _modulo(ops.multiply(x, np.uint32(0x846CA68B)))
+    x = _times(x, 0x846CA68B)
     return ops.bitwise_xor(x, ops.bitwise_right_shift(x, np.uint32(16)))
+
+
+def _times(x, factor):
+    """The product modulo 2^32."""
+    signed = np.array(factor, "uint32").view("int32")
+    return _modulo(ops.cast(ops.multiply(ops.cast(x, "int32"), signed), "uint32"))
 
 
 def _modulo(x):

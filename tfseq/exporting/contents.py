@@ -16,6 +16,7 @@ from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs
 from tfseq.exporting.signatures.output_axes import output_specs
 from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.signature import Run, Signature, forward_signature
+from tfseq.exporting.signatures.text_inputs import text_input
 from tfseq.exporting.streaming.chunk_graph import is_stateful, stream_signature
 from tfseq.runtime.manifest import StateSpec, TensorSpec
 
@@ -31,7 +32,7 @@ class Content:
         witnessed: that one with WITNESSES, of a loop.
         loop_logits: checks them, given a function that runs it.
         states: of a chunk graph or a decode step graph.
-        tokenizer: of the manifest where the graph does a part of the tokenizer's work.
+        tokenizer: of the manifest where it follows from the model, or the graph does a part of its work.
         sampled: the inputs that the user's samples are for.
         accepted: what the last signature takes, of a forward graph; found once for all that try it.
     """
@@ -55,15 +56,17 @@ class Content:
         return list(self.signatures)[-1]
 
 
-def forward(model, streaming, samples):
+def forward(model, streaming, samples, path):
     """The model's `call`, over whole sequences or in chunks."""
     if not (streaming or (streaming is None and is_stateful(model))):
         signature = forward_signature(model, samples)
         accepted = AcceptedInputs(signature, signature.feeds(samples))
+        text = text_input(model, signature) if path.suffix == ".onnx" else None  # TensorFlow takes text apart itself
         return Content(
             "predict",
-            {"serve": signature},
+            {"serve": signature if text is None else text.signature},
             lambda _: output_specs(accepted),
+            tokenizer=None if text is None else text.tokenizer.to_json(),
             sampled=signature.sampled,
             accepted=accepted,
         )

@@ -22,6 +22,7 @@ from tfseq.exporting.generation.loop_graph import WITNESSES, decoding_json
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.graph_run import graph_run
 from tfseq.exporting.proving.provenance import provenance, require_finite_weights
+from tfseq.exporting.proving.text_run import reading_texts
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
@@ -66,13 +67,15 @@ def write_verified(
     if decode is not None:
         sample_cases(exact, decode, samples, prefix=prefix)  # refuses what does not fit before the work
     if decode is None:
-        content = forward(exact, streaming, samples)
+        content = forward(exact, streaming, samples, path)
     elif streaming:
         content = one_step(exact, decode, path, tokenizer)
     else:
         content = loop(exact, decode, attention, prefix, path, tokenizer if code_points else None)
     if samples and decode is None:
         samples = feeds(samples, content.sampled)
+    if content.tokenizer and tokenizer is not None and decode is None:
+        raise ExportError("The model reads text with a TextVectorization of its own; leave tokenizer out.")
     if content.described.draws and (opset or CONVERTED) < CONVERTED:
         raise ExportError(f"opset is {opset}; random numbers need {CONVERTED}. {content.described.draws[0]}")
     draft = Manifest(
@@ -119,7 +122,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         remove_outputs(graph.graph, WITNESSES)
     run = graph_run(graph, weights, proof)
     outputs = content.outputs(run)
-    check_probabilities(draft.labels, content.accepted, outputs, run)
+    check_probabilities(draft.labels, content.accepted, outputs, reading_texts(run, draft))
     name_axes(graph.graph.output, outputs)
     graph.graph.name = draft.name
     if proof is not None and proof is not file:

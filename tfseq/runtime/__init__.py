@@ -11,6 +11,7 @@ from tfseq.runtime.tokenizer_kinds import (
     SubwordTokenizer,
     Tokenizer,
     TokenizerPair,
+    WordTokenizer,
     load_tokenizer,
     read_tokenizer,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerPair",
     "UnknownCharacterWarning",
+    "WordTokenizer",
     "load",
     "load_tokenizer",
     "read_tokenizer",

@@ -1,6 +1,6 @@
-"""Classification: `Label`, the most likely class of each row by name, and texts as classifier inputs."""
+"""Classification: `Label`, the most likely class of each row by name; and texts as inputs of graphs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ def labelled_output(manifest: Manifest) -> TensorSpec:
 
 
 def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> dict[str, np.ndarray] | None:
-    """Inputs of the graph for a text or several; None if `given` is something else.
+    """Inputs of the graph for a text or several; None if `given` is something else, or the graph takes text itself.
 
     Raises:
         InputError: the file reads no text, or a text is empty.
@@ -69,8 +69,54 @@ def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> d
     if not (isinstance(given, str) or several):
         return None
     spec = manifest.inputs[0]
+    if spec.dtype == "string":
+        return None
     if tokenizer is None or len(manifest.inputs) != 1 or len(spec.shape) != 2:
         wanted = ", ".join(map(str, manifest.inputs))
         raise InputError(f"This file reads no text; expected arrays: {wanted}.")
     _, padded = padded_tokens(tokenizer, given, "text")
     return {spec.name: padded.astype(spec.dtype)}
+
+
+def with_texts(
+    manifest: Manifest, tokenizer: Tokenizer | None, arrays: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments by position and by name, with a text or a list of texts as the array that its input takes: of token
+    ids, or of one string for each row.
+
+    Raises:
+        InputError: a text is empty.
+
+    Warns:
+        UnknownCharacterWarning: a text has characters or words that the model never saw.
+    """
+    specs = {spec.name: spec for spec in manifest.inputs}
+
+    def given(name: str, value: Any) -> Any:
+        spec, texts = specs.get(name), _texts(value)
+        if spec is None or texts is None:
+            return value
+        if spec.dtype == "string" and all(size == 1 for size in spec.shape[1:]):
+            return np.array(texts, object).reshape(-1, *spec.shape[1:])
+        if tokenizer is None or spec.dtype not in ("int32", "int64") or len(spec.shape) != 2:
+            return value
+        return padded_tokens(tokenizer, texts, "text")[1].astype(spec.dtype)
+
+    by_position = [given(*pair) for pair in zip(specs, arrays, strict=False)] + list(arrays[len(specs) :])
+    return by_position, {name: given(name, value) for name, value in named.items()}
+
+
+def _texts(value: Any) -> list[str] | None:
+    """The texts in a text, a list of them or an array, (batch,) or (batch, 1); None if it is something else."""
+    if isinstance(value, str):
+        return [value]
+    first = value
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if not (isinstance(first, str) or getattr(getattr(value, "dtype", None), "kind", "") in ("U", "O")):
+        return None
+    try:
+        array = np.asarray(value, object)
+    except ValueError:
+        return None  # a ragged list
+    return array.ravel().tolist() if array.size and array.shape in ((array.size,), (array.size, 1)) else None

@@ -116,11 +116,12 @@ def check_locations(model: Path) -> None:
     Raises:
         ArtefactError: it takes them from elsewhere, by its path or by a link, or is damaged.
     """
-    folder = model.parent.resolve()
+    folders = model.parent.resolve(), model.resolve().parent  # they differ where the file is a link, as in a cache
     try:
         with model.open("rb") as file:
             for location in _locations(file, "model", 0, None):
-                if not (folder / location).resolve().is_relative_to(folder) or location in ("", ".", ".."):
+                target = (model.parent / location).resolve()
+                if not any(target.is_relative_to(folder) and target != folder for folder in folders):
                     raise ArtefactError(f"{model} can't be used: {_TAKES_FROM_OUTSIDE}")
     except (DamagedError, ValueError):  # a location with a null character
         raise ArtefactError(DAMAGED.format(model)) from None
@@ -159,7 +160,8 @@ _OUTSIDE = (
     r"escapes (model |working )?dir|[Aa]bsolute paths? not allowed|a relative path, but|points outside the directory"
 )
 _MISSING = (
-    r'path does not exist: "(.+?)"|should be stored in (.+?), but it (?:is not|does)|size: No such file.* \[(.+?)\]'
+    r'path does not exist: "(.+?)"|should be stored in (.+?), but it (?:is not|does)|size: No such file.* \[(.+?)\]|'
+    r"GetFileLength for (.+?) failed"
 )
 _SHORT = r"External initializer: .* are out of bounds"
 

@@ -164,6 +164,9 @@ def _tokenizer(value: Mapping[str, Any] | None) -> str:
     symbols = value.get("symbols")
     if isinstance(symbols, Sequence):
         return f"{value.get('kind')}, {len(symbols)} symbols"
+    words = value.get("words")
+    if isinstance(words, Sequence):
+        return f"{value.get('kind')}, {len(words):,} tokens by {value.get('split')}"
     try:
         model = json.loads(value["json"])["model"]
         return f"{value.get('kind')}, {model['type']} of {len(model['vocab']):,} tokens"

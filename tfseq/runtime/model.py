@@ -9,7 +9,7 @@ import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.chunk_stream import Stream
-from tfseq.runtime.classification import labelled_output, named, text_feeds
+from tfseq.runtime.classification import labelled_output, named, text_feeds, with_texts
 from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
 from tfseq.runtime.devices import Provider
 from tfseq.runtime.input_binding import bind, require_finite
@@ -67,7 +67,8 @@ class Model:
 
         Args:
             arrays, named: one per input of `manifest.inputs`, as anything that NumPy reads as an array. Types are cast
-                where no value changes.
+                where no value changes. A text, or a list of texts, is taken for token ids where
+                the file has a tokenizer, and for strings, one for each row.
 
         Returns:
             The output, or a dictionary of outputs by name where the graph has several.
@@ -75,6 +76,9 @@ class Model:
         Raises:
             InputError: a name, type, rank or size does not fit the signature; an input holds nan or infinity; the file
                 keeps states, which `stream` takes care of, and they are not given.
+
+        Warns:
+            UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         outputs = self._run(arrays, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
@@ -120,6 +124,8 @@ class Model:
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
         self._require_states(arrays, named)
+        if self.manifest.task == "predict":
+            arrays, named = with_texts(self.manifest, self.tokenizer, arrays, named)
         return self._run_graph(bind(self.manifest.inputs, arrays, named))
 
     def _run_graph(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

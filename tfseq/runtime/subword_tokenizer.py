@@ -59,7 +59,7 @@ class SubwordTokenizer(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         """The token ids of `text`, (time,) int32, and nothing else; lone surrogates become U+FFFD."""
-        return np.array(self._library.encode(_without_surrogates(text), add_special_tokens=False).ids, np.int32)
+        return np.array(self._library.encode(without_surrogates(text), add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Any) -> str:
         """The text of token ids, (time,) integers; padding, start and end become nothing.
@@ -71,7 +71,7 @@ class SubwordTokenizer(Tokenizer):
         return self._library.decode(ids[~np.isin(ids, self._not_text)].tolist(), skip_special_tokens=False)
 
     def unknown(self, text: str) -> list[str]:
-        readable = _without_surrogates(text)
+        readable = without_surrogates(text)
         lost = [] if readable == text else [character for character in _joined(text) if _is_surrogate(character)]
         if self._unknown is not None:
             encoding = self._library.encode(readable, add_special_tokens=False)
@@ -112,7 +112,8 @@ class SubwordTokenizer(Tokenizer):
         return id_
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """The text with each lone surrogate made U+FFFD, and each pair the character that it stands for."""
     try:
         text.encode()
         return text

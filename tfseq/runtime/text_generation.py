@@ -165,9 +165,12 @@ def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
-    texts = checked_texts(given, what)
+    some_empty = tokenizer.takes_empty and what == "text"
+    texts = listed_texts(given, what) if some_empty else checked_texts(given, what)
     warn_of_unknown(tokenizer, texts)
-    encoded = [encode(tokenizer, text, what) for text in texts]
+    encoded = [tokenizer.encode(text) if some_empty else encode(tokenizer, text, what) for text in texts]
+    if not any(map(len, encoded)):
+        raise InputError(f"The tokenizer makes no token of the {what} {texts[0]!r}; give a longer text.")
     return encoded, _padded(encoded)
 
 
@@ -202,14 +205,24 @@ def checked_texts(given: Any, what: str) -> list[str]:
     Raises:
         InputError: it is something else, or a text is empty.
     """
+    texts = listed_texts(given, what)
+    if not all(texts):
+        which = f"The {what}" if isinstance(given, str) else f"{what.capitalize()} {texts.index('')}"
+        raise InputError(f"{which} is empty; give at least one character.")
+    return texts
+
+
+def listed_texts(given: Any, what: str) -> list[str]:
+    """`checked_texts`, of which some may be empty.
+
+    Raises:
+        InputError: it is something else.
+    """
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"The {what} is {type(given).__name__}; expected a text, or a list of texts.")
     if not texts:
         raise InputError(f"There is no {what}; expected a text, or a list of texts.")
-    if not all(texts):
-        which = f"The {what}" if isinstance(given, str) else f"{what.capitalize()} {texts.index('')}"
-        raise InputError(f"{which} is empty; give at least one character.")
     return list(texts)
 
 

@@ -25,6 +25,7 @@ class Tokenizer(ABC):
         end: the token that ends a sequence; None if there is none.
         append: tokens that an encoder-decoder's source ends with.
         splits_characters: whether a token may be a part of a character.
+        takes_empty: whether a text among others may have no token, and is padding then.
     """
 
     kind: ClassVar[str]
@@ -32,6 +33,7 @@ class Tokenizer(ABC):
     end: int | None = None
     append: tuple[int, ...] = ()
     splits_characters: bool = False
+    takes_empty: bool = False
 
     @property
     def writer(self) -> "Tokenizer":

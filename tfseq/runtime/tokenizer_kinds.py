@@ -11,6 +11,7 @@ from tfseq.errors import ArtefactError
 from tfseq.runtime.character_tokenizer import END, START, UNKNOWN, CharacterTokenizer, CodePointTokenizer
 from tfseq.runtime.subword_tokenizer import SubwordTokenizer
 from tfseq.runtime.tokenizer_base import Tokenizer, read_json
+from tfseq.runtime.word_tokenizer import WordTokenizer
 
 __all__ = [
     "END",
@@ -21,6 +22,7 @@ __all__ = [
     "SubwordTokenizer",
     "Tokenizer",
     "TokenizerPair",
+    "WordTokenizer",
     "load_tokenizer",
     "read_tokenizer",
 ]
@@ -83,7 +85,7 @@ class TokenizerPair(Tokenizer):
 
 
 _KINDS: dict[str, type[Tokenizer]] = {
-    kind.kind: kind for kind in (CharacterTokenizer, CodePointTokenizer, SubwordTokenizer, TokenizerPair)
+    kind.kind: kind for kind in (CharacterTokenizer, CodePointTokenizer, SubwordTokenizer, TokenizerPair, WordTokenizer)
 }
 
 

@@ -15,6 +15,7 @@ const REPLACEMENT = 0xfffd;
  * @property {number} vocabularySize
  * @property {boolean} splitsCharacters whether a token may be a part of a character
  * @property {number[]} append tokens that an encoder-decoder's source ends with
+ * @property {boolean} [takesEmpty] whether a text among others may have no token, and is padding then
  * @property {(text: string) => number[]} encode
  * @property {(ids: ArrayLike<number>) => string} decode throws an InputError where an id is outside the vocabulary
  * @property {(text: string) => string[]} unknown what of the text has no token, each once

@@ -53,7 +53,8 @@ export function labelledOutput(manifest) {
 }
 
 /**
- * Inputs of the graph for a text or several; undefined if `given` is something else. Warns of unknown characters.
+ * Inputs of the graph for a text or several; undefined if `given` is something else, or
+ * the graph takes text itself. Warns of unknown characters.
  *
  * @param {Manifest} manifest
  * @param {Tokenizer | null} tokenizer
@@ -64,8 +65,42 @@ export function labelledOutput(manifest) {
 export function textFeeds(manifest, tokenizer, given) {
   if (typeof given !== "string" && !(Array.isArray(given) && typeof given[0] === "string")) return undefined;
   const [spec, ...more] = manifest.inputs;
+  if (spec.dtype === "string") return undefined;
   if (tokenizer === null || more.length > 0 || spec.dtype !== "int32" || spec.shape.length !== 2) {
     throw new InputError(`This file reads no text; expected arrays: ${manifest.inputs.map(describe).join(", ")}.`);
   }
   return { [spec.name]: paddedTokens(tokenizer, given, "text").padded };
+}
+
+/**
+ * Arrays by name, with a text or an array of texts as what its input takes: token ids, or one string for each row. Warns
+ * of unknown words.
+ *
+ * @param {Manifest} manifest
+ * @param {Tokenizer | null} tokenizer
+ * @param {any} named
+ * @returns {any}
+ * @throws {InputError} a text is empty
+ */
+export function withTexts(manifest, tokenizer, named) {
+  if (typeof named !== "object" || named === null || Array.isArray(named) || ArrayBuffer.isView(named)) return named;
+  const read = { ...named };
+  for (const { name, dtype, shape } of manifest.inputs) {
+    const texts = textsOf(named[name]);
+    if (texts === undefined) continue;
+    if (dtype === "string" && shape.slice(1).every((size) => size === 1)) {
+      read[name] = { data: texts, dims: [texts.length, ...shape.slice(1)] };
+    } else if (tokenizer !== null && dtype === "int32" && shape.length === 2) {
+      read[name] = paddedTokens(tokenizer, texts, "text").padded;
+    }
+  }
+  return read;
+}
+
+/** The texts in a text or an array of them, (batch,) or (batch, 1). @param {any} value @returns {string[] | undefined} */
+function textsOf(value) {
+  const isColumn = Array.isArray(value) && value.every((row) => Array.isArray(row) && row.length === 1);
+  const texts = typeof value === "string" ? [value] : isColumn ? value.flat() : value;
+  const isTexts = Array.isArray(texts) && texts.length > 0 && texts.every((text) => typeof text === "string");
+  return isTexts ? texts : undefined;
 }

@@ -171,9 +171,13 @@ function promptTokens(tokenizer, given, rows) {
  * @throws {InputError} `given` is no text and no array of texts, or one of them has no token
  */
 export function paddedTokens(tokenizer, given, what) {
-  const texts = checkedTexts(given, what);
+  const someEmpty = tokenizer.takesEmpty && what === "text";
+  const texts = someEmpty ? listedTexts(given, what) : checkedTexts(given, what);
   warnOfUnknown(tokenizer, texts);
-  const encoded = texts.map((text) => encode(tokenizer, text, what));
+  const encoded = texts.map((text) => (someEmpty ? tokenizer.encode(text) : encode(tokenizer, text, what)));
+  if (encoded.every((ids) => ids.length === 0)) {
+    throw new InputError(`The tokenizer makes no token of the ${what} ${quote(texts[0])}; give a longer text.`);
+  }
   return { encoded, padded: padded(encoded) };
 }
 
@@ -211,16 +215,29 @@ export function encode(tokenizer, text, what) {
  * @throws {InputError} it is something else, or a text is empty
  */
 export function checkedTexts(given, what) {
-  const texts = typeof given === "string" ? [given] : given;
-  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
-    throw new InputError(`The ${what} is ${quote(given)}; expected a text, or an array of texts.`);
-  }
-  if (texts.length === 0) throw new InputError(`There is no ${what}; expected a text, or an array of texts.`);
+  const texts = listedTexts(given, what);
   if (texts.includes("")) {
     const capital = what[0].toUpperCase() + what.slice(1);
     const which = texts === given ? `${capital} ${texts.indexOf("")}` : `The ${what}`;
     throw new InputError(`${which} is empty; give at least one character.`);
   }
+  return texts;
+}
+
+/**
+ * `checkedTexts`, of which some may be empty.
+ *
+ * @param {any} given
+ * @param {string} what "prompt", "source" or "text"
+ * @returns {string[]}
+ * @throws {InputError} it is something else
+ */
+function listedTexts(given, what) {
+  const texts = typeof given === "string" ? [given] : given;
+  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
+    throw new InputError(`The ${what} is ${quote(given)}; expected a text, or an array of texts.`);
+  }
+  if (texts.length === 0) throw new InputError(`There is no ${what}; expected a text, or an array of texts.`);
   return texts;
 }
 

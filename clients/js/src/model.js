@@ -1,6 +1,6 @@
 /** `Model`: an exported file loaded for inference, to predict, classify, generate or stream. */
 
-import { labelledOutput, named, textFeeds } from "./classification.js";
+import { labelledOutput, named, textFeeds, withTexts } from "./classification.js";
 import { ArtefactError, InputError } from "./errors.js";
 import { readExternalData } from "./external_data.js";
 import { asPath, readBytes } from "./files.js";
@@ -66,14 +66,21 @@ export class Model {
    * Runs the graph on its inputs.
    *
    * @param {Record<string, any>} named one per input of `manifest.inputs`: a number, nested arrays, a typed array if
-   *   all axes but one are known, or {data, dims}. Types are cast where no value changes.
+   *   all axes but one are known, or {data, dims}. Types are cast where no value changes. A text, or
+   *   an array of texts, is taken for token ids where the file has a tokenizer, and for strings, one for each row.
    * @returns {Promise<Record<string, Tensor>>} the outputs by name
    * @throws {InputError} a name, type, rank or size does not fit the signature; the file keeps states, which `chunks`
    *   takes care of, and they are not given
    */
   async predict(named) {
     this.#requireStates(named);
-    return this.#session.run(this.#finite(bind(this.manifest.inputs, named)));
+    return this.#session.run(this.#finite(this.#bound(named)));
+  }
+
+  /** @param {any} given arrays by name, or texts where the file has a tokenizer @returns {Record<string, Tensor>} */
+  #bound(given) {
+    const predicts = this.manifest.task === "predict";
+    return bind(this.manifest.inputs, predicts ? withTexts(this.manifest, this.tokenizer, given) : given);
   }
 
   /**
@@ -88,7 +95,7 @@ export class Model {
   async classify(given) {
     this.#requireStates(given);
     const { name } = labelledOutput(this.manifest);
-    const feeds = textFeeds(this.manifest, this.tokenizer, given) ?? bind(this.manifest.inputs, this.#byName(given));
+    const feeds = textFeeds(this.manifest, this.tokenizer, given) ?? this.#bound(this.#byName(given));
     const outputs = await this.#session.run(this.#finite(feeds));
     const found = named(this.manifest.labels, outputs[name].toArray());
     return typeof given === "string" ? found[0] : found;
@@ -118,7 +125,8 @@ export class Model {
 
   /** An array alone is that of the only input. @param {any} given */
   #byName(given) {
-    const alone = Array.isArray(given) || ArrayBuffer.isView(given) || given instanceof Tensor;
+    const text = typeof given === "string";
+    const alone = text || Array.isArray(given) || ArrayBuffer.isView(given) || given instanceof Tensor;
     return alone && this.manifest.inputs.length === 1 ? { [this.manifest.inputs[0].name]: given } : given;
   }
 

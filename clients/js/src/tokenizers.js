@@ -4,6 +4,7 @@ import { CharacterTokenizer, CodePointTokenizer } from "./characters.js";
 import { ArtefactError } from "./errors.js";
 import { quote } from "./manifest.js";
 import { SubwordTokenizer } from "./subwords.js";
+import { WordTokenizer } from "./words.js";
 
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
 
@@ -13,6 +14,7 @@ const KINDS = {
   code_points: (description) => new CodePointTokenizer(description),
   tokenizers: (description) => SubwordTokenizer.create(description),
   pair: loadPair,
+  words: (description) => new WordTokenizer(description),
 };
 
 /**

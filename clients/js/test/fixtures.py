@@ -146,7 +146,8 @@ def given_to(model: runtime.Model, count: int) -> list[Any]:
 
 
 def classifiers(folder: Path) -> Iterator[Path]:
-    """A file that classifies texts into two classes with one unit, and one that classifies every step of series."""
+    """Files that classify texts into two classes with one unit, every step of series, texts that Keras splits into
+    words, and strings that it looks up."""
     characters = character_tokenizer("".join(sorted(set("".join(LINES)))))
     layers = keras.layers
     text = [layers.Embedding(characters.vocabulary_size, 8, mask_zero=True), layers.GRU(8), layers.Dense(1, "sigmoid")]
@@ -157,6 +158,17 @@ def classifiers(folder: Path) -> Iterator[Path]:
     model = keras.Sequential([keras.Input((None, 2)), *steps])
     tfseq.export(model, folder / "steps.onnx", labels=["low", "middle", "high"], verify=False)
     yield folder / "steps.onnx"
+    vectorize = layers.TextVectorization(max_tokens=300, output_sequence_length=12)
+    vectorize.adapt(LEARNED[:300])
+    words = [layers.Embedding(300, 8, mask_zero=True), layers.GRU(8), layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((), dtype="string"), vectorize, *words])
+    tfseq.export(model, folder / "words.onnx", labels=["low", "middle", "high"], verify=False)
+    yield folder / "words.onnx"
+    strings = ["", " ", "a", "B", "7", "Größe", "東京"]
+    look_up = layers.StringLookup(vocabulary=strings, output_mode="multi_hot", mask_token="word")
+    model = keras.Sequential([keras.Input((2,), dtype="string"), look_up, layers.Dense(3, "softmax")])
+    tfseq.export(model, folder / "strings.onnx", labels=["low", "middle", "high"], verify=False)
+    yield folder / "strings.onnx"
 
 
 def answered(path: Path) -> dict[str, Any]:
@@ -164,7 +176,7 @@ def answered(path: Path) -> dict[str, Any]:
     model = runtime.load(path)
     given = given_to(model, 40)
     spec = model.manifest.inputs[0]
-    read = given if isinstance(given[0], str) else np.array(given, spec.dtype)
+    read = given if isinstance(given[0], str) else np.array(given, object if spec.dtype == "string" else spec.dtype)
     if model.manifest.labels:
         return {"file": str(path), "given": given, "classes": model.classify(read)}
     outputs = {name: array.tolist() for name, array in model.run({spec.name: read}).items()}

@@ -1,5 +1,6 @@
 """Fixtures for tokenizers: texts on which Unicode libraries differ, and their token ids by Python's tokenizers."""
 
+import itertools
 import random
 import unicodedata
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tfseq.data import subword_tokenizer, word_tokenizer
-from tfseq.runtime import SubwordTokenizer
+from tfseq.runtime import SubwordTokenizer, WordTokenizer
 
 LINES = [line.strip() for text in topics.topics.values() for line in text.splitlines() if len(line.strip()) > 8]
 LEARNED, HELD_OUT = LINES[:4000], LINES[4000:]
@@ -51,9 +52,15 @@ def tokenizer_answers() -> list[dict[str, Any]]:
     return answers
 
 
-def libraries() -> Iterator[tuple[str, SubwordTokenizer]]:
+def libraries() -> Iterator[tuple[str, SubwordTokenizer | WordTokenizer]]:
     texts = LEARNED[:1500] + HARD * 5
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    words = ["", "[UNK]", *dict.fromkeys(word for text in texts[::9] for word in [*text.lower().split(), *text])]
+    yield "every word", WordTokenizer(words)
+    yield "plain words", WordTokenizer(words, lower=True, strip_punctuation=True, length=9)
+    yield "characters of words", WordTokenizer(words, lower=True, split="character")
+    pairs = [" ".join(pair) for text in texts[::9] for pair in itertools.pairwise(text.split())]
+    yield "pairs of words", WordTokenizer([*words, *pairs], strip_punctuation=True, ngrams=(2, 1))
     yield "word_tokenizer", word_tokenizer(texts, 500)
     yield "subword_tokenizer", subword_tokenizer(texts, 600)
     special = ["<pad>", "<unk>", "<s>", "</s>"]

@@ -1,5 +1,8 @@
 """`to_onnx`: names and axes of the graph, comparisons, loops, and errors of the conversion."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import onnxruntime
@@ -10,6 +13,7 @@ from keras import ops
 from tfseq.decoding.random import draw_bits, draw_keys
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.convert import to_onnx
+from tfseq.exporting.conversion.untranslated import WORDS
 from tfseq.exporting.rewriting import count_operators
 from tfseq.runtime.manifest import TensorSpec
 
@@ -160,3 +164,9 @@ def test_no_operator_is_left_over():
     layer.build((None, 3))
     model, _ = converted(lambda x: {"y": layer(x)}, TensorSpec("x", "float32", ("batch", 3)))
     assert count_operators(model.graph) == {"Add": 1, "MatMul": 1}
+
+
+def test_the_manual_lists_what_is_refused():
+    text = (Path(__file__).parents[3] / "docs/export.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", text.partition("### What is refused")[2], re.MULTILINE)
+    assert dict(listed) == WORDS

@@ -116,3 +116,24 @@ def test_matrices_of_any_shape_and_rank(n, m):
 def test_what_has_no_plain_algorithm_is_refused_by_name(function, word):
     with pytest.raises(ExportError, match=f"computes {word}"):
         run(lambda x: {"y": function(x)}, drawn(3))
+
+
+@pytest.mark.parametrize(("n", "batch"), [(1, 2), (UNROLLED, 2), (UNROLLED + 3, 3)])
+def test_triangular_factors_with_the_order_of_the_rows(n, batch):
+    a = drawn(n, batch=batch)
+
+    def function(a):
+        factors, order = tf.linalg.lu(a)
+        return {
+            "factors": factors,
+            "order": order,
+            "of one": ops.lu_factor(a[0])[1],
+            "kept": ops.logdet(a @ ops.swapaxes(a, 1, 2)),
+        }
+
+    found = run(function, a)
+    lower, upper = np.tril(found["factors"], -1) + np.eye(n), np.triu(found["factors"])
+    assert np.abs(lower).max() < 1 + 1e-5  # pivots are the largest of their columns
+    np.testing.assert_allclose(lower @ upper, np.take_along_axis(a, found["order"][..., None], 1), atol=1e-4)
+    np.testing.assert_array_equal(found["of one"][found["order"][0]], np.arange(n))
+    np.testing.assert_allclose(found["logarithm"], 2 * np.linalg.slogdet(a)[1], atol=1e-4)

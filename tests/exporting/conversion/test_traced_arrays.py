@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from tfseq.errors import ExportError
 from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.runtime import TensorSpec
 
@@ -173,3 +174,11 @@ def test_ctc_losses(blank):
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = [ctc_loss(p[:n], y[:m], blank) for p, y, m, n in zip(probabilities, labels, sizes, steps, strict=True)]
     assert np.allclose(run(logits, labels, sizes, steps), expected, atol=1e-4)
+
+
+def test_a_ctc_beam_search_is_refused():
+    def function(x):
+        return ops.ctc_decode(x, tf.fill([tf.shape(x)[0]], 6), strategy="beam_search")[0][0]
+
+    with pytest.raises(ExportError, match=r"decodes by a CTC beam search, .* Decode greedily"):
+        converted(function, normal(2, 6, 4))

@@ -62,3 +62,25 @@ def test_resizing_that_keeps_the_shape(tmp_path, keeping, shape, options):
     x = keras.Input(shape, name="x")
     layer = layers.Resizing(6, 7, **{keeping: True}, **options)
     assert tfseq.export(keras.Model(x, layer(x)), tmp_path / "model.onnx").parity["passed"]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos3", "lanczos5"])
+def test_antialiased_images_of_free_sizes(tmp_path, interpolation):
+    x = keras.Input((None, None, 2), name="x")
+    layer = layers.Resizing(5, 6, interpolation=interpolation, antialias=True)
+    assert tfseq.export(keras.Model(x, layer(x)), tmp_path / "model.onnx").parity["passed"]
+    run = tfseq.runtime.load(tmp_path / "model.onnx").predict
+    for height, width in ((3, 13), (11, 2), (1, 1)):
+        images = np.random.default_rng(0).random((2, height, width, 2)).astype("float32")
+        np.testing.assert_allclose(run(images), layer(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_free_images_are_cropped_or_resized(tmp_path, data_format):
+    x = keras.Input((None, None, 2) if data_format == "channels_last" else (2, None, None), name="x")
+    layer = layers.CenterCrop(3, 4, data_format=data_format)
+    tfseq.export(keras.Model(x, layer(x)), tmp_path / "model.onnx")
+    run = tfseq.runtime.load(tmp_path / "model.onnx").predict
+    for sizes in ((3, 4), (8, 9), (2, 9), (9, 3), (1, 1)):
+        images = RANDOM.random((2, *sizes, 2) if data_format == "channels_last" else (2, 2, *sizes)).astype("float32")
+        np.testing.assert_allclose(run(images), layer(images), atol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfseq.exporting.signatures.random_inputs import draw, sweep
+from tfseq.exporting.signatures.vocabularies import Vocabulary
 from tfseq.runtime.manifest import TensorSpec
 
 MASK = TensorSpec("mask", "bool", ("batch", "time"))
@@ -51,3 +52,31 @@ def test_a_seed_decides(spec):
     assert np.array_equal(first, again)
     assert first.dtype == spec.dtype
     assert not np.array_equal(first, other)
+
+
+COLOUR = TensorSpec("colour", "string", ("batch",))
+KNOWN = {"colour": Vocabulary(np.array(["red", "blue"], object)), "kind": Vocabulary(np.array([10**9, -5]))}
+
+
+def test_what_is_looked_up_is_known_and_with_even_seeds_not_always():
+    for spec, keys in ((COLOUR, {"red", "blue"}), (KIND, {10**9, -5})):
+        odd, even = (set(draw([spec], None, 50, 1, seed, KNOWN)[spec.name].tolist()) for seed in (1, 2))
+        assert odd == keys
+        assert even > keys
+        closed = {spec.name: Vocabulary(KNOWN[spec.name].keys, closed=True)}
+        assert set(draw([spec], None, 50, 1, 2, closed)[spec.name].tolist()) == keys
+
+
+def test_strings_that_no_vocabulary_is_known_of_are_words_and_other_text():
+    found = draw([COLOUR], None, 200, 1)["colour"].tolist()
+    assert {"", "a", "two words", "東京"} < set(found)
+
+
+def test_texts_have_known_words_among_others_and_only_the_first_has_to_have_one():
+    vocabulary = Vocabulary(np.array(["red", "blue"], object), of_texts=True)
+    texts = [draw([COLOUR], None, 30, 1, seed, {"colour": vocabulary})["colour"].tolist() for seed in range(20)]
+    assert all(first.split() for first, *_ in texts)
+    assert any(not text.split() for _, *others in texts for text in others)
+    words = {word for row in texts for text in row for word in text.split()}
+    assert {"red", "blue", "Red"} < words
+    assert any(not word.isascii() for word in words)

@@ -9,6 +9,7 @@ import onnx
 import tensorflow as tf
 
 from tfseq.errors import ExportError
+from tfseq.exporting.conversion.lookups import ML, NOTE
 from tfseq.exporting.conversion.tf2onnx_driver import convert
 from tfseq.exporting.conversion.untranslated import LayerScopes, Problems, Untranslated
 from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
@@ -78,7 +79,9 @@ def to_skeleton(
     del model.graph.output[:]
     model.graph.output.extend(outputs)
     model.doc_string = model.graph.doc_string = ""
-    _declare_only_standard_operators(model)
+    _declare_only_used_operators(model)
+    if notes is not None and any(declared.domain == ML for declared in model.opset_import):
+        notes.append(NOTE)
     try:
         onnx.checker.check_model(weights_as_inputs(model), full_check=True)
     except Exception as error:
@@ -86,9 +89,9 @@ def to_skeleton(
     return model, weights
 
 
-def _declare_only_standard_operators(model: onnx.ModelProto) -> None:
+def _declare_only_used_operators(model: onnx.ModelProto) -> None:
     """tf2onnx also declares ai.onnx.ml, used or not."""
-    used = {node.domain for graph in all_graphs(model.graph) for node in graph.node}
+    used = {"", *(node.domain for graph in all_graphs(model.graph) for node in graph.node)}
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
@@ -124,7 +127,7 @@ def _quiet() -> Iterator[list[Untranslated | str]]:
     try:
         for logger in loggers:
             logger.propagate = False
-            logger.handlers[:] = []
+            logger.handlers[:] = [logging.NullHandler()]  # without any, Python prints warnings
         loggers[0].addHandler(collector)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

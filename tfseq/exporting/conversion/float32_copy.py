@@ -9,6 +9,7 @@ import keras
 from keras.dtype_policies import DTypePolicy, QuantizedDTypePolicy
 
 from tfseq.errors import ExportError
+from tfseq.exporting.signatures.vocabularies import lookup_layers
 
 LOW = ("float16", "bfloat16")
 
@@ -42,12 +43,21 @@ def as_float32(model: keras.Model) -> keras.Model:
             if not copy.built:
                 copy.build()
         copy.set_weights([_as_float32(weight) for weight in model.weights])
+        for layer, own in zip(lookup_layers(copy), lookup_layers(model), strict=True):
+            _share_vocabulary(layer, own)
     except Exception as error:
         raise ExportError(
             f"{type(model).__name__} was trained in {precision(model)} and can't be rebuilt in float32: {error} "
             "Give it a get_config, or load its weights into a float32 model and export that."
         ) from error
     return copy
+
+
+def _share_vocabulary(layer: Any, own: Any) -> None:
+    """With the lookup layer that it is a copy of: what `adapt` has learned is in no configuration."""
+    for name in ("lookup_table", "idf_weights_const", "_frozen_vocab_size"):
+        if hasattr(own, name):
+            setattr(layer, name, getattr(own, name))
 
 
 @contextlib.contextmanager

@@ -15,9 +15,10 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
-from tfseq.exporting.conversion import traced_arrays, traced_images
+from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, traced_numbers
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
+from tfseq.exporting.signatures.unrolled import rnn_call
 from tfseq.keras_versions import patched
 from tfseq.layers import positions
 
@@ -25,13 +26,15 @@ from tfseq.layers import positions
 @contextlib.contextmanager
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
-    with by_algorithms(), patched((*_patches(), *traced_arrays.PATCHES, *traced_images.PATCHES)):
+    patches = (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES)
+    with by_algorithms(), patched((*_patches(), *patches)):
         yield
 
 
 def _patches() -> tuple[tuple[Any, str, Any], ...]:
     return (
         (layers.TimeDistributed, "call", time_distributed_call),
+        (layers.RNN, "call", rnn_call),
         (layers.MultiHeadAttention, "_compute_attention", _compute_attention),
         (ConvLSTM, "inner_loop", _conv_lstm_loop),
         (positions, "reversed_embedding", _reversed_embedding),
@@ -44,6 +47,7 @@ def _patches() -> tuple[tuple[Any, str, Any], ...]:
         (tf.math, "cumprod", _cumulative_product),
         (tf.nn, "gelu", _gelu),
         (tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
+        (tf.nn, "ctc_beam_search_decoder", _ctc_beam_search_decoder),
     )
 
 
@@ -209,6 +213,14 @@ def _ctc_greedy_decoder(
     )
     scores = tf.reduce_sum(tf.where(inside, tf.reduce_max(logits, -1), 0), 1, keepdims=True)
     return [decoded], -scores
+
+
+def _ctc_beam_search_decoder(*arguments: Any, **options: Any) -> Any:
+    raise ValueError(
+        "it decodes by a CTC beam search, which has no translation to ONNX. Decode greedily "
+        '(keras.ops.ctc_decode with strategy="greedy", tf.nn.ctc_greedy_decoder), or export the model up to its '
+        "probabilities and search behind it."
+    )
 
 
 def _dot_product_attention(query: Any, key: Any, value: Any, bias: Any, mask: Any, is_causal: bool, scale: Any) -> Any:

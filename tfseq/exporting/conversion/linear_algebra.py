@@ -47,6 +47,10 @@ def _always(matrix: Any) -> bool:
     return True
 
 
+def _is_square(matrix: Any) -> bool:
+    return matrix.shape[-1] is not None and matrix.shape[-1] == matrix.shape[-2]
+
+
 def _jacobi_fits(matrix: Any) -> bool:
     sizes = matrix.shape[-2:]
     return None not in sizes and min(sizes) <= LARGEST
@@ -113,6 +117,41 @@ def _sign_and_logarithm(matrix: Any) -> tuple[Any, Any]:
     return _eliminated(matrix, matrix[..., :1])[1:]
 
 
+def _lu(matrix: Any, output_idx_type: Any = tf.int32, name: str | None = None) -> tuple[Any, Any]:
+    """Doolittle's algorithm with partial pivoting: L below the diagonal and U in one matrix, and the rows' order."""
+    n = _columns(matrix)
+    places = tf.range(n)
+
+    def step(k: Any, both: Any, order: Any) -> tuple[Any, ...]:
+        column = tf.gather(both, k, axis=-1)  # (.., n)
+        chosen = tf.argmax(tf.where(places >= k, tf.abs(column), tf.constant(-1, both.dtype)), -1, tf.int32)
+        is_chosen, is_kth = places == tf.expand_dims(chosen, -1), places == k
+
+        def swapped(rows: Any) -> Any:  # (.., n, columns)
+            pivot = tf.where(tf.expand_dims(is_chosen, -1), rows, tf.zeros((), rows.dtype))
+            kth = tf.expand_dims(tf.gather(rows, k, axis=-2), -2)
+            rows = tf.where(tf.expand_dims(is_chosen, -1), kth, rows)
+            return tf.where(is_kth[:, None], tf.reduce_sum(pivot, -2, keepdims=True), rows)
+
+        both, order = swapped(both), swapped(order)
+        row = tf.expand_dims(tf.gather(both, k, axis=-2), -2)
+        pivot = tf.gather(row, k, axis=-1)  # (.., 1)
+        below = places > k
+        factors = tf.where(below, tf.gather(both, k, axis=-1) / pivot, tf.zeros((), both.dtype))
+        factors = tf.expand_dims(factors, -1)
+        rest = both - factors * tf.where(below, row, tf.zeros((), both.dtype))
+        return tf.where(tf.logical_and(below[:, None], is_kth), factors, rest), order
+
+    start = tf.zeros_like(matrix[..., :1], tf.int32) + places[:, None]  # (.., n, 1)
+    factors, order = _for_each(n, step, matrix, start)
+    return factors, tf.cast(tf.squeeze(order, -1), output_idx_type)
+
+
+def _log_determinant(matrix: Any) -> Any:
+    """Of positive definite ones."""
+    return 2 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(_cholesky(matrix))), -1)
+
+
 def _cholesky(matrix: Any) -> Any:
     """The lower triangle, column by column; only the lower triangle of the matrix is read."""
     n = _columns(matrix)
@@ -143,8 +182,8 @@ def _triangular_solve(matrix: Any, rhs: Any, lower: bool = True, adjoint: bool =
         value = (tf.gather(rhs, k, axis=-2)[..., None, :] - sums) / tf.gather(row, k, axis=-1)[..., None, None]
         return (tf.where((places == k)[:, None], value, x),)
 
-    rhs = tf.convert_to_tensor(rhs)
-    return _for_each(n, step, tf.zeros_like(rhs) + tf.zeros_like(matrix[..., :1]))[0]
+    rhs = tf.convert_to_tensor(rhs) + tf.zeros_like(matrix[..., :1])
+    return _for_each(n, step, tf.zeros_like(rhs))[0]
 
 
 def _cholesky_solve(chol: Any, rhs: Any) -> Any:
@@ -246,6 +285,8 @@ _ALGORITHMS: dict[str, tuple[Callable, Callable[[Any], bool]]] = {
     "inv": (_inverse, _always),
     "slogdet": (_sign_and_logarithm, _always),
     "cholesky": (_cholesky, _always),
+    "logdet": (_log_determinant, _always),
+    "lu": (_lu, _is_square),
     "triangular_solve": (_triangular_solve, _always),
     "cholesky_solve": (_cholesky_solve, _always),
     "svd": (_svd, _jacobi_fits),

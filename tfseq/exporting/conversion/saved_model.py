@@ -14,6 +14,7 @@ from tfseq.errors import ArtefactError
 from tfseq.exporting.conversion.convert import tensorflow_specs
 from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
+from tfseq.exporting.signatures.vocabularies import as_text, lookup_layers
 
 
 def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> dict[str, list[str]]:
@@ -32,6 +33,7 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
     """
     module = tf.Module()
     module.variables_ = [weight.value for weight in model.weights]
+    module.tables_ = [layer.lookup_table for layer in lookup_layers(model)]
     functions = {}
     for name, signature in signatures.items():
         specs = {spec.name: tensor for spec, tensor in zip(signature.inputs, tensorflow_specs(signature.inputs))}
@@ -62,4 +64,4 @@ def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
 
 def _run(loaded, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     outputs = loaded.signatures[signature](**{name: tf.constant(array) for name, array in feeds.items()})
-    return {name: tensor.numpy() for name, tensor in outputs.items()}
+    return {name: as_text(tensor.numpy()) for name, tensor in outputs.items()}

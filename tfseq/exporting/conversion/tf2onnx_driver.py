@@ -13,12 +13,14 @@ import tensorflow as tf
 from tf2onnx import optimizer, tf_loader
 from tf2onnx.convert import tensor_names_from_structed
 from tf2onnx.graph import Graph
+from tf2onnx.handler import tf_op
 from tf2onnx.onnx_opset import controlflow
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 from tf2onnx.tfonnx import process_tf_graph
 
 from tfseq.exporting.conversion.freezing import freeze, give_shapes, hollow_initializers
 from tfseq.exporting.conversion.keras_operations import convertible, inlined
+from tfseq.exporting.conversion.lookups import StringTables
 from tfseq.exporting.conversion.operators import handlers, rewriters
 from tfseq.exporting.conversion.untranslated import LayerScopes
 from tfseq.exporting.recurrent.markers import RecurrentMarkers
@@ -42,8 +44,8 @@ def convert(
 
     What tf2onnx can't convert it logs as an error, and goes on.
     """
-    markers = RecurrentMarkers()
-    with markers.emitted(), convertible(), scopes.recorded():
+    markers, tables = RecurrentMarkers(), StringTables()
+    with markers.emitted(), tables.emitted(), convertible(), scopes.recorded():
         function = traced.get_concrete_function(*specs)
     inlined(function)
     inputs = [tensor.name for tensor in function.inputs[: len(specs)]]  # what follows are captured constants
@@ -64,7 +66,7 @@ def convert(
                     graph,
                     continue_on_error=True,
                     opset=opset,
-                    custom_op_handlers=handlers() | markers.handlers(),
+                    custom_op_handlers=handlers() | markers.handlers() | tables.handlers(),
                     custom_rewriter=rewriters(),
                     input_names=inputs,
                     output_names=outputs,
@@ -115,9 +117,22 @@ def _improved() -> Iterator[None]:
     with (
         mock.patch.object(TransposeOptimizer, "post_optimize_action"),
         mock.patch.object(Graph, "extract_sub_graph_nodes", _nodes_behind),
+        mock.patch.object(tf_op, "find_effective_op", _handler_with_arguments),
         mock.patch.object(controlflow, "copy", SimpleNamespace(deepcopy=_without_parent)),
     ):
         yield
+
+
+def _handler_with_arguments(*name: str) -> Any:
+    """tf2onnx's search for a handler, to call as it is: those that were given to it ask for what it keeps beside them.
+
+    So it merges a padding into the convolution behind it.
+    """
+    function, given = _FIND_HANDLER(*name)
+    return (None if function is None else lambda graph, node, **more: function(graph, node, **given, **more)), given
+
+
+_FIND_HANDLER = tf_op.find_effective_op
 
 
 def _without_parent(graph: Any) -> Any:

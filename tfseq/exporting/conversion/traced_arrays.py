@@ -264,7 +264,23 @@ def _unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, s
     return tf.reshape(x, (-1, channels * pixels, count))
 
 
+def _pool(input: Any, window_shape: Any, pooling_type: Any, *args: Any, **kwargs: Any) -> Any:
+    """Nothing where a window is larger than its axis; adaptive pooling asks for such, and takes nothing of it."""
+    images = tf.convert_to_tensor(input)
+    options = dict(zip(("strides", "padding"), args)) | kwargs
+    plain = options.get("padding", "VALID") == "VALID" and not str(options.get("data_format")).startswith("NC")
+    if plain and options.get("dilations") is None:
+        for axis, window in enumerate(window_shape, 1):
+            size = images.shape[axis]
+            if size is not None and window > size:
+                return tf.gather(images, tf.zeros(0, tf.int32), axis=axis)
+    return _POOL(images, window_shape, pooling_type, *args, **kwargs)
+
+
+_POOL = tf.nn.pool
+
 PATCHES = (
+    (tf.nn, "pool", _pool),
     (keras_nn, "unfold", _unfold),
     (SymbolicTensor, "__bool__", _known_truth),
     (keras_numpy, "isin", _is_in),

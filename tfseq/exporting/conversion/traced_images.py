@@ -1,11 +1,16 @@
 """Image operations patched while tracing: colours by formulas, projections by gathering, known margins."""
 
+import itertools
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import image as keras_image
+from keras.src.utils import image_utils
+from tensorflow.python.ops import gen_image_ops
+
+from tfseq.keras_versions import function
 
 
 def _rgb_to_hsv(images: Any, name: str | None = None) -> Any:
@@ -146,9 +151,150 @@ def _resize(
 
 _RESIZE = keras_image.resize
 
+
+def _center_crop(self: Any, images: Any, transformation: Any = None, training: bool = True) -> Any:
+    """Of images of free size: cut where they are as large as that, else resized; Keras' graph cuts whatever comes."""
+    x = tf.cast(images, self.compute_dtype)
+    first = 1 if self.data_format == "channels_last" else 2
+    first += x.shape.rank - 4
+    if None not in x.shape[first : first + 2]:
+        return _CENTER_CROP(self, images, transformation, training)
+    height, width = tf.shape(x)[first], tf.shape(x)[first + 1]
+    shape = [*x.shape[:first], self.height, self.width, *x.shape[first + 2 :]]
+
+    def resized() -> Any:
+        return image_utils.smart_resize(x, [self.height, self.width], data_format=self.data_format)
+
+    return tf.cond(
+        tf.logical_and(height >= self.height, width >= self.width),
+        lambda: tf.ensure_shape(_CENTER_CROP(self, x, transformation, training), shape),
+        lambda: tf.ensure_shape(resized(), shape),
+    )
+
+
+_CENTER_CROP = keras.layers.CenterCrop.transform_images
+
+
+def _scale_and_translate(
+    images: Any,
+    size: Any,
+    scale: Any,
+    translation: Any,
+    kernel_type: str = "lanczos3",
+    antialias: bool = True,
+    name: str | None = None,
+) -> Any:
+    """Of images of free size as two products with weights that are computed; those of a fixed size have a table."""
+    images = tf.convert_to_tensor(images)
+    if None not in images.shape[1:3] or kernel_type not in _KERNELS:
+        return _SCALE_AND_TRANSLATE(images, size, scale, translation, kernel_type, antialias, name)
+    pixels = tf.cast(images, tf.float32)
+    rows, columns = (
+        _pixel_weights(tf.shape(images)[1 + i], size[i], scale[i], translation[i], _KERNELS[kernel_type], antialias)
+        for i in (0, 1)
+    )
+    return tf.einsum("iy,byxc,jx->bijc", rows, pixels, columns, name=name)
+
+
+_SCALE_AND_TRANSLATE = gen_image_ops.scale_and_translate
+
+
+def _pixel_weights(before: Any, after: Any, scale: Any, translation: Any, kernel: Any, antialias: bool) -> Any:
+    """Of each pixel of an axis in each resized one, (after, before)."""
+    width = tf.maximum(1 / scale, 1.0) if antialias else 1.0
+    centres = ((tf.cast(tf.range(after), tf.float32) + 0.5 - translation) / scale)[:, None]
+    weights = kernel(tf.abs(tf.cast(tf.range(before), tf.float32) + 0.5 - centres) / width)
+    total = tf.reduce_sum(weights, 1, keepdims=True)
+    inside = (centres >= 0) & (centres <= tf.cast(before, tf.float32)) & (tf.abs(total) > 1e-6)
+    return tf.where(inside, weights / tf.where(inside, total, 1.0), 0.0)
+
+
+def _lanczos(radius: float) -> Any:
+    def sinc(x: Any) -> Any:
+        angle = tf.where(x == 0, 1.0, np.float32(np.pi) * x)
+        return tf.where(x == 0, 1.0, tf.sin(angle) / angle)
+
+    return lambda x: tf.where(x < radius, sinc(x) * sinc(x / radius), 0.0)
+
+
+def _keys_cubic(x: Any) -> Any:
+    """Keys, "Cubic Convolution Interpolation" (1981), a = -1/2."""
+    near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return tf.where(x < 1, near, tf.where(x < 2, far, 0.0))
+
+
+_KERNELS = {
+    "lanczos3": _lanczos(3),
+    "lanczos5": _lanczos(5),
+    "triangle": lambda x: tf.maximum(0.0, 1 - x),
+    "keyscubic": _keys_cubic,
+}
+
+
+def _elastic_transform(
+    images: Any,
+    alpha: float = 20.0,
+    sigma: float = 5.0,
+    interpolation: str = "bilinear",
+    fill_mode: str = "reflect",
+    fill_value: float = 0.0,
+    seed: Any = None,
+    data_format: str | None = None,
+) -> Any:
+    """Of any number of images, all at once; Keras takes them one by one, and a free number of them for one."""
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank == 3:
+        options = interpolation, fill_mode, fill_value, seed, data_format
+        return _elastic_transform(images[None], alpha, sigma, *options)[0]
+    first = (data_format or keras.config.image_data_format()) == "channels_first"
+    if first:
+        images = tf.transpose(images, (0, 2, 3, 1))
+    batch, height, width, channels = (n or tf.shape(images)[i] for i, n in enumerate(images.shape))
+    drawn = tf.stack([batch, height, width])
+    size = 6 * int(sigma) | 1
+    seed = keras_image.draw_seed(seed)
+
+    def moved(extent: Any, axis: int) -> Any:
+        noise = tf.random.stateless_normal(shape=drawn, seed=seed, dtype=images.dtype) * sigma
+        blurred = keras_image.gaussian_blur(noise[..., None], (size, size), (sigma, sigma), "channels_last")[..., 0]
+        places = tf.cast(tf.range(extent), images.dtype)
+        return (places if axis == 2 else places[:, None]) + alpha * blurred
+
+    columns, rows = moved(width, 2), moved(height, 1)  # (batch, height, width)
+    nodes = keras_image._nearest_indices_and_weights if interpolation == "nearest" else _LINEAR_NODES
+    flat = tf.reshape(images, (-1, channels))
+    of_image = (tf.range(batch) * height * width)[:, None, None]
+    result = tf.zeros((), images.dtype)
+    for (row, row_weight), (column, column_weight) in itertools.product(nodes(rows), nodes(columns)):
+        row, row_known = _read_at(row, height, fill_mode)
+        column, column_known = _read_at(column, width, fill_mode)
+        pixels = tf.gather(flat, of_image + row * width + column)  # (batch, height, width, channels)
+        known = tf.logical_and(row_known, column_known)[..., None]
+        pixels = tf.where(known, pixels, tf.cast(fill_value, images.dtype))
+        result += (row_weight * column_weight)[..., None] * pixels
+    return tf.transpose(result, (0, 3, 1, 2)) if first else result
+
+
+_LINEAR_NODES = function(keras_image, "_linear_indices_and_weights")
+
+
+def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:
+    """The place inside an axis that is read for a whole number, and whether that is in the image."""
+    inside = tf.logical_and(place >= 0, place < size) if fill_mode == "constant" else tf.ones_like(place, tf.bool)
+    if fill_mode == "wrap":
+        return place % size, inside
+    if fill_mode in ("mirror", "reflect"):
+        place = tf.abs(place) % (2 * size)
+        place = tf.where(place < size, place, 2 * size - place - (1 if fill_mode == "reflect" else 0))
+    return tf.clip_by_value(place, 0, size - 1), inside
+
+
 PATCHES = (
     (tf.image, "rgb_to_hsv", _rgb_to_hsv),
     (tf.image, "hsv_to_rgb", _hsv_to_rgb),
     (tf.raw_ops, "ImageProjectiveTransformV3", _project),
+    (keras.layers.CenterCrop, "transform_images", _center_crop),
+    (gen_image_ops, "scale_and_translate", _scale_and_translate),
     (keras_image, "resize", _resize),
+    (keras_image, "elastic_transform", _elastic_transform),
 )

@@ -13,19 +13,20 @@ import tensorflow as tf
 
 from tfseq.exporting.signatures.reasons import first_line
 
+_PARTS = ("Real", "Imag", "ComplexAbs", "Angle", "Conj")  # of complex numbers that another operator makes
 _REWRITE = "Leave it out of the model that you export, or write it with operations that ONNX has."
-_WORDS = {
+WORDS = {
     "Svd": "a singular value decomposition",
     "Qr": "a QR decomposition",
     "Eig": "eigenvalues",
     "SelfAdjointEigV2": "eigenvalues of symmetric matrices",
-    "Lu": "an LU decomposition",
+    "Lu": "an LU decomposition of matrices that are not square",
     "MatrixSquareRoot": "the square root of a matrix",
     "MatrixExponential": "the exponential of a matrix",
     "MatrixLogarithm": "the logarithm of a matrix",
     "PyFunc": "a Python function",
     "EagerPyFunc": "a Python function",
-    "Bitcast": "the bits of numbers as another type",
+    "Bitcast": "the bits of float16, bfloat16 or float64 as another type",
 }
 
 
@@ -79,14 +80,15 @@ class LayerScopes:
     def refusal(self, problems: Sequence[Untranslated | str]) -> str:
         """A sentence for each problem, and what to do."""
         found: dict[str, None] = {}
+        operators = {problem.operator for problem in problems if isinstance(problem, Untranslated)}
         for problem in problems:
+            if isinstance(problem, Untranslated) and problem.operator in _PARTS and not operators <= set(_PARTS):
+                continue
             if isinstance(problem, str):
                 found[f"The model can't be converted to ONNX: {problem}."] = None
                 continue
             subject, operator = _subject(self.layer_of(problem.node)), problem.operator
-            named = (
-                f"{_WORDS[operator]} (TensorFlow's {operator})" if operator in _WORDS else f"TensorFlow's {operator}"
-            )
+            named = f"{WORDS[operator]} (TensorFlow's {operator})" if operator in WORDS else f"TensorFlow's {operator}"
             if problem.reason:
                 reason = problem.reason.rstrip(".")
                 found[f"{subject} computes {named}, which can't be converted to ONNX here: {reason}."] = None

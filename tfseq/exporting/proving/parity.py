@@ -22,6 +22,7 @@ from tfseq.exporting.proving.elsewhere import RefusedElsewhere, elsewhere
 from tfseq.exporting.proving.generation_parity import check_generation, check_loop_logits, witnessed_loop
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, ParityReport, TokenCheck, WorstError
 from tfseq.exporting.proving.step_parity import in_steps
+from tfseq.exporting.proving.text_run import reading_texts
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.accepted_sizes import search_order
 from tfseq.exporting.signatures.call_arguments import GUESSED
@@ -112,7 +113,7 @@ def opened(path: str | os.PathLike[str]) -> File:
 def onnx_file(path: Path, run: Run, manifest: Manifest) -> File:
     """An ONNX file with that manifest, whose graph `run` runs."""
     name = {"predict": "stream" if manifest.states else "serve"}.get(manifest.task, manifest.task)
-    return File(path, "onnx", {name: run}, manifest)
+    return File(path, "onnx", {name: reading_texts(run, manifest)}, manifest)
 
 
 def _generation_checks(
@@ -153,7 +154,10 @@ def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
     refusal = None
     for sizes in itertools.islice(search_order(free_axes(inputs)), _CALLS):
         shapes = [[sizes[size] if isinstance(size, str) else size for size in spec.shape] for spec in inputs]
-        sample = {spec.name: np.ones(shape, spec.dtype) for spec, shape in zip(inputs, shapes)}
+        sample = {
+            spec.name: np.full(shape, "a", object) if spec.dtype == "string" else np.ones(shape, spec.dtype)
+            for spec, shape in zip(inputs, shapes)
+        }
         try:
             forward_signature(model, [sample])
             return

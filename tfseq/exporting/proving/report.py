@@ -17,7 +17,7 @@ class NumberCheck:
         name: what was compared.
         of, against: the two that were.
         cases: inputs tried.
-        worst_absolute: largest |a - b|; infinite where shapes or NaNs differ.
+        worst_absolute: largest |a - b|; infinite where shapes, NaNs or texts differ.
         worst_relative: largest |a - b| / max(1, |b|, the lower quartile of the output's |b|).
         tolerance: the largest worst_relative that passes.
         where: the case and place of the worst.
@@ -126,7 +126,8 @@ class WorstError:
         self.absolute = max(self.absolute, absolute)
         if relative > self.relative or self.where == "none":
             self.relative, self.where = relative, f"{case}: {output}{list(place)}"
-            if np.isinf(relative) and got.shape == expected.shape and not np.isfinite(expected[tuple(place)]):
+            numbers = expected.dtype.kind != "O" and got.shape == expected.shape
+            if np.isinf(relative) and numbers and not np.isfinite(expected[tuple(place)]):
                 self.where += ", where the output of the Keras model itself is not finite"
 
     def check(self, name: str, of: str, against: str) -> NumberCheck:
@@ -138,6 +139,11 @@ def _errors(got: np.ndarray, expected: np.ndarray) -> tuple[float, float, Sequen
         return np.inf, np.inf, [*got.shape]
     if not expected.size:
         return 0.0, 0.0, []
+    if expected.dtype.kind == "O":
+        differs = np.asarray(got != expected)
+        place = np.unravel_index(np.argmax(differs), differs.shape)
+        error = np.inf if differs.any() else 0.0
+        return error, error, [int(i) for i in place]
     a, b = got.astype("float64"), expected.astype("float64")
     with np.errstate(invalid="ignore"):
         absolute = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))

@@ -230,8 +230,6 @@ def _mask_of(layer, mask, sequences):
         mask = tf.squeeze(mask, -1)
     if mask.shape.rank != 2:
         raise NotNative(f"its mask has {mask.shape.rank} axes")
-    if layer.unroll and layer.go_backwards and layer.zero_output_for_mask:
-        raise NotNative("Keras unrolls it with the mask in another order")
     mask = mask if mask.dtype == tf.bool else tf.cast(mask, tf.bool)
     return tf.broadcast_to(mask, tf.shape(sequences)[:2]) if mask.shape[0] == 1 else mask
 
@@ -249,6 +247,8 @@ def _halves(layer, mask, training):
             raise NotNative("one direction is a layer of its own")
         if mask is not None and half.zero_output_for_mask != layer.return_sequences:
             raise NotNative("the directions fill masked steps in another way")
+    if mask is not None and back.unroll:
+        raise NotNative("Keras unrolls one direction with the mask in another order")
     if ahead.go_backwards or not back.go_backwards:
         raise NotNative("the directions are exchanged")
     return _native_cells(ahead, training), _native_cells(back, training)

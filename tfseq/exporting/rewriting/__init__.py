@@ -10,6 +10,7 @@ from tfseq.exporting.rewriting import (
     key_value_caches,
     loop_invariants,
     normalization,
+    padded_pooling,
     reshapes,
     tied_weights,
     weight_layouts,
@@ -47,8 +48,8 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
 
     Args:
         model: a simplified graph.
-        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit, of those
-            that are known here.
+        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit, of
+            those that are known here.
     """
     passes = {
         "LayerNormalization": normalization.fuse_layer_normalization,
@@ -67,6 +68,7 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
     reshapes.merge_reshapes(model)
     tied_weights.multiply_by_rows(model)
     key_value_caches.share_masks(model.graph)
+    padded_pooling.keep_padding(model)
     loop_invariants.hoist_loop_invariants(model.graph)  # masks over the memory
     cleanup.remove_unused(model.graph)
     if opset is None or opset > CONVERTED:

@@ -4,6 +4,7 @@ A random input is a guess. What a model takes (lengths up to its table of positi
 says, so each guess runs on the model before any file sees it; those that it refuses say nothing about a file.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from tfseq.exporting.signatures.other_values import Change, changed, changes
 from tfseq.exporting.signatures.random_inputs import BATCHES, draw, free_axes, grid, usual_lengths
 from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
+from tfseq.exporting.signatures.vocabularies import as_text
 
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
 SLOW = 0.05  # seconds of a run, from which on a traced graph is quicker over all cases
+_FIRST_SLOW = 1.0  # of a first run, which is never quick
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
 
@@ -167,7 +170,7 @@ class AcceptedInputs:
         try:
             with tf.device("/cpu:0"):  # a GPU reads beyond a table without a word
                 outputs = function(**{name: keras.ops.convert_to_tensor(array) for name, array in feeds.items()})
-            return {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+            return {name: as_text(np.asarray(keras.ops.convert_to_numpy(value))) for name, value in outputs.items()}
         except Exception as error:
             if self.refusal is None or function is self.signature.function:  # a graph's errors say less
                 self.refusal = error
@@ -190,8 +193,8 @@ class AcceptedInputs:
         outputs = self.run(feeds)
         if outputs is not None:
             seconds = time.monotonic() - start
-            self._slow = self._runs > 0 and seconds > SLOW  # a first run is never quick
-            if self._runs > 0:
+            self._slow = seconds > (SLOW if self._runs > 0 else _FIRST_SLOW if self._lengths else math.inf)
+            if self._slow or self._runs > 0:
                 self._longest = max(self._longest, (self._steps(feeds), seconds))
             self._runs += 1
             if self._slow and self._faithful is not False:
@@ -222,7 +225,8 @@ class AcceptedInputs:
     def _case(self, sizes: Sizes, seed: int, run: Callable[[Arrays], Arrays | None]) -> Case | None:
         """Random inputs of some sizes, with the first kinds of values that the model makes finite outputs of."""
         signature, unlike = self.signature, None
-        drawn = draw(signature.inputs, signature.vocabulary_sizes, sizes.get("batch", 1), sizes, seed)
+        batch, known = sizes.get("batch", 1), signature.vocabularies
+        drawn = draw(signature.inputs, signature.vocabulary_sizes, batch, sizes, seed, known)
         for feeds, change in self._variants(drawn, sizes):
             outputs = run(feeds)
             if outputs is None or not any(value.size for value in outputs.values()):  # too short for a window, say
@@ -350,7 +354,10 @@ class AcceptedInputs:
 
 
 def _alike(a: Arrays | None, b: Arrays) -> bool:
-    return a is not None and all(
-        np.shape(a[name]) == np.shape(b[name]) and np.allclose(a[name], b[name], rtol=1e-4, atol=1e-5, equal_nan=True)
-        for name in b
-    )
+    return a is not None and all(np.shape(a[name]) == np.shape(b[name]) and _close(a[name], b[name]) for name in b)
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    if b.dtype.kind == "O":
+        return bool((a == b).all())
+    return np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)

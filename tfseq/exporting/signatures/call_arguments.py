@@ -18,7 +18,7 @@ from tfseq.exporting.signatures.sample_inputs import as_list, specs_of
 from tfseq.runtime.manifest import TensorSpec
 
 _AUTOMATIC = re.compile(r"(input_layer|keras_tensor)(_\d+)?")
-GUESSED = ("float32", "int32")  # types of inputs that are only known by their shapes
+GUESSED = ("float32", "int32", "string")  # types of inputs that are only known by their shapes
 _OTHER_SIZE = 3  # more steps than the model was called with, to see whether it takes them
 
 
@@ -164,7 +164,8 @@ def _from_sample(model, sample):
 
 def _tensor(array):
     array = np.asarray(array)
-    return keras.ops.convert_to_tensor(array.astype(specs_of(array).dtype))
+    dtype = specs_of(array).dtype
+    return keras.ops.convert_to_tensor(array if dtype == "string" else array.astype(dtype))
 
 
 def _from_shapes(model):
@@ -273,10 +274,15 @@ def _takes_other_sizes(model, form, sizes, which):
 
 def _takes(model, form, sizes):
     try:
-        form.call(model, [keras.ops.ones(shape, spec.dtype) for spec, shape in zip(form.inputs, sizes)])
+        form.call(model, [_ones(shape, spec.dtype) for spec, shape in zip(form.inputs, sizes)])
     except Exception:
         return False
     return True
+
+
+def _ones(shape, dtype):
+    """Ones, or texts of one word."""
+    return keras.ops.convert_to_tensor(np.full(shape, "a", object) if dtype == "string" else np.ones(shape, dtype))
 
 
 def _sizes(spec, free=2):

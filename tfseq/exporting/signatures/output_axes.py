@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.random_inputs import free_axes
 from tfseq.exporting.signatures.signature import Signature
@@ -38,9 +40,13 @@ def output_specs(accepted: AcceptedInputs) -> tuple[TensorSpec, ...]:
         return f"{name}_axis_{axis}" if isinstance(found, int) and not _stays(found, cases, axes) else found
 
     return tuple(
-        TensorSpec(name, str(array.dtype), tuple(size(name, axis) for axis in range(array.ndim)))
+        TensorSpec(name, _dtype(array), tuple(size(name, axis) for axis in range(array.ndim)))
         for name, array in cases[0].outputs.items()
     )
+
+
+def _dtype(array: np.ndarray) -> str:
+    return "string" if array.dtype.kind == "O" else str(array.dtype)
 
 
 def _axis_names(name: str, cases: Sequence[Case], axes: Sequence[str]) -> list[int | str]:

@@ -1,10 +1,12 @@
-"""Random inputs for a signature: batch sizes, lengths, token ids, floats, masks and padding, drawn from a seed."""
+"""Random inputs for a signature: batch sizes, lengths, token ids, strings, floats, masks, padding, from a seed."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tfseq.exporting.signatures.vocabularies import Vocabulary
 from tfseq.runtime.manifest import TensorSpec
 
 VocabularySizes = int | Mapping[str, int] | None  # as in `Signature`
@@ -46,6 +48,7 @@ def draw(
     batch: int,
     length: int | Mapping[str, int],
     seed: int = 0,
+    vocabularies: Mapping[str, Vocabulary] | None = None,
 ) -> dict[str, np.ndarray]:
     """Random arrays by input name: token ids, normal floats, masks; padded on the right, with holes or not at all.
 
@@ -53,7 +56,8 @@ def draw(
         vocabulary_sizes: token ids stay below: one for all integer inputs, or by name. An input that is not among
             them gets small integers, below 2 with every other seed; one of bytes gets pixels with the others.
         length: of the free axes other than "batch": one for all, or by name.
-        seed: neighbouring ones differ in how they pad.
+        seed: neighbouring ones differ in how they pad, and in whether inputs are looked up that no table knows.
+        vocabularies: by name of what inputs are looked up in, see `Signature`.
     """
     random = np.random.default_rng(seed)
     kept = _PADDINGS[(seed + seed // len(_PADDINGS)) % len(_PADDINGS)]
@@ -65,6 +69,9 @@ def draw(
 
     def array(spec: TensorSpec) -> np.ndarray:
         shape = [sizes(size) if isinstance(size, str) else size for size in spec.shape]
+        vocabulary = (vocabularies or {}).get(spec.name)
+        if vocabulary is not None or spec.dtype == "string":
+            return _looked_up(random, spec, shape, vocabulary, seed)
         dtype = np.dtype(spec.dtype)
         if dtype.kind == "b":
             return kept(random, shape)
@@ -77,6 +84,40 @@ def draw(
         return values * kept(random, shape[:2])[..., None] if padded else values
 
     return {spec.name: array(spec) for spec in inputs}
+
+
+def _looked_up(random, spec, shape, vocabulary, seed):
+    """Keys of a vocabulary, and, with even seeds, others among them where the model takes others."""
+    strings = spec.dtype == "string"
+    others = np.array(_STRINGS, object) if strings else random.integers(-9, 1000, 9)
+    if vocabulary is None:
+        return np.asarray(random.choice(others, shape))
+    if vocabulary.of_texts:
+        return _texts(random, shape, vocabulary.keys)
+    values = np.asarray(random.choice(vocabulary.keys, shape))
+    if seed % 2 == 0 and not vocabulary.closed:
+        values = np.where(random.random(shape) < _UNKNOWN, random.choice(others, shape), values)
+    return values if strings else values.astype(spec.dtype)
+
+
+def _texts(random, shape, words):
+    """Texts of words of a vocabulary and others, with punctuation and capitals; the first one is never empty."""
+    pieces = [*_STRINGS, *_PIECES, *(word for word in random.choice(words, 64) for _ in range(4))]
+
+    def text(i: int) -> str:
+        chosen = random.choice(np.array(pieces, object), random.integers(0, 3 if i % 3 == 2 else 14))
+        joined = "".join(piece + random.choice(_SEPARATORS) for piece in chosen)
+        return joined.title() if random.random() < 0.2 else joined
+
+    texts = [text(i) for i in range(math.prod(shape))]
+    texts[:1] = [f"a {first}" for first in texts[:1]]
+    return np.array(texts, object).reshape(shape)
+
+
+_PIECES = ("!", "...", "it's", "X-ray", "ÉCOLE", "e\u0301", "\u00a0", "12,5")
+_SEPARATORS = (" ", " ", " ", "", ", ", ".", "\n", "\t ", "  ")
+_UNKNOWN = 0.3  # of the values that are looked up
+_STRINGS = ("", " ", "a", "B", "7", "word", "two words", "[UNK]", "dash-ed.", "Größe", "東京", "🙂")
 
 
 def _limit(spec: TensorSpec, seed: int) -> int:

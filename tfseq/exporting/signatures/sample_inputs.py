@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfseq.errors import ExportError
+from tfseq.exporting.signatures.vocabularies import as_text
 from tfseq.runtime.manifest import TensorSpec
 
 Sample = Any  # an array, a list of arrays, or a dictionary of arrays
@@ -14,7 +15,7 @@ DTYPES = {"float64": "float32", "int64": "int32"}  # NumPy's default dtypes, and
 
 
 def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
-    """Samples as a list, also where one is given without a list around it.
+    """Samples as a list, also where one is given without a list around it; texts are the rows of one.
 
     Args:
         samples: a sample, or an iterable of them.
@@ -22,6 +23,8 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
     """
     if samples is None:
         return []
+    if isinstance(samples, str):
+        return [np.array([samples], object)]
     if isinstance(samples, Mapping) or hasattr(samples, "shape"):
         return [samples]
     try:
@@ -31,6 +34,8 @@ def as_list(samples: Any, inputs: int | None = None) -> list[Sample]:
             f"samples is {samples!r}; expected what the model takes: an array, a list or a dictionary of arrays, or a "
             "list of these."
         ) from None
+    if samples and all(isinstance(sample, str) for sample in samples):
+        return [np.array(samples, object)]
     arrays = all(hasattr(sample, "shape") for sample in samples)
     return [samples] if inputs not in (None, 1) and len(samples) == inputs and arrays else samples
 
@@ -70,7 +75,7 @@ def specs_of(sample: Sample) -> Any:
 
     def spec(array: Any) -> TensorSpec:
         array = np.asarray(array)
-        dtype = DTYPES.get(str(array.dtype), str(array.dtype))
+        dtype = "string" if array.dtype.kind in "USO" else DTYPES.get(str(array.dtype), str(array.dtype))
         return TensorSpec("", dtype, ("batch", *array.shape[1:]) if array.ndim else ())
 
     return keras.tree.map_structure(spec, sample)
@@ -82,9 +87,15 @@ def _flat(sample: Sample) -> list[Any]:
 
 def _array(spec: TensorSpec, value: Any) -> np.ndarray:
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
+    if spec.dtype == "string" and array.ndim == 1 and all(size == 1 for size in spec.shape[1:]):
+        array = array.reshape(-1, *spec.shape[1:])  # one text for each row
     sizes = zip(array.shape, spec.shape)
     if array.ndim != len(spec.shape) or any(isinstance(b, int) and a != b for a, b in sizes):
         raise ExportError(f"A sample of {spec.name!r} has shape {array.shape}; expected {spec}.")
+    if spec.dtype == "string":
+        if array.dtype.kind not in "USO":
+            raise ExportError(f"A sample of {spec.name!r} holds {array.dtype}; expected text: {spec}.")
+        return as_text(array.astype(object))
     if np.dtype(spec.dtype).kind in "iub" and array.dtype.kind == "f" and (array != np.round(array)).any():
         raise ExportError(f"A sample of {spec.name!r} holds fractions; expected {spec}.")
     return array.astype(spec.dtype)

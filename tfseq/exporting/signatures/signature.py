@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from tfseq.exporting.signatures.random_numbers import (
 )
 from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.traced import Traced
+from tfseq.exporting.signatures.vocabularies import Vocabulary, lookup_layers, vocabularies
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec
@@ -43,12 +44,14 @@ class Signature:
         function: takes tensors by these names, returns a dictionary of tensors.
         vocabulary_sizes: of integer inputs, whose token ids stay below: one for all, or by name where known.
         draws: sentences about the layers that draw random numbers; then the last input is their seed.
+        vocabularies: what inputs are looked up in, by name.
     """
 
     inputs: tuple[TensorSpec, ...]
     function: Callable
     vocabulary_sizes: int | Mapping[str, int]
     draws: tuple[str, ...] = ()
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     @cached_property
     def traced(self) -> Traced:
@@ -69,9 +72,11 @@ class Signature:
         seed = {self.inputs[-1].name: np.zeros((), "int32")} if self.draws else {}
         return [sample | seed for sample in feeds(samples, self.sampled)]
 
-    def with_vocabulary_sizes(self, sizes: int | Mapping[str, int]) -> "Signature":
-        """This one, and its graph, of other vocabulary sizes."""
-        sized = replace(self, vocabulary_sizes=sizes)
+    def with_vocabulary_sizes(
+        self, sizes: int | Mapping[str, int], vocabularies: Mapping[str, Vocabulary]
+    ) -> "Signature":
+        """This one, and its graph, of other vocabulary sizes, and vocabularies."""
+        sized = replace(self, vocabulary_sizes=sizes, vocabularies=vocabularies)
         sized.__dict__["traced"] = self.traced
         return sized
 
@@ -91,14 +96,14 @@ def forward_signature(model: keras.Model, samples: Any = None) -> Signature:
         return _generator_signature(model)
     form = call_form(model, samples)
     if model in _EXAMINED:
-        inputs, sizes, draws = _EXAMINED[model]
-        return Signature(inputs, _call(model, form, inputs), sizes, draws)
+        inputs, *found = _EXAMINED[model]
+        return Signature(inputs, _call(model, form, inputs), *found)
     signature = _examined(model, form)
-    _EXAMINED[model] = signature.inputs, signature.vocabulary_sizes, signature.draws
+    _EXAMINED[model] = signature.inputs, signature.vocabulary_sizes, signature.draws, signature.vocabularies
     return signature
 
 
-# The inputs of a model, their vocabulary sizes and who draws; not its graphs, which would keep the model alive.
+# The inputs of a model and what else was found out; not its graphs, which would keep the model alive.
 _EXAMINED: "weakref.WeakKeyDictionary[keras.Model, tuple]" = weakref.WeakKeyDictionary()
 
 
@@ -108,11 +113,13 @@ def _examined(model, form):
     signature = Signature(inputs, _call(model, form, inputs), {})
     integers = any(np.dtype(spec.dtype).kind in "iu" for spec in inputs if spec.dtype != "string")
     embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
-    if not (integers or embeds or form.called_with or may_draw(model)):
+    layers = lookup_layers(model)
+    if not (integers or embeds or form.called_with or may_draw(model) or layers):
         return signature
     try:
         with draws_recorded() as drawn:
             sizes, only = vocabulary_sizes(signature.traced, inputs)
+            known = vocabularies(signature.traced, inputs, layers)
         drawing = layers_that_matter(drawn, signature.traced.concrete.graph)
     except Exception:
         if not form.called_with:  # the conversion will say what is wrong
@@ -121,11 +128,11 @@ def _examined(model, form):
         return _examined(model, replace(form.with_inputs(form.called_with), called_with=None))
     only_ids = [spec.name in only and spec.dtype == "float32" for spec in inputs]  # Keras takes them for floats
     if not (any(only_ids) or drawing):
-        return signature.with_vocabulary_sizes(sizes)
+        return signature.with_vocabulary_sizes(sizes, known)
     inputs = tuple(replace(spec, dtype="int32") if so else spec for spec, so in zip(inputs, only_ids))
     if drawing:
         inputs += (seed_input(inputs),)
-    return Signature(inputs, _call(model, form, inputs), sizes, about_draws(drawing, inputs))
+    return Signature(inputs, _call(model, form, inputs), sizes, about_draws(drawing, inputs), known)
 
 
 def _call(model, form, inputs):

@@ -12,6 +12,7 @@ from keras.src.backend.tensorflow import core as keras_core
 
 from tfseq.exporting.signatures.associative_scans import associative_scan
 from tfseq.exporting.signatures.time_distributed import time_distributed_call
+from tfseq.exporting.signatures.unrolled import rnn_call
 from tfseq.runtime.manifest import TensorSpec
 
 
@@ -72,6 +73,7 @@ class Traced:
             with (
                 tf.device("/cpu:0"),
                 mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
+                mock.patch.object(layers.RNN, "call", rnn_call),
                 mock.patch.object(keras_core, "associative_scan", associative_scan),
             ):
                 return tf.function(positional, autograph=False).get_concrete_function(*specs)

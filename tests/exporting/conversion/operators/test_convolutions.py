@@ -45,6 +45,16 @@ def test_windows_of_any_kind(tmp_path_factory, drawn):
     assert manifest.parity["passed"]
 
 
+@pytest.mark.parametrize("convolution", [layers.Conv2D(4, 3, groups=2, strides=2), layers.DepthwiseConv2D(3)])
+def test_margins_before_windows(tmp_path, convolution):
+    """The margin of a convolution becomes its own; that of a pooling stays, and caps negative numbers."""
+    x = keras.Input((9, None, 2), name="x")
+    y = convolution(layers.ZeroPadding2D(((1, 0), (2, 1)))(x))
+    y = layers.MaxPooling2D(2)(layers.ZeroPadding2D(1)(y - 1))
+    manifest = tfseq.export(keras.Model(x, y), tmp_path / "model.onnx")
+    assert manifest.parity["passed"]
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

@@ -11,6 +11,7 @@ from tfseq.exporting.conversion.operators import (
     elementary_functions,
     images,
     integers,
+    one_hot,
     random_numbers,
     vectors,
 )
@@ -23,7 +24,7 @@ def handlers() -> dict[str, Any]:
     """For `custom_op_handlers` of tf2onnx."""
     ideas = (
         *(comparisons, convolutions, diagonals, einsum, elementary_functions),
-        *(images, integers, random_numbers, vectors),
+        *(images, integers, one_hot, random_numbers, vectors),
     )
     return {name: (handler, []) for idea in ideas for name, handler in idea.HANDLERS.items()}
 

@@ -12,15 +12,17 @@ class Builder:
     Args:
         graph: a `tf2onnx.graph.Graph`.
         node: the node to replace.
+        domain: of the nodes that are written.
     """
 
-    def __init__(self, graph: Any, node: Any):
-        self.graph, self.node = graph, node
+    def __init__(self, graph: Any, node: Any, domain: str = ""):
+        self.graph, self.node, self.domain = graph, node, domain
 
     def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
         """Adds a node and gives its output's name. Inputs are names or NumPy arrays."""
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
-        made = self.graph.make_node(operator, names, attr=attributes, name=utils.make_name(self.node.name))
+        name = utils.make_name(self.node.name)
+        made = self.graph.make_node(operator, names, attr=attributes, name=name, domain=self.domain)
         made.skip_conversion = True
         return made.output[0]
 

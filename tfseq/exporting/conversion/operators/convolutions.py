@@ -12,7 +12,7 @@ from tfseq.exporting.conversion.operators.builder import Builder
 def _convolve(graph: Any, node: Any, name: str, args: Any) -> None:
     *kernel, depth, _ = graph.get_shape(node.input[1])
     axis = -1 if _channels_last(node) else 1
-    channels = graph.get_shape(node.input[0])[axis]
+    channels = (graph.get_shape(node.input[0]) or {axis: -1})[axis]
     _crop(Builder(graph, node), kernel)
     nn.ConvOp.any_version(graph.opset, graph, node)
     if channels > 0 and depth > 0:
