@@ -28,7 +28,7 @@ def patched(patches: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
         yield
 
 
-def function(owner: Any, name: str) -> Any:
+def function_of(owner: Any, name: str) -> Any:
     """A function of Keras' that is patched; None where an older Keras lacks it."""
     return getattr(owner, name) if INSTALLED >= _NEWEST else getattr(owner, name, None)
 
@@ -66,9 +66,7 @@ class _ReversibleEmbedding(keras.layers.Embedding):
 
 class _NoMuon(keras.optimizers.Optimizer):
     def __init__(self, *args: Any, **kwargs: Any):
-        raise InputError(
-            f"The optimizer muon needs Keras 3.10, and this is {keras.__version__}: update it, or use adamw."
-        )
+        raise InputError(f"The optimizer muon needs Keras 3.10; this is {keras.__version__}: update it, or use adamw.")
 
 
 ReversibleEmbedding = getattr(keras.layers, "ReversibleEmbedding", _ReversibleEmbedding)

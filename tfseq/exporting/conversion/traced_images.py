@@ -10,7 +10,7 @@ from keras.src.backend.tensorflow import image as keras_image
 from keras.src.utils import image_utils
 from tensorflow.python.ops import gen_image_ops
 
-from tfseq.keras_versions import function
+from tfseq.keras_versions import function_of
 
 
 def _rgb_to_hsv(images: Any, name: str | None = None) -> Any:
@@ -275,7 +275,7 @@ def _elastic_transform(
     return tf.transpose(result, (0, 3, 1, 2)) if first else result
 
 
-_LINEAR_NODES = function(keras_image, "_linear_indices_and_weights")
+_LINEAR_NODES = function_of(keras_image, "_linear_indices_and_weights")
 
 
 def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:
