@@ -12,6 +12,7 @@ from tfseq.errors import InputError
 
 INSTALLED = tuple(int(number) for number in keras.__version__.split(".")[:2])
 _NEWEST = 3, 15  # which has all that is patched
+MASKED_QUERIES_GET_ZEROS = INSTALLED >= (3, 9)  # of attention layers, where all keys are masked; the mean before
 
 
 @contextlib.contextmanager

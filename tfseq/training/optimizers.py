@@ -51,7 +51,7 @@ OPTIMIZERS = {"adamw": adamw, "muon": muon}
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class Muon(keras_versions.Muon):
+class Muon(keras_versions.Muon):  # type: ignore[valid-type, misc]
     """`keras.optimizers.Muon` (Jordan et al., 2024) that makes updates orthogonal in bfloat16, as its authors do.
 
     The Newton-Schulz iteration is nearly all products, and wants no exact result.

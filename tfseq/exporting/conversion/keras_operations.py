@@ -19,7 +19,7 @@ from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, tr
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.exporting.signatures.unrolled import rnn_call
-from tfseq.keras_versions import patched
+from tfseq.keras_versions import MASKED_QUERIES_GET_ZEROS, patched
 from tfseq.layers import positions
 
 
@@ -257,7 +257,7 @@ def _compute_attention(
 ) -> Any:
     """With dropout, idle at inference, as without: Keras then computes the attention in steps of its own.
 
-    In those a query whose keys are all masked gets zeros.
+    In those a query whose keys are all masked gets zeros, from Keras 3.9 on.
 
     Args:
         options: `return_attention_scores` and `use_causal_mask`, which older versions of Keras keep to themselves.
@@ -268,7 +268,7 @@ def _compute_attention(
         return _COMPUTE(self, query, key, value, attention_mask, **options)
     with mock.patch.object(self, "_dropout", 0.0):
         outputs, scores = _COMPUTE(self, query, key, value, attention_mask, **options)
-    if attention_mask is not None:  # (batch, [heads], queries, keys)
+    if attention_mask is not None and MASKED_QUERIES_GET_ZEROS:  # (batch, [heads], queries, keys)
         mask = ops.cast(attention_mask, "bool")
         if options.get("use_causal_mask"):
             times = [ops.arange(ops.shape(x)[1]) for x in (query, value)]
