@@ -253,24 +253,24 @@ def _compute_attention(
     value: Any,
     attention_mask: Any = None,
     training: bool | None = None,
-    **options: Any,
+    return_attention_scores: bool | None = None,
+    use_causal_mask: bool | None = None,
 ) -> Any:
     """With dropout, idle at inference, as without: Keras then computes the attention in steps of its own.
 
-    In those a query whose keys are all masked gets zeros, from Keras 3.9 on.
-
-    Args:
-        options: `return_attention_scores` and `use_causal_mask`, which older versions of Keras keep to themselves.
+    In those a query whose keys are all masked gets zeros, from Keras 3.9 on. Older versions keep the last two
+    arguments to themselves.
     """
-    options["training"] = training
-    scores_too = options.get("return_attention_scores", getattr(self, "_return_attention_scores", False))
+    given = {"return_attention_scores": return_attention_scores, "use_causal_mask": use_causal_mask}
+    options = {"training": training} | {name: x for name, x in given.items() if x is not None}
+    scores_too = return_attention_scores or getattr(self, "_return_attention_scores", False)
     if self._dropout == 0 or training or scores_too or len(query.shape) != 4:
         return _COMPUTE(self, query, key, value, attention_mask, **options)
     with mock.patch.object(self, "_dropout", 0.0):
         outputs, scores = _COMPUTE(self, query, key, value, attention_mask, **options)
     if attention_mask is not None and MASKED_QUERIES_GET_ZEROS:  # (batch, [heads], queries, keys)
         mask = ops.cast(attention_mask, "bool")
-        if options.get("use_causal_mask"):
+        if use_causal_mask:
             times = [ops.arange(ops.shape(x)[1]) for x in (query, value)]
             mask = ops.logical_and(mask, times[0][:, None] >= times[1])
         anything = ops.any(mask, axis=-1)
