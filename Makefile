@@ -113,6 +113,7 @@ $(VENV)/data.stamp: $(VENV)/train.stamp
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
 	$(INSTALL) -c constraints.txt -e ".[$(TRAIN),dev]"
+	$(INSTALL) -c constraints.txt --no-deps tf_keras # Keras 2; by itself it would install the other TensorFlow, too
 	@touch $@
 
 $(VENV)/oldest.stamp: pyproject.toml constraints-oldest.txt | $(BIN)/python
