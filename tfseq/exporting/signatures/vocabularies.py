@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.layers.preprocessing.index_lookup import IndexLookup
 
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.runtime.manifest import TensorSpec
@@ -37,11 +35,6 @@ class Vocabulary:
     keys: np.ndarray
     closed: bool = False
     of_texts: bool = False
-
-
-def lookup_layers(model: keras.Model) -> list[Any]:
-    """The layers of a model that look values up, those inside other layers among them."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, IndexLookup)]
 
 
 def table_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
