@@ -5,6 +5,7 @@
 #                 that add up, captioners that read every scene
 # make install    what all of these need
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
+# make test-oldest  some of the tests with the oldest versions that work (constraints-oldest.txt)
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 # make contents   the first docstring line of every module, one under the other; FOLDERS="tfseq/data" for some
 #
@@ -19,6 +20,12 @@ TRAIN ?= $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),train-cpu,tra
 INSTALL ?= $(BIN)/python -m pip install --quiet
 # One process per core: the tests trace and convert more than they compute.
 SPREAD = -n auto --dist worksteal
+# They have an environment of their own.
+OLDEST ?= .venv-oldest
+OLDEST_TESTS = tests/test_keras_versions.py tests/runtime \
+    tests/exporting/test_export.py::test_every_cell_predicts_the_same_from_the_file \
+    tests/exporting/test_export.py::test_a_functional_model_keeps_its_names \
+    tests/exporting/rewriting/test_fusion.py::test_masked_queries_get_what_keras_gives_them
 SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
 JS = clients/js
@@ -45,7 +52,7 @@ export RUN_QUICK
 CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute each
 CELLS = rnn irnn lstm gru # of the character models, for twice as many steps as quick makes
 
-.PHONY: demo quick zoo install test test-slow test-js lint contents clean
+.PHONY: demo quick zoo install test test-slow test-oldest test-with-oldest test-js lint contents clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
@@ -69,6 +76,12 @@ test: lint
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(SPREAD)
 
+test-oldest:
+	@$(MAKE) --no-print-directory VENV=$(OLDEST) test-with-oldest
+
+test-with-oldest: $(VENV)/oldest.stamp
+	$(BIN)/python -m pytest -W ignore $(OLDEST_TESTS)
+
 test-js: $(VENV)/train.stamp $(JS)/node_modules/.package-lock.json
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	echo "Writing files for JavaScript to run, and what Python makes of them." && \
@@ -86,7 +99,7 @@ contents:
 	@find $(FOLDERS) -name '*.py' | sort | xargs awk 'FNR == 1 { gsub(/"""/, ""); printf "%-64s %s\n", FILENAME, $$0 }'
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 	    $(JS)/node_modules
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
@@ -100,6 +113,12 @@ $(VENV)/data.stamp: $(VENV)/train.stamp
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
 	$(INSTALL) -c constraints.txt -e ".[$(TRAIN),dev]"
+	$(INSTALL) -c constraints.txt --no-deps tf_keras # Keras 2; by itself it would install the other TensorFlow, too
+	@touch $@
+
+$(VENV)/oldest.stamp: pyproject.toml constraints-oldest.txt | $(BIN)/python
+	@echo "Installing the oldest TensorFlow and what tfseq needs into $(VENV): a few minutes, once."
+	$(INSTALL) -c constraints-oldest.txt -e ".[$(TRAIN)]" pytest hypothesis
 	@touch $@
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json

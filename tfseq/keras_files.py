@@ -16,7 +16,8 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
     """The model in a file saved by Keras.
 
     Args:
-        path: .keras, or .h5 and .hdf5 of older versions.
+        path: .keras, or .h5 and .hdf5 of older versions. One of Keras 2 becomes a model of Keras 3, or of tf_keras
+            where that is installed.
         custom: custom classes of the model, as MODULE:CLASS each, in the current folder or on Python's path.
         unsafe: also load Python code stored in the file (Lambda layers), which can do anything.
 
@@ -24,6 +25,8 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
         ExportError: there is no such file, it is damaged or holds code, or a class is unknown or can't be imported.
     """
     import keras
+
+    from tfseq.keras2 import load_keras_2
 
     import_module("tfseq.models")  # registers our classes with Keras
     if (path / "saved_model.pb").is_file():
@@ -37,6 +40,8 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
         raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
     if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.suffix in (".h5", ".hdf5")):
         raise ExportError(f"{path} is not a model saved by Keras (.keras), or it is damaged or truncated.")
+    if not custom and (old := load_keras_2(path)) is not None:
+        return old
     classes = {cls.__name__: cls for cls in map(_imported_class, custom)}
     try:
         return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)

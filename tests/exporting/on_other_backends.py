@@ -110,13 +110,7 @@ def a_classifier():
     manifest = tfseq.export(model, path, labels=["a", "b", "c"], progress=steps.append)
     got = Session(path).run({"input": tokens})["probabilities"]
     difference = np.abs(got - ops.convert_to_numpy(model(tokens))).max()
-    model.set_weights([weight + 0.2 for weight in model.get_weights()])
-    return {
-        "difference": float(difference),
-        "steps": steps,
-        "backend": manifest.provenance["backend"],
-        "changed": tfseq.verify(path, model, samples=tokens, random=False).passed,
-    }
+    return {"difference": float(difference), "steps": steps, "backend": manifest.provenance["backend"]}
 
 
 def two_inputs():
@@ -127,7 +121,12 @@ def two_inputs():
     other = {name: array[:2] + 1 for name, array in sample.items()}
     got = Session(path).run(other)
     expected = {name: ops.convert_to_numpy(x) for name, x in model(**other).items()}
-    return {"difference": float(max(np.abs(got[name] - expected[name]).max() for name in expected))}
+    difference = float(max(np.abs(got[name] - expected[name]).max() for name in expected))
+    model.set_weights([weight + 0.2 for weight in model.get_weights()])
+    return {
+        "difference": difference,
+        "changed": tfseq.verify(path, model, samples=sample, random=False).passed,
+    }
 
 
 def a_generator():
@@ -157,11 +156,12 @@ if __name__ == "__main__":
     found = {
         "tensorflow": imported,
         "classifier": a_classifier(),
-        "two_inputs": two_inputs(),
         "generator": a_generator(),
         "without_config": without_config(),
         "framework": refused(lambda: tfseq.export(sequential(InOneFramework()), FOLDER / "refused.onnx")),
         "differs": refused(lambda: tfseq.export(sequential(OtherOnTensorFlow()), FOLDER / "refused.onnx")),
         "argument": refused(lambda: tfseq.export(sequential(), FOLDER / "refused.onnx", opset=99)),
     }
+    if BACKEND == "torch":  # whose tests are slow; each of these starts a process of its own
+        found["two_inputs"] = two_inputs()
     print(json.dumps(found))

@@ -148,6 +148,7 @@ def test_two_numbers_of_threads_are_refused(counter):
         load(counter, threads=3, session_options=options)
 
 
+@pytest.mark.skipif(not hasattr(onnxruntime.SessionOptions, "add_provider"), reason="ONNX Runtime has it since 1.23")
 def test_devices_that_session_options_name_are_left_to_them(counter, given):
     options = onnxruntime.SessionOptions()
     options.add_provider(CPU, {})

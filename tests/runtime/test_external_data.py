@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from tfseq.cli import main
 from tfseq.errors import ArtefactError
 from tfseq.runtime import Manifest, TensorSpec, load
-from tfseq.runtime.external_data import ExternalData
+from tfseq.runtime.external_data import ExternalData, check_locations
 
 ZEROS = np.zeros((1, 4), np.float32)
 HASH = hashlib.sha256(b"").hexdigest()
@@ -44,6 +44,7 @@ def test_a_cache_of_links_to_files_elsewhere_is_read(outsourced, data, tmp_path)
     for path in (outsourced, data):
         (tmp_path / "snapshot" / path.name).symlink_to(f"../{path.name}")  # as the hub of Hugging Face keeps them
     assert_array_equal(load(tmp_path / "snapshot" / "outsourced.onnx").predict(ZEROS), [[0, 1, 2, 3]])
+    check_locations(tmp_path / "snapshot" / "outsourced.onnx")
 
 
 def test_the_manifest_says_what_lies_beside(outsourced, data):
@@ -144,6 +145,8 @@ def test_weights_from_outside_the_folder_are_never_read(tmp_path, place, locatio
     path = reads_from(tmp_path / "model" / "model.onnx", location, place)
     with pytest.raises(ArtefactError, match=r"it takes weights from outside its folder|it is a symbolic link"):
         load(path)
+    with pytest.raises(ArtefactError, match="it takes weights from outside its folder"):
+        check_locations(path)  # for versions of ONNX Runtime that do not look
 
 
 @pytest.mark.parametrize("place", ["initializer", "constant", "branch"])

@@ -3,6 +3,7 @@
 import os
 
 import keras
+import onnx
 
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_prefix, check_strategy
@@ -27,6 +28,11 @@ def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, sa
     if opset is not None and opset not in range(lowest, OPSETS.stop):
         raise ExportError(
             f"opset is {opset!r}; expected {OPSETS[0]} to {OPSETS[-1]}, and from {CONVERTED} with decode."
+        )
+    if opset is not None and opset > onnx.defs.onnx_opset_version():
+        raise ExportError(
+            f"opset is {opset}; the installed onnx {onnx.__version__} knows them up to "
+            f"{onnx.defs.onnx_opset_version()}: pip install -U onnx."
         )
     _check_decoding(model, decode, attention, streaming)
     if prefix:

@@ -13,6 +13,7 @@ from tfseq.errors import ExportError
 from tfseq.exporting.proving.report import ParityReport
 from tfseq.exporting.signatures.reasons import only_export_errors
 from tfseq.exporting.signatures.sample_inputs import as_list
+from tfseq.keras2 import converted, is_keras_2
 from tfseq.runtime.manifest import Manifest
 
 
@@ -43,6 +44,8 @@ def export(
 
     TensorFlow converts. On the JAX and PyTorch backends a process of its own does that, with a copy of the model, its
     classes and functions included, which have to compute in `keras.ops`; the file is compared with the model as it is.
+
+    A model of Keras 2 (tf_keras) is exported as a copy in Keras 3, and on TensorFlow the file is compared with itself.
 
     Args:
         model: a Keras model, on any backend. One that has no weights yet, or a subclassed one that was never called,
@@ -104,10 +107,14 @@ def export(
     }
     require_installed()
     if _here():
+        from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.verified_file import write_verified
 
-        return write_verified(model, path, progress=progress, **arguments)
+        with in_keras_3(model) as copy:
+            return write_verified(copy, path, progress=progress, **arguments)
 
+    if is_keras_2(model):
+        model = converted(model)
     from tfseq.exporting.arguments import check_arguments, check_verification
     from tfseq.exporting.other_backends.tensorflow_process import on_tensorflow
 
@@ -145,10 +152,14 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), 
     """
     require_installed()
     if _here():
+        from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.proving.parity import compare, opened
 
-        return compare(opened(path), model, samples, random)
+        with in_keras_3(model) as copy:
+            return compare(opened(path), copy, samples, random)
 
+    if is_keras_2(model):
+        model = converted(model)
     from tfseq.exporting.other_backends.tensorflow_process import on_tensorflow
 
     arguments = {"samples": _arrays(as_list(samples)), "random": random}

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfseq.keras_versions import ReversibleEmbedding
 from tfseq.layers.cpu_training import kernels, kernels_apply
 
 POSITIONS = ("sinusoidal", "learned")
@@ -102,7 +103,7 @@ class PositionedEmbedding(keras.layers.Layer):
         self.positions, self.max_positions = positions, max_positions
         self.tied, self.rate = tied, dropout
         initial = keras.initializers.RandomNormal(stddev=units**-0.5)
-        self.symbols = keras.layers.ReversibleEmbedding(
+        self.symbols = ReversibleEmbedding(
             vocabulary_size, units, tied, embeddings_initializer=initial, dtype=self.dtype_policy, name="symbols"
         )
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")

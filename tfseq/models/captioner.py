@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from tfseq.keras_versions import ReversibleEmbedding
 from tfseq.layers.caption_decoders import Places
 from tfseq.models.generator import Generator
 from tfseq.models.hyperparameters import check_sizes
@@ -96,7 +97,7 @@ class Captioner(Generator):
         self.encoder, self.decoder = encoder, decoder
         self.places = Places(decoder.units, name="places", **policy)
         initial = keras.initializers.RandomNormal(stddev=width**-0.5)
-        self.embedding = keras.layers.ReversibleEmbedding(
+        self.embedding = ReversibleEmbedding(
             vocabulary_size, width, tie_weights=True, embeddings_initializer=initial, name="words", **policy
         )
         if not tied:

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from tfseq.errors import ArtefactError
+from tfseq.runtime.onnx_metadata import DAMAGED, DamagedError, fields
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,58 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_locations(model: Path) -> None:
+    """Whether a file takes weights from its own folder alone, which ONNX Runtime itself checks from 1.24 on.
+
+    Raises:
+        ArtefactError: it takes them from elsewhere, by its path or by a link, or is damaged.
+    """
+    folders = model.parent.resolve(), model.resolve().parent  # they differ where the file is a link, as in a cache
+    try:
+        with model.open("rb") as file:
+            for location in _locations(file, "model", 0, None):
+                target = (model.parent / location).resolve()
+                if not any(target.is_relative_to(folder) and target != folder for folder in folders):
+                    raise ArtefactError(f"{model} can't be used: {_TAKES_FROM_OUTSIDE}")
+    except (DamagedError, ValueError):  # a location with a null character
+        raise ArtefactError(DAMAGED.format(model)) from None
+
+
+# Of each message of ONNX, the fields on the way to where tensors lie.
+_ON_THE_WAY: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external data"},
+}
+
+
+def _locations(file: BinaryIO, message: str, start: int, end: int | None) -> Iterator[str]:
+    """Where the tensors of a message lie that are not in the file."""
+    if message == "external data":
+        entry = {}
+        for number, length in fields(file, start, end):
+            entry[number] = file.read(length)
+        if entry.get(1) == b"location":
+            yield entry.get(2, b"").decode("utf-8", "surrogateescape")
+        return
+    inner = _ON_THE_WAY[message]
+    for number, length in fields(file, start, end):
+        if number in inner:
+            at = file.tell()
+            yield from _locations(file, inner[number], at, at + length)
+
+
+_TAKES_FROM_OUTSIDE = "it takes weights from outside its folder, as no file of tfseq does. Export the model again."
 _OUTSIDE = (
     r"escapes (model |working )?dir|[Aa]bsolute paths? not allowed|a relative path, but|points outside the directory"
 )
 _MISSING = (
-    r'path does not exist: "(.+?)"|should be stored in (.+?), but it (?:is not|does)|size: No such file.* \[(.+?)\]'
+    r'path does not exist: "(.+?)"|should be stored in (.+?), but it (?:is not|does)|size: No such file.* \[(.+?)\]|'
+    r"GetFileLength for (.+?) failed"
 )
 _SHORT = r"External initializer: .* are out of bounds"
 
@@ -120,7 +169,7 @@ _SHORT = r"External initializer: .* are out of bounds"
 def said_of_external_data(message: str) -> str | None:
     """What an error of ONNX Runtime's says of weights in a second file, where no manifest says it; else None."""
     if re.search(_OUTSIDE, message):
-        return "it takes weights from outside its folder, as no file of tfseq does. Export the model again."
+        return _TAKES_FROM_OUTSIDE
     if match := re.search(_MISSING, message):
         path = next(filter(None, match.groups()))
         return f"its weights are in a second file, which is not beside it: expected {path}. Copy both into one folder."

@@ -11,7 +11,7 @@ import numpy as np
 from tfseq.errors import ArtefactError, InputError
 from tfseq.machine import available_cores
 from tfseq.runtime.devices import CPU, Provider, check_in_use, names_of, providers_of
-from tfseq.runtime.external_data import said_of_external_data
+from tfseq.runtime.external_data import check_locations, said_of_external_data
 from tfseq.runtime.onnx_metadata import DAMAGED, require_file
 
 
@@ -54,6 +54,8 @@ class Session:
         if not isinstance(options, onnxruntime.SessionOptions):
             raise InputError(f"session_options is {options!r}; expected an onnxruntime.SessionOptions.")
         providers = _providers(device, options, onnxruntime)
+        if tuple(int(number) for number in onnxruntime.__version__.split(".")[:2]) < (1, 24):
+            check_locations(path)
         with _completed(options, threads, suitable):
             try:
                 # Without its fallback, which prints what is wrong, and goes on with the CPU.
@@ -94,7 +96,7 @@ def thread_count(threads: int | None) -> int:
 
 def _providers(device: str | Sequence[Provider], options: Any, onnxruntime: Any) -> list[Provider] | None:
     """None where the session options name devices themselves."""
-    if not options.has_providers():
+    if not (hasattr(options, "has_providers") and options.has_providers()):  # since ONNX Runtime 1.23
         return providers_of(device, onnxruntime)
     if device != "cpu":
         raise InputError(f"device is {device!r}, and session_options name devices, too; expected one of the two.")

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfseq import keras_versions
+
 
 def adamw(
     learning_rate: float, steps: int, warmup: int, weight_decay: float, clip_norm: float
@@ -49,7 +51,7 @@ OPTIMIZERS = {"adamw": adamw, "muon": muon}
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class Muon(keras.optimizers.Muon):
+class Muon(keras_versions.Muon):  # type: ignore[valid-type, misc]
     """`keras.optimizers.Muon` (Jordan et al., 2024) that makes updates orthogonal in bfloat16, as its authors do.
 
     The Newton-Schulz iteration is nearly all products, and wants no exact result.

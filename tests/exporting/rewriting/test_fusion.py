@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import tensorflow as tf
 from keras import layers, ops
@@ -117,6 +118,14 @@ def test_the_default_opset_is_the_lowest_that_suits_the_model(tmp_path, opset):
     assert manifest.opset == opset
     model = onnx.load(tmp_path / "model.onnx")
     assert model.ir_version == helper.find_min_ir_version_for(model.opset_import)
+
+
+def test_an_older_runtime_gets_no_operators_that_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
+    manifest = exported(tmp_path, over_sequences(lambda x: DEFAULT_OPSETS[23](DEFAULT_OPSETS[20](x))))
+    assert manifest.opset == 20
+    assert manifest.operators["Gelu"] == 1
+    assert "Attention" not in manifest.operators
 
 
 def textbook(x):

@@ -9,7 +9,7 @@ import keras
 from keras.dtype_policies import DTypePolicy, QuantizedDTypePolicy
 
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.vocabularies import lookup_layers
+from tfseq.exporting.signatures.lookup_layers import lookup_layers
 
 LOW = ("float16", "bfloat16")
 

@@ -19,35 +19,36 @@ from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, tr
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.exporting.signatures.unrolled import rnn_call
+from tfseq.keras_versions import MASKED_QUERIES_GET_ZEROS, patched
 from tfseq.layers import positions
 
 
 @contextlib.contextmanager
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
-    with (
-        by_algorithms(),
-        mock.patch.object(layers.TimeDistributed, "call", time_distributed_call),
-        mock.patch.object(layers.RNN, "call", rnn_call),
-        mock.patch.object(ConvLSTM, "inner_loop", _conv_lstm_loop),
-        mock.patch.object(positions, "reversed_embedding", _reversed_embedding),
-        mock.patch.object(keras_core, "scan", _scan),
-        mock.patch.object(keras_numpy, "signbit", _sign_bit),
-        mock.patch.object(tf, "tensordot", _tensordot),
-        mock.patch.object(tf, "eye", _eye),
-        mock.patch.object(tf.math, "cumprod", _cumulative_product),
-        mock.patch.object(tf.nn, "gelu", _gelu),
-        mock.patch.object(tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
-        mock.patch.object(tf.nn, "ctc_beam_search_decoder", _ctc_beam_search_decoder),
-        mock.patch.object(keras_nn, "_apply_masks", _apply_masks),
-        mock.patch.object(keras_nn, "_dot_product_attention_xla", _dot_product_attention),
-        mock.patch.object(layers.MultiHeadAttention, "_compute_attention", _compute_attention),
-        contextlib.ExitStack() as stack,
-    ):
-        patches = (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES)
-        for owner, name, function in patches:
-            stack.enter_context(mock.patch.object(owner, name, function))
+    patches = (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES)
+    with by_algorithms(), patched((*_patches(), *patches)):
         yield
+
+
+def _patches() -> tuple[tuple[Any, str, Any], ...]:
+    return (
+        (layers.TimeDistributed, "call", time_distributed_call),
+        (layers.RNN, "call", rnn_call),
+        (layers.MultiHeadAttention, "_compute_attention", _compute_attention),
+        (ConvLSTM, "inner_loop", _conv_lstm_loop),
+        (positions, "reversed_embedding", _reversed_embedding),
+        (keras_core, "scan", _scan),
+        (keras_numpy, "signbit", _sign_bit),
+        (keras_nn, "_apply_masks", _apply_masks),
+        (keras_nn, "_dot_product_attention_xla", _dot_product_attention),
+        (tf, "tensordot", _tensordot),
+        (tf, "eye", _eye),
+        (tf.math, "cumprod", _cumulative_product),
+        (tf.nn, "gelu", _gelu),
+        (tf.nn, "ctc_greedy_decoder", _ctc_greedy_decoder),
+        (tf.nn, "ctc_beam_search_decoder", _ctc_beam_search_decoder),
+    )
 
 
 def _reversed_embedding(embedding: Any, x: Any) -> Any:
@@ -252,21 +253,22 @@ def _compute_attention(
     value: Any,
     attention_mask: Any = None,
     training: bool | None = None,
-    return_attention_scores: bool = False,
-    use_causal_mask: bool = False,
+    return_attention_scores: bool | None = None,
+    use_causal_mask: bool | None = None,
 ) -> Any:
     """With dropout, idle at inference, as without: Keras then computes the attention in steps of its own.
 
-    In those a query whose keys are all masked gets zeros.
+    In those a query whose keys are all masked gets zeros, from Keras 3.9 on. Older versions keep the last two
+    arguments to themselves.
     """
-    options = {"training": training, "use_causal_mask": use_causal_mask}
-    if self._dropout == 0 or training or return_attention_scores or len(query.shape) != 4:
-        return _COMPUTE(
-            self, query, key, value, attention_mask, return_attention_scores=return_attention_scores, **options
-        )
+    given = {"return_attention_scores": return_attention_scores, "use_causal_mask": use_causal_mask}
+    options = {"training": training} | {name: x for name, x in given.items() if x is not None}
+    scores_too = return_attention_scores or getattr(self, "_return_attention_scores", False)
+    if self._dropout == 0 or training or scores_too or len(query.shape) != 4:
+        return _COMPUTE(self, query, key, value, attention_mask, **options)
     with mock.patch.object(self, "_dropout", 0.0):
         outputs, scores = _COMPUTE(self, query, key, value, attention_mask, **options)
-    if attention_mask is not None:  # (batch, [heads], queries, keys)
+    if attention_mask is not None and MASKED_QUERIES_GET_ZEROS:  # (batch, [heads], queries, keys)
         mask = ops.cast(attention_mask, "bool")
         if use_causal_mask:
             times = [ops.arange(ops.shape(x)[1]) for x in (query, value)]

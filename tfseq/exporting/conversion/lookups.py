@@ -13,7 +13,8 @@ from keras.src.utils import numerical_utils
 
 from tfseq.exporting.conversion.hashing import farmhash
 from tfseq.exporting.conversion.operators.builder import Builder
-from tfseq.exporting.signatures.vocabularies import as_text, table_of
+from tfseq.exporting.signatures.string_arrays import as_text
+from tfseq.exporting.signatures.vocabularies import table_of
 
 ML = "ai.onnx.ml"  # the domain of LabelEncoder
 NOTE = (

@@ -11,6 +11,8 @@ from keras.src.ops import image as image_operations
 from keras.src.utils import image_utils
 from tensorflow.python.ops import gen_image_ops
 
+from tfseq.keras_versions import function_of
+
 
 def _rgb_to_hsv(images: Any, name: str | None = None) -> Any:
     """Hue, saturation and value by the hexagon of the largest and the smallest of red, green and blue."""
@@ -309,7 +311,7 @@ def _elastic_transform(
     return tf.transpose(result, (0, 3, 1, 2)) if first else result
 
 
-_LINEAR_NODES = keras_image._linear_indices_and_weights
+_LINEAR_NODES = function_of(keras_image, "_linear_indices_and_weights")
 
 
 def _read_at(place: Any, size: Any, fill_mode: str) -> tuple[Any, Any]:

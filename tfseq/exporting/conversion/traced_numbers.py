@@ -10,6 +10,7 @@ from keras.src.backend.tensorflow import core as keras_core
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
 from tfseq.exporting.signatures.small_integers import cast
+from tfseq.keras_versions import function_of
 
 
 def _nan_quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
@@ -78,7 +79,7 @@ def _next_after(x1: Any, x2: Any) -> Any:
     return tf.where(tf.math.is_nan(x2), x2, x1 + tf.zeros_like(x2))
 
 
-_NEXT_AFTER = keras_numpy.nextafter
+_NEXT_AFTER = function_of(keras_numpy, "nextafter")
 
 
 def _bitcast(input: Any, type: Any, name: str | None = None) -> Any:
@@ -174,7 +175,7 @@ _QUESTIONS = ("isfinite", "isinf", "isnan", "isneginf", "isposinf")
 
 def _of_whole_numbers(name: str, answer: bool) -> Any:
     """A question that whole numbers all answer alike; Keras asks for their static shape."""
-    usual = getattr(keras_numpy, name)
+    usual = function_of(keras_numpy, name)
 
     def function(x: Any) -> Any:
         x = tf.convert_to_tensor(x)

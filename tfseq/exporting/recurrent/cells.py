@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from keras import activations, layers
 
+from tfseq.keras2 import hard_sigmoid
+
 # Name, alpha and beta of ONNX' function; None where it has no such parameter.
 Activation = tuple[str, float | None, float | None]
 
@@ -16,6 +18,7 @@ _ACTIVATIONS: dict[Any, Activation] = {
     activations.sigmoid: ("Sigmoid", None, None),
     activations.relu: ("Relu", None, None),
     activations.hard_sigmoid: ("HardSigmoid", 1 / 6, 0.5),  # relu6(x + 3) / 6
+    hard_sigmoid: ("HardSigmoid", 0.2, 0.5),
     activations.softsign: ("Softsign", None, None),
     activations.softplus: ("Softplus", None, None),
     activations.elu: ("Elu", 1.0, None),

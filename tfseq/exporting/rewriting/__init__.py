@@ -18,7 +18,7 @@ from tfseq.exporting.rewriting import (
 )
 from tfseq.exporting.rewriting.cleanup import remove_outputs
 from tfseq.exporting.rewriting.graph import all_graphs, count_operators, initializers, subgraphs
-from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, OPSETS, lift, needed
+from tfseq.exporting.rewriting.opsets import CONVERTED, FUSED, OPSETS, lift, needed, newest_here
 from tfseq.exporting.rewriting.weights import Weights
 
 __all__ = ["CONVERTED", "OPSETS", "all_graphs", "count_operators", "fuse", "remove_outputs", "simplify", "subgraphs"]
@@ -49,7 +49,8 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
 
     Args:
         model: a simplified graph.
-        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit.
+        opset: to declare and to fuse for; None for the lowest from CONVERTED on that has all operators that fit, of
+            those that are known here.
     """
     passes = {
         "LayerNormalization": normalization.fuse_layer_normalization,
@@ -57,10 +58,11 @@ def fuse(model: onnx.ModelProto, opset: int | None) -> None:
         "Attention": attention.fuse_attention,
         "RMSNormalization": normalization.fuse_rms_normalization,
     }
+    newest = opset or newest_here()
     reshapes.add_before_reshaping(model)
     attention.mask_by_adding(model)
     for operator, fuse_operator in passes.items():
-        if opset is None or opset >= FUSED[operator]:
+        if FUSED[operator] <= newest:
             fuse_operator(model)
     key_value_caches.append_in_attention(model)
     reshapes.reshape_where_only_ones_move(model)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper
 
 from tfseq.exporting.rewriting.graph import all_graphs
@@ -12,6 +13,14 @@ OPSETS = range(13, 25)  # from the oldest that tf2onnx 1.17 writes to the newest
 
 # In which opset an operator that fuses others came; above CONVERTED these decide what a graph needs.
 FUSED = {"LayerNormalization": 17, "Gelu": 20, "Attention": 23, "RMSNormalization": 23}
+_WITH_GELU = 20  # ONNX Runtime since 1.17
+_WITH_ATTENTION = 24  # since 1.24; 1.23 fails on an Attention without a past
+
+
+def newest_here() -> int:
+    """The newest opset that the installed onnx knows and the installed ONNX Runtime runs in full."""
+    runtime = tuple(int(number) for number in onnxruntime.__version__.split(".")[:2])
+    return min(onnx.defs.onnx_opset_version(), _WITH_ATTENTION if runtime >= (1, 24) else _WITH_GELU, OPSETS[-1])
 
 
 def needed(model: onnx.ModelProto) -> int:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.vocabularies import as_text
+from tfseq.exporting.signatures.string_arrays import as_text
 from tfseq.runtime.manifest import TensorSpec
 
 Sample = Any  # an array, a list of arrays, or a dictionary of arrays

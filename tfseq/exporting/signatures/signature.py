@@ -13,6 +13,7 @@ import numpy as np
 from tfseq.errors import ExportError
 from tfseq.exporting.signatures.call_arguments import call_form
 from tfseq.exporting.signatures.generator_inputs import source_specs, source_vocabulary_sizes
+from tfseq.exporting.signatures.lookup_layers import lookup_layers
 from tfseq.exporting.signatures.portable_layers import portable
 from tfseq.exporting.signatures.random_numbers import (
     about_draws,
@@ -25,7 +26,7 @@ from tfseq.exporting.signatures.random_numbers import (
 from tfseq.exporting.signatures.sample_inputs import feeds
 from tfseq.exporting.signatures.small_integers import clipping_casts
 from tfseq.exporting.signatures.traced import Traced
-from tfseq.exporting.signatures.vocabularies import Vocabulary, lookup_layers, vocabularies
+from tfseq.exporting.signatures.vocabularies import Vocabulary, vocabularies
 from tfseq.exporting.signatures.vocabulary_sizes import vocabulary_sizes
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import TensorSpec

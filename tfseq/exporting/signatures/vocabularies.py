@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.layers.preprocessing.index_lookup import IndexLookup
 
+from tfseq.exporting.signatures.string_arrays import as_text
 from tfseq.exporting.signatures.traced import Traced
 from tfseq.runtime.manifest import TensorSpec
 
@@ -37,11 +36,6 @@ class Vocabulary:
     keys: np.ndarray
     closed: bool = False
     of_texts: bool = False
-
-
-def lookup_layers(model: keras.Model) -> list[Any]:
-    """The layers of a model that look values up, those inside other layers among them."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, IndexLookup)]
 
 
 def table_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -83,14 +77,6 @@ def _of_every_length(dtype: Any) -> np.ndarray:
     powers = np.array([10**i for i in range(19)])
     numbers, limits = np.concatenate([powers, powers - 1, -powers, powers // 7, powers // -3]), np.iinfo(dtype)
     return numbers[(numbers >= limits.min) & (numbers <= min(limits.max, 2**63 - 1))].astype(dtype)
-
-
-def as_text(array: np.ndarray) -> np.ndarray:
-    """Strings of bytes as text; other arrays as they are."""
-    if array.dtype.kind != "O":
-        return array
-    texts = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in array.flat]
-    return np.array(texts, object).reshape(array.shape)
 
 
 def _looking_up(tensor: Any, handles: Mapping[str, Any]) -> tuple[list[Any], set[str]]:
