@@ -14,11 +14,12 @@ from keras import ops
 from tfseq.layers.key_value_cache import CachedState, capacity, reorder, widen
 from tfseq.models.generator import Generator
 
-ROWS, TIME = 3, 6
-SOURCE_LENGTHS = (4, 6, 2)  # of the rows, in tokens; the first has the full length where an axis is fixed
-TARGET_LENGTHS = (6, 3, 5)
+ROWS, TIME = 3, 5
+SOURCE_LENGTHS = (3, 5, 2)  # of the rows, in tokens
+TARGET_LENGTHS = (5, 3, 4)
 GUESSED_SOURCE = keras.InputSpec(shape=(None, None), dtype="int32", name="source")
 GUESSED_START = 1
+TOLERANCE, LOW_TOLERANCE = 1e-4, 0.1  # relative to the largest logit; the second where a layer computes in 16 bits
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,12 @@ def check_generator(model: Any) -> list[Finding]:
                 continue
             except Exception as error:  # whatever a model's attributes and tensors do
                 name = part.__name__.replace("_", " ")
-                check.note("class", f"The check of {name} met {_cause(error)}", "none", "follow the Generator protocol")
+                check.note(
+                    "class",
+                    f"The check of {name} of {check.name} met {_cause(error)}",
+                    "none",
+                    "follow the Generator protocol",
+                )
     return check.findings
 
 
@@ -114,6 +120,8 @@ class _Check:
         self.form: Callable[[Mapping, np.ndarray], tuple] = _by_name
         self.given: dict[str, np.ndarray] = {}  # sources by name, (rows, ...)
         self.tokens = np.ones((ROWS, TIME), "int32")
+        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in _layers(model))
+        self.tolerance = LOW_TOLERANCE if low else TOLERANCE
         self.logits_of_call: np.ndarray | None = None
         self.logits_of_steps: np.ndarray | None = None
 
@@ -242,8 +250,9 @@ class _Check:
 
     def call(self):
         first = None
-        for smallest, length in ((False, self.time), (True, self.time), (False, 64)):
-            self._draw(smallest, length)
+        attempts = ((False, False, self.time), (True, False, self.time), (False, False, 64), (True, True, self.time))
+        for smallest_sources, smallest_tokens, length in attempts:
+            self._draw(smallest_sources, smallest_tokens, length)
             for form in (_by_name, *((_in_a_tuple, _one_by_one) if self.specs else ())):
                 try:
                     value = self.model(*form(self.given, self.tokens))
@@ -258,24 +267,28 @@ class _Check:
                     self.note("call", saw, f"a dictionary {{{names}}}", f"read `{taken}` in `call(self, inputs)`")
                 self.form = form
                 self.logits_of_call = self._logits("call", value, (ROWS, self.time))
+                if smallest_tokens and not self.found("vocabulary_size"):
+                    saw = f"{self.name}.call raised {_cause(first)} on some tokens below vocabulary_size"
+                    self.note("call", saw, "that it reads all of them", "give its embedding `vocabulary_size` rows")
                 self._deterministic()
                 return
-        self._draw(False, self.time)
+        self._draw(False, False, self.time)
         inputs = "a dictionary of the sources and target" if self.specs else "tokens (batch, time) int32"
         saw = f"{self.name}.call raised {_cause(first)}"
         self.note("call", saw, f"next-token logits of {inputs}", "call the model on such inputs to see where")
 
-    def _draw(self, smallest, length):
-        """Random tokens and sources of `length`; token ids of 1 only if `smallest`."""
+    def _draw(self, smallest_sources, smallest_tokens, length):
+        """Random sources of `length` and tokens; `smallest`: of token ids of 1 only."""
         random = np.random.default_rng(0)
-        embedded = [layer.input_dim for layer in _layers(self.model) if isinstance(layer, keras.layers.Embedding)]
-        size = min([self.vocabulary or 9, *embedded]) if self.vocabulary or embedded else 2
-        vocabulary = self.vocabulary or size
-        ids = [0] if vocabulary == 1 else [1] if smallest and self.vocabulary is None else np.arange(1, vocabulary)
+        sizes = [layer.input_dim for layer in _layers(self.model) if isinstance(layer, keras.layers.Embedding)]
+        vocabulary = self.vocabulary or min(sizes, default=2)
+        smallest_tokens = smallest_tokens or (smallest_sources and self.vocabulary is None)
+        ids = [0] if vocabulary == 1 else [1] if smallest_tokens else np.arange(1, vocabulary)
         self.tokens = random.choice(ids, (ROWS, self.time)).astype("int32")
         if self.start is not None:
             self.tokens[:, 0] = self.start
-        self.given = {spec.name: _source(spec, 2 if smallest else max(size, 2), length, random) for spec in self.specs}
+        size = 2 if smallest_sources else max(min([vocabulary, *sizes]), 2)
+        self.given = {spec.name: _source(spec, size, length, random) for spec in self.specs}
 
     def _logits(self, method, value, leading):
         """`value` as an array (*leading, vocabulary), noted where it is not that; None where it can't be made so."""
@@ -310,6 +323,7 @@ class _Check:
             saw = f"{self.name}.{method} scores {shape[-1]} tokens and vocabulary_size is {self.vocabulary}"
             self.note("vocabulary_size", saw, "the same number", f"write `self.vocabulary_size = {shape[-1]}`")
         if dtype != "float32":
+            self.tolerance = LOW_TOLERANCE
             saw = f"{self.name}.{method} returned {dtype} logits"
             self.note(method, saw, "float32", f'return `keras.ops.cast(logits, "float32")` from `{method}`')
         if np.isnan(array).any():
@@ -469,10 +483,9 @@ class _Check:
         """(row, position, token) at the first position where two (rows, time, vocabulary) differ; None if none does."""
         if values.shape != others.shape:
             return (0, 0, 0)
-        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in _layers(self.model))
         usual = np.abs(others)[np.abs(others) < 1e4]  # not what masks a token out
         size = np.maximum(np.abs(np.nan_to_num(others)), usual.max() if usual.size else 0)
-        equal = (values == others) | (np.abs(values - others) <= (0.1 if low else 1e-4) * size + 1e-8)
+        equal = (values == others) | (np.abs(values - others) <= self.tolerance * size + 1e-8)
         wrong = ~equal if mask is None else ~equal & mask[..., None]
         found = np.argwhere(wrong)
         return None if not len(found) else tuple(map(int, min(found, key=lambda at: (at[1], at[0]))))
@@ -503,7 +516,10 @@ class _Check:
                 self.note("read", saw, "the logits and the new state", "write `return logits, state`")
                 raise _Stopped("read")
             new = self._must("read", self._logits("read", value[0], (ROWS,)))
+            noted = len(self.findings)
             self._compare_states("read", state, value[1])
+            if len(self.findings) > noted:
+                raise _Stopped("read")
             state, begin = value[1], begin + length
         return new, state
 
@@ -616,7 +632,7 @@ class _Check:
             return
         for name in ("vocabulary_size", "start", "end", "max_positions", "shares_memory"):
             one, other = self._attribute(name), getattr(again, name, None)
-            if one != other and list(np.atleast_1d(one)) != list(np.atleast_1d(other)):
+            if one != other and _listed(one) != _listed(other):
                 saw = f"{self.name} made from its get_config has {name} {other!r} in place of {one!r}"
                 self.note("get_config", saw, wanted, line)
                 return
@@ -731,6 +747,11 @@ def _first(value):
     return value[0] if isinstance(value, list | tuple) else value
 
 
+def _listed(value):
+    """A tuple as JSON gives it back."""
+    return list(value) if isinstance(value, list | tuple) else value
+
+
 def _layers(model):
     return model._flatten_layers()
 
@@ -758,6 +779,7 @@ def _cause(error):
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     while text.startswith("Exception encountered when calling") and "\n\n" in text:
         text = text.split("\n\n", 1)[1].strip()
-    line = " ".join(text.split("\n\n")[0].split()).rstrip(".")
+    text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", text.split("\n\n")[0])  # TensorFlow's names of its own
+    line = " ".join(text.split()).rstrip(". ")
     line = line if len(line) <= 200 else f"{line[:200]}..."
     return f"{_kind(error)} ({line})" if line else _kind(error)
