@@ -1,6 +1,7 @@
 """`check_generator`: each mistake is found by name, alone and beside another one; right models have no findings."""
 
 import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -301,6 +302,61 @@ def test_whatever_a_model_does_is_a_finding_and_nothing_is_raised():
         if {"call", "initial_state", "step"} & {*names} or base is Generator:
             assert findings, body
         assert all("\n" not in str(finding) for finding in findings)
+
+
+class WithoutInit(Generator):
+    def __init__(self):
+        pass
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+class RaisesSpeechless(LanguageModel):
+    def step(self, *_):
+        raise Speechless
+
+    @property
+    def end(self):
+        raise Speechless
+
+    @property
+    def reads_at_once(self):
+        raise Speechless
+
+
+class Past(NamedTuple):
+    """Embeddings of all tokens so far, (batch, time, units)."""
+
+    embeddings: Any
+
+    growing_axis = 1
+
+
+class Remembers(LanguageModel):
+    """The same sums, of all that it remembers; it begins with an entry too many if it is asked for that mistake."""
+
+    read = Generator.read
+    step_with_attention = Generator.step_with_attention
+
+    def initial_state(self, memory, batch_size):
+        return Past(ops.zeros((batch_size, int(self.mistake == "begins"), UNITS)))
+
+    def step(self, tokens, state, memory=()):
+        past = ops.concatenate([state.embeddings, self.embedding(tokens)[:, None]], axis=1)
+        return self.head(ops.sum(past, axis=1)), Past(past)
+
+
+def test_a_state_that_says_along_which_axis_it_grows_is_right():
+    assert rules(Remembers()) == set()
+    assert rules(Remembers("begins")) == {"state"}
+
+
+def test_a_model_that_raises_whatever_is_asked_of_it_has_findings():
+    assert {"initial_state", "step"} <= rules(WithoutInit())
+    assert {"step", "end"} <= rules(RaisesSpeechless())
 
 
 SMALL = {"source_vocabulary_size": 11, "units": 8}

@@ -6,9 +6,10 @@ from tfseq.models.captioner import Captioner
 from tfseq.models.convolutional_classifier import ConvolutionalClassifier
 from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
+from tfseq.models.findings import Finding
 from tfseq.models.forecaster import Forecaster
 from tfseq.models.generator import Generator
-from tfseq.models.generator_check import Finding, check_generator
+from tfseq.models.generator_check import check_generator
 from tfseq.models.glimpse_classifier import RecurrentAttentionModel
 from tfseq.models.image_namer import ImageNamer
 from tfseq.models.latent_autoregressive import LatentAutoregressive

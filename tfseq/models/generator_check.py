@@ -1,10 +1,8 @@
 """`check_generator` tries a `Generator` in Keras: what it declares, and whether its methods agree, before an export."""
 
 import json
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,35 +10,24 @@ import numpy as np
 from keras import ops
 
 from tfseq.layers.key_value_cache import CachedState, capacity, reorder, widen
+from tfseq.models.findings import Finding, cause_of, in_short, is_array, kind_of
 from tfseq.models.generator import Generator
+from tfseq.models.generator_declaration import Declaration
+from tfseq.models.generator_rows import (
+    ROWS,
+    SOURCE_LENGTHS,
+    TARGET_LENGTHS,
+    TIME,
+    as_tensors,
+    by_name,
+    in_a_tuple,
+    is_padded,
+    one_by_one,
+    source_rows,
+    within,
+)
 
-ROWS, TIME = 3, 5
-SOURCE_LENGTHS = (3, 5, 2)  # of the rows, in tokens
-TARGET_LENGTHS = (5, 3, 4)
-GUESSED_SOURCE = keras.InputSpec(shape=(None, None), dtype="int32", name="source")
-GUESSED_START = 1
 TOLERANCE, LOW_TOLERANCE = 1e-4, 0.1  # relative to the largest logit; the second where a layer computes in 16 bits
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that a generator does otherwise than the protocol says; as a string, one sentence.
-
-    Attributes:
-        rule: what it is about: an attribute or a method of `Generator`, or one of `class`, `state`, `memory`, `logits`,
-            `random`, `padding`, `neighbours`, `beams`, `call and step`, `read and step`.
-        saw: what the model declares, returns or raises.
-        expected: what the protocol wants in its place.
-        write: what to write or change in the model.
-    """
-
-    rule: str
-    saw: str
-    expected: str
-    write: str
-
-    def __str__(self) -> str:
-        return f"{self.saw}; expected {self.expected}: {self.write}."
 
 
 def check_generator(model: Any) -> list[Finding]:
@@ -68,7 +55,9 @@ def check_generator(model: Any) -> list[Finding]:
         `self.vocabulary_size = 9` in its __init__.
     """
     if not isinstance(model, Generator):
-        what = f"The model is the class {model.__name__}" if isinstance(model, type) else f"The model is {_kind(model)}"
+        what = (
+            f"The model is the class {model.__name__}" if isinstance(model, type) else f"The model is {kind_of(model)}"
+        )
         return [
             Finding("class", what, "an instance of a subclass of tfseq.models.Generator", "give it encode and step")
         ]
@@ -76,8 +65,8 @@ def check_generator(model: Any) -> list[Finding]:
     with warnings.catch_warnings(), capacity(4 * TIME):
         warnings.simplefilter("ignore")  # Keras' own, of calls that are tried
         for part in (
-            check.attributes,
-            check.sources,
+            check.declared.attributes,
+            check.declared.sources,
             check.call,
             check.encode,
             check.steps,
@@ -96,9 +85,9 @@ def check_generator(model: Any) -> list[Finding]:
                 name = part.__name__.replace("_", " ")
                 check.note(
                     "class",
-                    f"The check of {name} of {check.name} met {_cause(error)}",
-                    "none",
-                    "follow the Generator protocol",
+                    f"The check of {name} of {check.name} met {cause_of(error)}",
+                    "no error",
+                    "keep to the protocol of tfseq.models.Generator",
                 )
     return check.findings
 
@@ -111,17 +100,13 @@ class _Check:
     """The findings so far, and what later parts of the check need of earlier ones."""
 
     def __init__(self, model):
-        self.model, self.name = model, _kind(model)
+        self.model, self.name = model, kind_of(model)
         self.findings: list[Finding] = []
-        self.vocabulary: int | None = None
-        self.start: int | None = None
-        self.specs: tuple[keras.InputSpec, ...] = ()
-        self.time = TIME
-        self.form: Callable[[Mapping, np.ndarray], tuple] = _by_name
+        self.declared = Declaration(model, self.note)
+        self.form: Callable[[Mapping, np.ndarray], tuple] = by_name
         self.given: dict[str, np.ndarray] = {}  # sources by name, (rows, ...)
         self.tokens = np.ones((ROWS, TIME), "int32")
-        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in _layers(model))
-        self.tolerance = LOW_TOLERANCE if low else TOLERANCE
+        self.tolerance = TOLERANCE
         self.logits_of_call: np.ndarray | None = None
         self.logits_of_steps: np.ndarray | None = None
 
@@ -132,180 +117,73 @@ class _Check:
     def found(self, *rules):
         return any(finding.rule in rules for finding in self.findings)
 
-    # What the model declares
-
-    def attributes(self):
-        vocabulary = self._integer("vocabulary_size")
-        if vocabulary is not None and vocabulary > 0:
-            self.vocabulary = vocabulary
-        elif self._attribute("vocabulary_size") is not None:
-            self._malformed("vocabulary_size", "a number of tokens, an int of at least 1", "self.vocabulary_size = ...")
-        for name in ("start", "end", "max_positions"):
-            value = self._attribute(name)
-            several = name == "end" and isinstance(value, Sequence) and not isinstance(value, str)
-            for each in value if several else [] if value is None else [value]:
-                least, most = (1, None) if name == "max_positions" else (0, self.vocabulary)
-                whole = isinstance(each, int | np.integer) and not isinstance(each, bool)
-                if not whole or each < least or (most is not None and each >= most):
-                    ids = f"a token id below {most}" if most else "a token id"
-                    wanted = "a number of tokens" if name == "max_positions" else ids
-                    self._malformed(name, f"{wanted}, or None", f"self.{name} = ...")
-        if not isinstance(self._attribute("shares_memory"), bool):
-            self._malformed("shares_memory", "True or False", "shares_memory = False")
-        for method in ("initial_state", "step"):
-            if getattr(type(self.model), method) is getattr(Generator, method):
-                arguments = "memory, batch_size" if method == "initial_state" else "tokens, state, memory=()"
-                self.note(
-                    method, f"{self.name} does not define {method}", "a method", f"define `{method}(self, {arguments})`"
-                )
-        if (room := self._integer("max_positions")) is not None and room > 0:
-            self.time = min(TIME, room)
-
-    def _attribute(self, name):
-        try:
-            return getattr(self.model, name, None)
-        except Exception as error:
-            self.note(name, f"{self.name}.{name} raised {_cause(error)}", "a value", f"set `self.{name}` in __init__")
-            return None
-
-    def _integer(self, name):
-        value = self._attribute(name)
-        return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
-
-    def _malformed(self, name, wanted, line):
-        self.note(name, f"{self.name}.{name} is {self._attribute(name)!r}", wanted, f"write `{line}`")
-
-    def sources(self):
-        declared = self._attribute("sources")
-        encodes = type(self.model).encode is not Generator.encode
-        line = f"write `sources = ({_line(GUESSED_SOURCE)},)`"
-        tuple_of_specs = "a tuple of one keras.InputSpec with name, dtype and shape for each input that encode reads"
-        if not isinstance(declared, list | tuple):
-            saw = f"{self.name}.sources is {_short(declared)}"
-            spec = declared if isinstance(declared, keras.InputSpec) else GUESSED_SOURCE
-            self.note("sources", saw, tuple_of_specs, f"write `sources = ({_line(spec)},)`")
-            declared = (declared,) if isinstance(declared, keras.InputSpec) else ()
-        self.specs = tuple(self._spec(i, spec, tuple_of_specs) for i, spec in enumerate(declared))
-        names = [spec.name for spec in self.specs]
-        if len({*names, "target"}) <= len(names):
-            self.note(
-                "sources",
-                f"The sources of {self.name} are named {', '.join(names)}",
-                'names that differ from each other and from "target"',
-                "rename one",
-            )
-        if not self.specs and encodes and (raised := self._raised(self.model.encode)):
-            saw = f"{self.name}.sources is () though encode reads inputs: encode() raised {raised}"
-            self.note("sources", saw, tuple_of_specs, line)
-            self.specs = (GUESSED_SOURCE,)
-        if self.specs and not encodes:
-            saw = f"{self.name} has sources and does not define encode"
-            self.note("encode", saw, "a method that reads them once", "define `encode(self, inputs=None)`")
-        self._start()
-
-    def _spec(self, i, spec, wanted):
-        """The source as it is declared, or as it may have been meant."""
-        if not isinstance(spec, keras.InputSpec):
-            meant = keras.InputSpec(shape=(None, None), dtype="int32", name=spec if isinstance(spec, str) else "source")
-            self.note("sources", f"{self.name}.sources[{i}] is {_short(spec)}", wanted, f"write `({_line(meant)},)`")
-            return meant
-        name = spec.name if isinstance(spec.name, str) and spec.name else "source" if i == 0 else f"source_{i}"
-        shape = tuple(spec.shape) if spec.shape else (None, None)
-        meant = keras.InputSpec(shape=(None, *shape[1:]), dtype=spec.dtype or "int32", name=name)
-        lacks = [what for what in ("name", "dtype", "shape") if not getattr(spec, what)]
-        if lacks:
-            saw = f"{self.name}.sources[{i}] is an InputSpec without {' and '.join(lacks)}"
-            self.note("sources", saw, "all of name, dtype and shape", f"write `{_line(meant)}`")
-        elif shape[0] is not None:
-            saw = f"{self.name}.sources[{i}] is an InputSpec of shape {shape}"
-            self.note("sources", saw, f"None for the batch, {meant.shape}", f"write `{_line(meant)}`")
-        return meant
-
-    def _start(self):
-        start = self._integer("start")
-        if self.specs and self._attribute("start") is None:
-            self.note(
-                "start",
-                f"{self.name} has sources and start is None",
-                "the id of the token that decoding begins with",
-                f"write `start = {GUESSED_START}`, with the id that your targets begin with",
-            )
-        if not self.specs and start is not None:
-            self.note(
-                "start",
-                f"{self.name} has no sources and start is {start}",
-                "None, as a language model continues a prompt",
-                "write `start = None`, or name its sources",
-            )
-        self.start = (GUESSED_START if start is None else max(start, 0)) if self.specs else None
-
-    def _raised(self, function, *inputs):
-        try:
-            function(*inputs)
-        except Exception as error:
-            return _cause(error)
-        return None
-
     # What it returns
 
     def call(self):
+        if any(layer.compute_dtype in ("float16", "bfloat16") for layer in _layers(self.model)):
+            self.tolerance = LOW_TOLERANCE
         first = None
-        attempts = ((False, False, self.time), (True, False, self.time), (False, False, 64), (True, True, self.time))
+        attempts = (
+            (False, False, self.declared.time),
+            (True, False, self.declared.time),
+            (False, False, 64),
+            (True, True, self.declared.time),
+        )
         for smallest_sources, smallest_tokens, length in attempts:
             self._draw(smallest_sources, smallest_tokens, length)
-            for form in (_by_name, *((_in_a_tuple, _one_by_one) if self.specs else ())):
+            for form in (by_name, *((in_a_tuple, one_by_one) if self.declared.specs else ())):
                 try:
                     value = self.model(*form(self.given, self.tokens))
                 except Exception as error:
                     first = first or error
                     continue
-                if form is not _by_name:
+                if form is not by_name:
                     names = ", ".join(f'"{name}": ...' for name in (*self.given, "target"))
                     taken = ", ".join(f'inputs["{name}"]' for name in (*self.given, "target"))
-                    takes = "a tuple" if form is _in_a_tuple else "one argument for each input"
-                    saw = f"{self.name}.call takes {takes} and raised {_cause(first)} given a dictionary"
+                    takes = "a tuple" if form is in_a_tuple else "one argument for each input"
+                    saw = f"{self.name}.call takes {takes} and raised {cause_of(first)} given a dictionary"
                     self.note("call", saw, f"a dictionary {{{names}}}", f"read `{taken}` in `call(self, inputs)`")
                 self.form = form
-                self.logits_of_call = self._logits("call", value, (ROWS, self.time))
+                self.logits_of_call = self._logits("call", value, (ROWS, self.declared.time))
                 if smallest_tokens and not self.found("vocabulary_size"):
-                    saw = f"{self.name}.call raised {_cause(first)} on some tokens below vocabulary_size"
+                    saw = f"{self.name}.call raised {cause_of(first)} on some tokens below vocabulary_size"
                     self.note("call", saw, "that it reads all of them", "give its embedding `vocabulary_size` rows")
                 self._deterministic()
                 return
-        self._draw(False, False, self.time)
-        inputs = "a dictionary of the sources and target" if self.specs else "tokens (batch, time) int32"
-        saw = f"{self.name}.call raised {_cause(first)}"
+        self._draw(False, False, self.declared.time)
+        inputs = "a dictionary of the sources and target" if self.declared.specs else "tokens (batch, time) int32"
+        saw = f"{self.name}.call raised {cause_of(first)}"
         self.note("call", saw, f"next-token logits of {inputs}", "call the model on such inputs to see where")
 
     def _draw(self, smallest_sources, smallest_tokens, length):
         """Random sources of `length` and tokens; `smallest`: of token ids of 1 only."""
         random = np.random.default_rng(0)
         sizes = [layer.input_dim for layer in _layers(self.model) if isinstance(layer, keras.layers.Embedding)]
-        vocabulary = self.vocabulary or min(sizes, default=2)
-        smallest_tokens = smallest_tokens or (smallest_sources and self.vocabulary is None)
+        vocabulary = self.declared.vocabulary or min(sizes, default=2)
+        smallest_tokens = smallest_tokens or (smallest_sources and self.declared.vocabulary is None)
         ids = [0] if vocabulary == 1 else [1] if smallest_tokens else np.arange(1, vocabulary)
-        self.tokens = random.choice(ids, (ROWS, self.time)).astype("int32")
-        if self.start is not None:
-            self.tokens[:, 0] = self.start
+        self.tokens = random.choice(ids, (ROWS, self.declared.time)).astype("int32")
+        if self.declared.start is not None:
+            self.tokens[:, 0] = self.declared.start
         size = 2 if smallest_sources else max(min([vocabulary, *sizes]), 2)
-        self.given = {spec.name: _source(spec, size, length, random) for spec in self.specs}
+        self.given = {spec.name: source_rows(spec, size, length, random) for spec in self.declared.specs}
 
     def _logits(self, method, value, leading):
         """`value` as an array (*leading, vocabulary), noted where it is not that; None where it can't be made so."""
         if isinstance(value, list | tuple) and value:
-            saw = f"{self.name}.{method} returned {_short(value)}"
+            saw = f"{self.name}.{method} returned {in_short(value)}"
             self.note(method, saw, "one tensor of logits", "return the logits alone")
             value = value[0]
         axes = "(batch, time, vocabulary)" if len(leading) == 2 else "(batch, vocabulary)"
-        if not _is_array(value):
-            saw = f"{self.name}.{method} returned {_short(value)}"
+        if not is_array(value):
+            saw = f"{self.name}.{method} returned {in_short(value)}"
             self.note(method, saw, f"a tensor of logits {axes}", f"return it from `{method}`")
             return None
         shape, dtype = tuple(value.shape), keras.backend.standardize_dtype(value.dtype)
         squeezed = tuple(size for size in shape if size != 1)
         fits = shape[:-1] == leading
         if not fits:
-            wanted = (*leading, self.vocabulary or "vocabulary")
+            wanted = (*leading, self.declared.vocabulary or "vocabulary")
             saw = f"{self.name}.{method} returned logits of shape {shape}"
             line = f"return `logits[:, -1]` from `{method}`" if len(shape) == len(leading) + 2 else "change its shape"
             if len(shape) == 2 and len(leading) == 2:
@@ -314,13 +192,13 @@ class _Check:
             if squeezed[:-1] != tuple(size for size in leading if size != 1):
                 return None
         array = _numpy(value).reshape(*leading, shape[-1])
-        if self.vocabulary is None:
-            self.vocabulary = shape[-1]
+        if self.declared.vocabulary is None:
+            self.declared.vocabulary = shape[-1]
             saw = f"{self.name} has no vocabulary_size"
             line = f"write `self.vocabulary_size = {shape[-1]}` in its __init__"
             self.note("vocabulary_size", saw, "the number of tokens that `step` scores", line)
-        elif shape[-1] != self.vocabulary:
-            saw = f"{self.name}.{method} scores {shape[-1]} tokens and vocabulary_size is {self.vocabulary}"
+        elif shape[-1] != self.declared.vocabulary:
+            saw = f"{self.name}.{method} scores {shape[-1]} tokens and vocabulary_size is {self.declared.vocabulary}"
             self.note("vocabulary_size", saw, "the same number", f"write `self.vocabulary_size = {shape[-1]}`")
         if dtype != "float32":
             self.tolerance = LOW_TOLERANCE
@@ -361,7 +239,7 @@ class _Check:
         try:
             return function(*inputs)
         except Exception as error:
-            saw = f"{self.name}.{method} raised {_cause(error)}"
+            saw = f"{self.name}.{method} raised {cause_of(error)}"
             self.note(method, saw, _WANTED[method], f"change `{method}` so that it runs on them")
             raise _Stopped(method) from None
 
@@ -370,18 +248,18 @@ class _Check:
             raise _Stopped("encode")
         memory = self._memory(self.given)
         for path, leaf, _ in _leaves(memory, "memory"):
-            if self.specs and (not _is_array(leaf) or tuple(leaf.shape)[:1] != (ROWS,)):
+            if self.declared.specs and (not is_array(leaf) or tuple(leaf.shape)[:1] != (ROWS,)):
                 self.note(
                     "memory",
-                    f"{self.name}.encode returned {_short(leaf)} as {path} for {ROWS} rows",
+                    f"{self.name}.encode returned {in_short(leaf)} as {path} for {ROWS} rows",
                     f"a tensor (batch, ...), here of shape ({ROWS}, ...)",
                     "return tensors whose first axis is the batch, and nothing else",
                 )
 
     def _memory(self, sources):
-        if not self.specs:
+        if not self.declared.specs:
             return self._run("encode", self.model.encode)
-        tensors = {name: ops.convert_to_tensor(value) for name, value in sources.items()}
+        tensors = as_tensors(sources)
         return self._run("encode", self.model.encode, next(iter(tensors.values())) if len(tensors) == 1 else tensors)
 
     def steps(self):
@@ -401,13 +279,13 @@ class _Check:
     def _initial_state(self, memory, rows):
         state = self._run("initial_state", self.model.initial_state, memory, rows)
         for path, leaf, axis in _leaves(state, "state"):
-            shape = tuple(leaf.shape) if _is_array(leaf) else ()
+            shape = tuple(leaf.shape) if is_array(leaf) else ()
             if shape[:1] != (rows,):
                 scalar = "keras.ops.zeros((batch_size,), ...)"
                 line = f"keras.ops.zeros((batch_size, {', '.join(map(str, shape[shape[:1] == (1,) :]))}))"
                 self.note(
                     "state",
-                    f"{self.name}.initial_state returned {_short(leaf)} as {path} for {rows} rows",
+                    f"{self.name}.initial_state returned {in_short(leaf)} as {path} for {rows} rows",
                     f"a tensor (batch, ...), here of shape ({rows}, ...), as beam search reorders the rows",
                     f"begin with `{line if shape else scalar}` or the like",
                 )
@@ -424,7 +302,7 @@ class _Check:
         """One step's logits, (rows, vocabulary), and the new state."""
         value = self._run("step", self.model.step, ops.convert_to_tensor(tokens), state, memory)
         if not isinstance(value, list | tuple) or len(value) != 2:
-            saw = f"{self.name}.step returned {_short(value)}"
+            saw = f"{self.name}.step returned {in_short(value)}"
             self.note("step", saw, "the logits and the new state", "write `return logits, state`")
             raise _Stopped("step")
         logits = self._must("step", self._logits("step", value[0], tokens.shape))
@@ -448,7 +326,7 @@ class _Check:
             if one != other:
                 self.note(
                     "state",
-                    f"{self.name}.{method} turned {path} from {_short(leaf)} into {_short(after[path][0])}",
+                    f"{self.name}.{method} turned {path} from {in_short(leaf)} into {in_short(after[path][0])}",
                     "that shape and dtype stay",
                     "keep them, or make that part of the state a NamedTuple with `growing_axis`, along which it grows",
                 )
@@ -461,7 +339,7 @@ class _Check:
         self._agree("call and step", "call", self.logits_of_call, "step", self.logits_of_steps, self.tokens)
         if self.found("call and step"):
             return
-        ragged = np.where(_within(TARGET_LENGTHS, self.time), self.tokens, 0)
+        ragged = np.where(within(TARGET_LENGTHS, self.declared.time), self.tokens, 0)
         called = self._called(self.given, ragged)
         mask = ragged == self.tokens
         self._agree("call and step", "call on rows padded with 0", called, "step", self.logits_of_steps, ragged, mask)
@@ -487,19 +365,22 @@ class _Check:
         size = np.maximum(np.abs(np.nan_to_num(others)), usual.max() if usual.size else 0)
         equal = (values == others) | (np.abs(values - others) <= self.tolerance * size + 1e-8)
         wrong = ~equal if mask is None else ~equal & mask[..., None]
-        found = np.argwhere(wrong)
-        return None if not len(found) else tuple(map(int, min(found, key=lambda at: (at[1], at[0]))))
+        if not wrong.any():
+            return None
+        rows, positions, tokens = np.nonzero(wrong)
+        first = np.lexsort((tokens, rows, positions))[0]
+        return int(rows[first]), int(positions[first]), int(tokens[first])
 
     def read(self):
         if not self.model.reads_at_once or self.logits_of_steps is None:
             return
         memory = self._memory(self.given)
-        for before in (0, self.time // 2):  # from the initial state, and from what was read before
+        for before in (0, self.declared.time // 2):  # from the initial state, and from what was read before
             read, after = self.logits_of_steps.copy(), self.logits_of_steps.copy()
-            for length in range(before + 1, self.time + 1):
+            for length in range(before + 1, self.declared.time + 1):
                 parts = (before, length - before) if before else (length,)
                 read[:, length - 1], state = self._read(memory, parts)
-                if length < self.time:
+                if length < self.declared.time:
                     after[:, length], _ = self._step(self.tokens[:, length], state, memory)
             self._agree("read and step", "read", read, "step", self.logits_of_steps, self.tokens)
             if not self.found("read and step"):
@@ -512,7 +393,7 @@ class _Check:
             tokens = ops.convert_to_tensor(self.tokens[:, begin : begin + length])
             value = self._run("read", self.model.read, tokens, state, memory)
             if not isinstance(value, list | tuple) or len(value) != 2:
-                saw = f"{self.name}.read returned {_short(value)}"
+                saw = f"{self.name}.read returned {in_short(value)}"
                 self.note("read", saw, "the logits and the new state", "write `return logits, state`")
                 raise _Stopped("read")
             new = self._must("read", self._logits("read", value[0], (ROWS,)))
@@ -530,23 +411,23 @@ class _Check:
         state = self._initial_state(memory, ROWS)
         value = self._run("step_with_attention", self.model.step_with_attention, tokens, state, memory)
         if not isinstance(value, list | tuple) or len(value) != 3:
-            saw = f"{self.name}.step_with_attention returned {_short(value)}"
+            saw = f"{self.name}.step_with_attention returned {in_short(value)}"
             self.note("step_with_attention", saw, "logits, state and weights", "write `return logits, state, weights`")
             return
         logits = self._must("step", self._logits("step_with_attention", value[0], (ROWS,)))
         one, other = logits[:, None], self.logits_of_steps[:, :1]
         self._agree("step_with_attention", "step_with_attention", one, "step", other, self.tokens)
         weights = value[2]
-        right = _is_array(weights) and len(weights.shape) == 2 and weights.shape[0] == ROWS
+        right = is_array(weights) and len(weights.shape) == 2 and weights.shape[0] == ROWS
         if not right or keras.backend.standardize_dtype(weights.dtype) != "float32":
-            saw = f"{self.name}.step_with_attention returned {_short(weights)} as weights of {ROWS} rows"
+            saw = f"{self.name}.step_with_attention returned {in_short(weights)} as weights of {ROWS} rows"
             self.note("step_with_attention", saw, "(batch, source_time) float32", "return one weight for each place")
 
     def rows_alone(self):
         """A row alone, without its padding, against the same row in the batch."""
         if self.found("random"):
             return
-        row, padded = int(np.argmin(SOURCE_LENGTHS)), [spec.name for spec in self.specs if _is_padded(spec)]
+        row, padded = int(np.argmin(SOURCE_LENGTHS)), [spec.name for spec in self.declared.specs if is_padded(spec)]
         long = {name: value[row : row + 1] for name, value in self.given.items()}
         short = long | {name: long[name][:, : min(SOURCE_LENGTHS)] for name in padded}
         for method, in_batch in (("call", self.logits_of_call), ("step", self.logits_of_steps)):
@@ -580,7 +461,7 @@ class _Check:
     def beams(self):
         """Two beams for each source, reordered, against rows of their own with the same past."""
         wrong = self.found("state", "memory", "random", "neighbours", "shares_memory")
-        if wrong or self.logits_of_steps is None or self.time < 2:
+        if wrong or self.logits_of_steps is None or self.declared.time < 2:
             return
         past, last = self._beam_tokens()
         parents = np.array([[1, 0], [0, 0], [1, 1]], "int32")
@@ -600,7 +481,7 @@ class _Check:
             differs = self._first_difference(logits[:, None], expected[:, None])
             what = "other logits than rows of their own" if differs else None
         except Exception as error:
-            what = "no logits" if isinstance(error, _Stopped) else _cause(error)
+            what = "no logits" if isinstance(error, _Stopped) else cause_of(error)
             del self.findings[before:]
         if what:
             shares = self.model.shares_memory
@@ -615,9 +496,9 @@ class _Check:
     def _beam_tokens(self):
         """What two beams for each source have read, (2 * rows, time - 1), and read next, (2 * rows,)."""
         random = np.random.default_rng(1)
-        tokens = random.choice(np.unique(self.tokens), (2 * ROWS, self.time)).astype("int32")
-        if self.start is not None:
-            tokens[:, 0] = self.start
+        tokens = random.choice(np.unique(self.tokens), (2 * ROWS, self.declared.time)).astype("int32")
+        if self.declared.start is not None:
+            tokens[:, 0] = self.declared.start
         return tokens[:, :-1], tokens[:, -1]
 
     def config(self):
@@ -627,11 +508,11 @@ class _Check:
             config = json.loads(json.dumps(keras.saving.serialize_keras_object(self.model)))["config"]
             again = type(self.model).from_config(config)
         except Exception as error:
-            saw = f"{self.name} can't be made from its get_config: {_cause(error)}"
+            saw = f"{self.name} can't be made from its get_config: {cause_of(error)}"
             self.note("get_config", saw, wanted, line)
             return
         for name in ("vocabulary_size", "start", "end", "max_positions", "shares_memory"):
-            one, other = self._attribute(name), getattr(again, name, None)
+            one, other = self.declared.attribute(name), getattr(again, name, None)
             if one != other and _listed(one) != _listed(other):
                 saw = f"{self.name} made from its get_config has {name} {other!r} in place of {one!r}"
                 self.note("get_config", saw, wanted, line)
@@ -644,7 +525,7 @@ class _Check:
             logits = _numpy(_first(again(*self.form(self.given, self.tokens)))).reshape(self.logits_of_call.shape)
             what = "gives other logits" if self._first_difference(logits, self.logits_of_call) else None
         except Exception as error:
-            what = f"can't take the model's weights: {_cause(error)}"
+            what = f"can't take the model's weights: {cause_of(error)}"
         if what:
             self.note("get_config", f"{self.name} made from its get_config {what}", wanted, line)
 
@@ -668,47 +549,6 @@ def _two(at, values, others):
     return f"logit {at[2]} is {values[at]:.6g} and {others[at]:.6g}"
 
 
-def _by_name(sources, tokens):
-    """The arguments of `call` as the protocol says; then two other ways that models have."""
-    tensors = _tensors(sources)
-    return ({**tensors, "target": ops.convert_to_tensor(tokens)} if tensors else ops.convert_to_tensor(tokens),)
-
-
-def _in_a_tuple(sources, tokens):
-    return ((*_tensors(sources).values(), ops.convert_to_tensor(tokens)),)
-
-
-def _one_by_one(sources, tokens):
-    return (*_tensors(sources).values(), ops.convert_to_tensor(tokens))
-
-
-def _tensors(sources):
-    return {name: ops.convert_to_tensor(value) for name, value in sources.items()}
-
-
-def _source(spec, size, length, random):
-    """Random rows of a source: token ids padded with 0, pixels or normal numbers."""
-    shape = (ROWS, *(length if n is None else n for n in spec.shape[1:]))
-    dtype = keras.backend.standardize_dtype(spec.dtype)
-    if "int" not in dtype and dtype != "bool":
-        return random.normal(size=shape).astype(dtype)
-    most = 256 if dtype == "uint8" and len(shape) > 2 else 2 if dtype == "bool" else size
-    values = random.integers(1 if len(shape) == 2 else 0, most, shape)
-    if _is_padded(spec):
-        values = values * _within([min(n, length) for n in SOURCE_LENGTHS], shape[1])
-    return values.astype(dtype)
-
-
-def _within(lengths, time):
-    """True where a row is not padded, (rows, time)."""
-    return np.arange(time) < np.array(lengths)[:, None]
-
-
-def _is_padded(spec):
-    """Whether a source is of token ids, of any number."""
-    return len(spec.shape) == 2 and spec.shape[1] is None and "int" in keras.backend.standardize_dtype(spec.dtype)
-
-
 def _leaves(part: Any, path: str, axis: Any = None) -> Iterator[tuple[str, Any, int | None]]:
     """The tensors outside of a `CachedState`, each with where it is and the axis along which it grows, if any."""
     if isinstance(part, CachedState):
@@ -730,13 +570,9 @@ def _leaves(part: Any, path: str, axis: Any = None) -> Iterator[tuple[str, Any, 
 
 def _described(leaf, axis):
     """A tensor's sizes, without the growing one, and its dtype."""
-    if not _is_array(leaf):
+    if not is_array(leaf):
         return None
     return [n for i, n in enumerate(leaf.shape) if i != axis], keras.backend.standardize_dtype(leaf.dtype)
-
-
-def _is_array(value):
-    return ops.is_tensor(value) or isinstance(value, np.ndarray | keras.Variable)
 
 
 def _numpy(value):
@@ -754,32 +590,3 @@ def _listed(value):
 
 def _layers(model):
     return model._flatten_layers()
-
-
-def _line(spec):
-    return f'keras.InputSpec(shape={tuple(spec.shape)}, dtype="{spec.dtype}", name="{spec.name}")'
-
-
-def _kind(value):
-    return type(value).__name__
-
-
-def _short(value):
-    """A value in a few words."""
-    if _is_array(value):
-        return f"{keras.backend.standardize_dtype(value.dtype)} of shape {tuple(value.shape)}"
-    if isinstance(value, list | tuple) and any(map(_is_array, value)):
-        return f"a {_kind(value)} of {len(value)}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"a {_kind(value)}"
-
-
-def _cause(error):
-    """What went wrong in one line, without Keras' wrapping and colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-    while text.startswith("Exception encountered when calling") and "\n\n" in text:
-        text = text.split("\n\n", 1)[1].strip()
-    text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", text.split("\n\n")[0])  # TensorFlow's names of its own
-    line = " ".join(text.split()).rstrip(". ")
-    line = line if len(line) <= 200 else f"{line[:200]}..."
-    return f"{_kind(error)} ({line})" if line else _kind(error)
