@@ -502,7 +502,7 @@ class _Check:
         return tokens[:, :-1], tokens[:, -1]
 
     def config(self):
-        line = "return all arguments of __init__ from `get_config`, beside those of super().get_config()"
+        line = "let __init__ take **kwargs, and return its other arguments from `get_config`, with super().get_config()"
         wanted = "a configuration from which a saved model is made again"
         try:
             config = json.loads(json.dumps(keras.saving.serialize_keras_object(self.model)))["config"]
