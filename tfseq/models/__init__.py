@@ -6,8 +6,10 @@ from tfseq.models.captioner import Captioner
 from tfseq.models.convolutional_classifier import ConvolutionalClassifier
 from tfseq.models.delayed_answer import DelayedAnswer
 from tfseq.models.dense_classifier import DenseClassifier
+from tfseq.models.findings import Finding
 from tfseq.models.forecaster import Forecaster
 from tfseq.models.generator import Generator
+from tfseq.models.generator_check import check_generator
 from tfseq.models.glimpse_classifier import RecurrentAttentionModel
 from tfseq.models.image_namer import ImageNamer
 from tfseq.models.latent_autoregressive import LatentAutoregressive
@@ -27,6 +29,7 @@ __all__ = [
     "ConvolutionalClassifier",
     "DelayedAnswer",
     "DenseClassifier",
+    "Finding",
     "Forecaster",
     "Generator",
     "ImageNamer",
@@ -40,4 +43,5 @@ __all__ = [
     "TransformerClassifier",
     "TransformerLanguageModel",
     "VisionTransformer",
+    "check_generator",
 ]
