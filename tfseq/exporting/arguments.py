@@ -8,22 +8,44 @@ import onnx
 from tfseq.decoding import Beam, Strategy
 from tfseq.decoding.generate import check_prefix, check_strategy
 from tfseq.errors import ExportError, InputError
+from tfseq.exporting.generation.protocol import PAGE, builds, require_protocol
 from tfseq.exporting.rewriting import CONVERTED, OPSETS
 from tfseq.models.generator import Generator
 
 
-def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data):
+def check_model(model, decode, samples, verify):
     """
+    Returns:
+        notes for the manifest.
+
     Raises:
-        ExportError: an argument of `export` can't be, or does not go with another.
+        ExportError: the model is none, has no weights, or can't generate.
     """
     if not isinstance(model, keras.Model):
         raise ExportError(_no_model(model))
-    if not (model.built or samples):
+    if decode is not None:
+        if not isinstance(decode, Strategy):
+            raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+        if not isinstance(model, Generator):
+            raise ExportError(
+                f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none. "
+                f"tfseq.models.generator(...) makes one of Keras models: of an encoder and a decoder, or of a language "
+                f"model. {PAGE}"
+            )
+        return require_protocol(model, samples, verify)
+    if not (model.built or samples or (isinstance(model, Generator) and builds(model))):
         raise ExportError(
             f"{type(model).__name__} has no weights yet: call it on some data, or export it with samples=[...], "
             "what it takes."
         )
+    return ()
+
+
+def check_arguments(model, path, decode, attention, prefix, tokenizer, opset, streaming, external_data):
+    """
+    Raises:
+        ExportError: an argument of `export` can't be, or does not go with another.
+    """
     lowest = OPSETS[0] if decode is None else CONVERTED
     if opset is not None and opset not in range(lowest, OPSETS.stop):
         raise ExportError(
@@ -91,10 +113,6 @@ def _check_decoding(model, decode, attention, streaming):
         if attention:
             raise ExportError("attention is that of a loop that generates; it needs decode.")
         return
-    if not isinstance(decode, Strategy):
-        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
-    if not isinstance(model, Generator):
-        raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
     try:
         check_strategy(decode, model)
     except InputError as error:

@@ -11,9 +11,9 @@ import keras
 from tfseq.decoding import Strategy
 from tfseq.errors import ExportError
 from tfseq.exporting.proving.report import ParityReport
-from tfseq.exporting.signatures.reasons import only_export_errors
 from tfseq.exporting.signatures.sample_inputs import as_list
 from tfseq.keras2 import converted, is_keras_2
+from tfseq.reasons import only_export_errors
 from tfseq.runtime.manifest import Manifest
 
 
@@ -49,7 +49,8 @@ def export(
 
     Args:
         model: a Keras model, on any backend. One that has no weights yet, or a subclassed one that was never called,
-            needs samples.
+            needs samples, unless it is a `tfseq.models.Generator`, which says what it takes. With `decode`, a Generator
+            of your own is tried by `tfseq.models.check_generator`, and refused with what is to be changed.
         path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
         decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()` or `tfseq.Beam()`, whose
             fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
@@ -115,13 +116,14 @@ def export(
 
     if is_keras_2(model):
         model = converted(model)
-    from tfseq.exporting.arguments import check_arguments, check_verification
+    from tfseq.exporting.arguments import check_arguments, check_model, check_verification
     from tfseq.exporting.other_backends.tensorflow_process import on_tensorflow
 
     arguments["samples"] = _arrays(arguments["samples"])
-    checked = ("decode", "attention", "prefix", "tokenizer", "opset", "samples", "streaming", "external_data")
-    check_arguments(model, Path(path), *(arguments[name] for name in checked))
     check_verification(verify, arguments["samples"], decode)
+    check_model(model, decode, arguments["samples"], verify)
+    checked = ("decode", "attention", "prefix", "tokenizer", "opset", "streaming", "external_data")
+    check_arguments(model, Path(path), *(arguments[name] for name in checked))
     return on_tensorflow("export", model, Path(path), arguments, progress)
 
 

@@ -12,7 +12,7 @@ import onnx
 
 from tfseq.decoding import Strategy
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
-from tfseq.exporting.arguments import check_arguments, check_verification
+from tfseq.exporting.arguments import check_arguments, check_model, check_verification
 from tfseq.exporting.contents import forward, loop, one_step
 from tfseq.exporting.conversion.convert import name_axes, to_skeleton
 from tfseq.exporting.conversion.float32_copy import as_float32
@@ -57,8 +57,9 @@ def write_verified(
     """As `tfseq.export`, of its arguments."""
     path = Path(path)
     samples = as_list(samples)
-    check_arguments(model, path, decode, attention, prefix, tokenizer, opset, samples, streaming, external_data)
     check_verification(verify, samples, decode)
+    notes = check_model(model, decode, samples, verify)
+    check_arguments(model, path, decode, attention, prefix, tokenizer, opset, streaming, external_data)
     check_names(labels, decode)
     if samples and decode is None:
         forward_signature(model, samples)  # calls the model if need be
@@ -88,7 +89,7 @@ def write_verified(
         tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
         labels=tuple(labels),
         states=content.states,
-        notes=(*content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
+        notes=(*notes, *content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
     )

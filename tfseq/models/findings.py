@@ -1,12 +1,13 @@
 """What a check of a model found, in words: `Finding`, and values and errors in a line."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from tfseq.reasons import first_line
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,19 @@ class Finding:
         return f"{self.saw}; expected {self.expected}: {self.write}."
 
 
+class Findings(list[Finding]):
+    """What was found so far, each thing once."""
+
+    def note(self, rule: str, saw: str, expected: str, write: str) -> None:
+        """Adds a finding, unless one of that rule says to write the same."""
+        if (rule, write) not in {(finding.rule, finding.write) for finding in self}:
+            self.append(Finding(rule, saw, expected, write))
+
+    def of(self, *rules: str) -> bool:
+        """Whether there is one about any of these."""
+        return any(finding.rule in rules for finding in self)
+
+
 def is_array(value: Any) -> bool:
     """Whether it is a tensor, of the backend or of NumPy."""
     return ops.is_tensor(value) or isinstance(value, np.ndarray | keras.Variable)
@@ -51,15 +65,7 @@ def in_short(value: Any) -> str:
 
 
 def cause_of(error: BaseException | None) -> str:
-    """What went wrong in one line, without Keras' wrapping and colours."""
-    try:
-        text = str(error)
-    except Exception:
-        return kind_of(error)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
-    while text.startswith("Exception encountered when calling") and "\n\n" in text:
-        text = text.split("\n\n", 1)[1].strip()
-    text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", text.split("\n\n")[0])  # TensorFlow's names of its own
-    line = " ".join(text.split()).rstrip(". ")
+    """What went wrong in one line: the exception and its reason."""
+    line = " ".join(first_line(error).split()).rstrip(". ")
     line = line if len(line) <= 200 else f"{line[:200]}..."
-    return f"{kind_of(error)} ({line})" if line else kind_of(error)
+    return kind_of(error) if line in ("", kind_of(error)) else f"{kind_of(error)} ({line})"

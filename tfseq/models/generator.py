@@ -6,6 +6,8 @@ from functools import reduce
 import keras
 from keras import ops
 
+PROTOCOL = ("call", "encode", "initial_state", "step", "read", "step_with_attention")  # a Generator's methods
+
 
 class Generator(keras.Model):
     """A model that is trained with `call` and generates with `step`.

@@ -18,7 +18,7 @@ from tfseq.exporting.recurrent.shared_weights import share_weights
 from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
 from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
-from tfseq.exporting.signatures.reasons import first_line
+from tfseq.reasons import first_line
 from tfseq.runtime.manifest import TensorSpec
 
 

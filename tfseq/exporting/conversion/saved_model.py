@@ -13,9 +13,9 @@ import tensorflow as tf
 from tfseq.errors import ArtefactError
 from tfseq.exporting.conversion.convert import tensorflow_specs
 from tfseq.exporting.signatures.lookup_layers import lookup_layers
-from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
 from tfseq.exporting.signatures.string_arrays import as_text
+from tfseq.reasons import first_line
 
 
 def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str, Signature]) -> dict[str, list[str]]:

@@ -17,8 +17,8 @@ from tfseq.exporting.other_backends.channel import Channel
 from tfseq.exporting.other_backends.original import Original
 from tfseq.exporting.other_backends.transfer import save
 from tfseq.exporting.signatures.call_arguments import CallForm, call_form
-from tfseq.exporting.signatures.reasons import first_line
 from tfseq.models.generator import Generator
+from tfseq.reasons import first_line
 
 _WAIT = 30  # seconds for a process that was told to end
 # Finds modules where this process finds them; then the rest is the worker's.

@@ -21,7 +21,7 @@ from keras.src.utils import python_utils
 from tfseq.errors import ExportError
 from tfseq.exporting.other_backends.channel import pickled, pickles_definitions
 from tfseq.exporting.signatures.call_arguments import CallForm, build_by_call, remember_call_form
-from tfseq.exporting.signatures.reasons import called_layer, first_line
+from tfseq.reasons import called_layer, first_line
 
 _KNOWN = ("keras", "tfseq", "builtins", "torch")  # packages whose classes need no help
 

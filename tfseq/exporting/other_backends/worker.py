@@ -12,8 +12,8 @@ from tfseq.exporting.other_backends.channel import Channel
 from tfseq.exporting.other_backends.transfer import SavedModel, load
 from tfseq.exporting.proving.elsewhere import Elsewhere, RefusedElsewhere, compared_with
 from tfseq.exporting.proving.parity import compare, opened
-from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.verified_file import write_verified
+from tfseq.reasons import first_line
 
 
 def main() -> None:

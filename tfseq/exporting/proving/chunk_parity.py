@@ -14,10 +14,10 @@ from tfseq.exporting.proving.elsewhere import elsewhere
 from tfseq.exporting.proving.report import CheckedSizes, NumberCheck, WorstError
 from tfseq.exporting.signatures.accepted_inputs import AcceptedInputs, Case
 from tfseq.exporting.signatures.random_inputs import free_axes
-from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.sample_inputs import feeds as as_feeds
 from tfseq.exporting.signatures.signature import Signature
 from tfseq.exporting.streaming.chunk_graph import Stream, layers_across_steps, stream_signature
+from tfseq.reasons import first_line
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.manifest import TensorSpec
 

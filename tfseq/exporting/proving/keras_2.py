@@ -10,7 +10,7 @@ from keras import tree
 
 from tfseq import keras2
 from tfseq.exporting.proving.elsewhere import Elsewhere, RefusedElsewhere, compared_with
-from tfseq.exporting.signatures.reasons import first_line
+from tfseq.reasons import first_line
 
 
 @contextlib.contextmanager

@@ -17,9 +17,9 @@ import tensorflow as tf
 from tfseq.exporting.signatures.accepted_sizes import TURNS, Sizes, between, nearby, search_order, small_sizes
 from tfseq.exporting.signatures.other_values import Change, changed, changes
 from tfseq.exporting.signatures.random_inputs import BATCHES, draw, free_axes, grid, usual_lengths
-from tfseq.exporting.signatures.reasons import first_line
 from tfseq.exporting.signatures.signature import Signature
 from tfseq.exporting.signatures.string_arrays import as_text
+from tfseq.reasons import first_line
 
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
