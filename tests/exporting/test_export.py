@@ -386,7 +386,6 @@ def test_samples_join_the_comparison(tmp_path):
         ({"model": keras.layers.Dense(2, name="d")}, r"d \(Dense\) is a layer"),
         ({"model": type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()}, "a model of Keras 2"),
         ({"model": Subclassed()}, "no weights yet"),
-        ({"model": RecurrentLanguageModel(5, 4)}, "no weights yet"),
         ({"path": "missing/model.onnx"}, "no folder"),
         ({"path": "folder.onnx"}, "is a folder"),
         ({"path": "file"}, "is a file"),

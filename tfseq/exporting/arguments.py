@@ -29,7 +29,7 @@ def check_model(model, decode, samples, verify):
         if not isinstance(model, Generator):
             raise ExportError(
                 f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none. "
-                f"tfseq.models.generator(...) makes one of Keras models: of an encoder and a decoder, or of a language "
+                "tfseq.models.as_generator(...) makes one of Keras models: an encoder and a decoder, or a language "
                 f"model. {PAGE}"
             )
         return require_protocol(model, samples, verify)

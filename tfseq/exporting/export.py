@@ -11,9 +11,9 @@ import keras
 from tfseq.decoding import Strategy
 from tfseq.errors import ExportError
 from tfseq.exporting.proving.report import ParityReport
+from tfseq.exporting.signatures.failures import only_export_errors
 from tfseq.exporting.signatures.sample_inputs import as_list
 from tfseq.keras2 import converted, is_keras_2
-from tfseq.reasons import only_export_errors
 from tfseq.runtime.manifest import Manifest
 
 

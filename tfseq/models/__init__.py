@@ -1,5 +1,6 @@
 """Keras models, one file per architecture: classifiers, taggers, forecasters, language models, encoder-decoders."""
 
+from tfseq.models.as_generator import as_generator
 from tfseq.models.attention_seq2seq import AttentionSeq2Seq
 from tfseq.models.autoregressive import Autoregressive
 from tfseq.models.captioner import Captioner
@@ -43,5 +44,6 @@ __all__ = [
     "TransformerClassifier",
     "TransformerLanguageModel",
     "VisionTransformer",
+    "as_generator",
     "check_generator",
 ]

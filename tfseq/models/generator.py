@@ -29,6 +29,7 @@ class Generator(keras.Model):
         max_positions: tokens that it reads at most, of a source, and of a prompt with its continuation; None: no limit.
         shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
             r // width; False has decoding repeat the memory for each of the `width` beams.
+        notes: what whoever uses it has to know, a sentence each; they go into the manifest of its files.
     """
 
     vocabulary_size: int
@@ -37,6 +38,7 @@ class Generator(keras.Model):
     sources: tuple[keras.InputSpec, ...] = ()
     max_positions: int | None = None
     shares_memory: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def ends(self) -> tuple[int, ...]:

@@ -129,7 +129,7 @@ class Sideways(Generator):
     vocabulary_size = 4
 
     def initial_state(self, memory, batch_size):
-        return keras.ops.zeros((3, batch_size))
+        return keras.ops.zeros((5, batch_size))
 
     def step(self, tokens, state, memory=()):
         return keras.ops.one_hot(tokens, 4), state
@@ -138,7 +138,7 @@ class Sideways(Generator):
 def test_a_state_without_rows_in_front_is_refused(tmp_path):
     one = Sideways()
     one.built = True
-    with pytest.raises(ExportError, match="expected the same type, and the rows as its first axis"):
+    with pytest.raises(ExportError, match=r"shape \(5, 3\) as state for 3 rows; expected a tensor \(batch, ...\)"):
         export(one, tmp_path / "model.onnx", decode=tfseq.Greedy(), streaming=True)
 
 

@@ -11,8 +11,8 @@ from unittest import mock
 import keras
 import tensorflow as tf
 
-from tfseq.models.generator import PROTOCOL, Generator
-from tfseq.reasons import called_method, first_line
+from tfseq.exporting.signatures.failures import called_method
+from tfseq.reasons import first_line
 
 _PARTS = ("Real", "Imag", "ComplexAbs", "Angle", "Conj")  # of complex numbers that another operator makes
 _ASSERTED = "make_sure failure"
@@ -102,7 +102,7 @@ class LayerScopes:
     def failure(self, error: BaseException) -> str:
         """Of tracing, which raised the error."""
         layer = None if self._failure is None else self._failure[1]
-        method = called_method(error, Generator, PROTOCOL)
+        method = called_method(error)
         where = f" in {method}" if method else ""
         if layer is None:
             return f"The model can't be converted to ONNX{where}: {first_line(error)}"

@@ -19,7 +19,8 @@ _COMPUTED = ("logits", "random", "padding", "neighbours", "beams", "call and ste
 def require_protocol(model: Generator, samples: Any = (), verify: Any = True) -> tuple[str, ...]:
     """Has `check_generator` look at a model, which builds one without weights.
 
-    Models that consist of layers of Keras and tfseq alone, whose tests hold them to the protocol, are only built.
+    Models of tfseq's own, whose tests hold them to the protocol, are only built: all their layers are of Keras and
+    tfseq.
 
     Args:
         samples: sample inputs, whose sources are read where the model can't take random ones.
@@ -32,7 +33,7 @@ def require_protocol(model: Generator, samples: Any = (), verify: Any = True) ->
         ExportError: the model does not keep to the protocol; the findings, a line each.
     """
     if model.built and _is_known(model):
-        return ()
+        return model.notes
     findings = check_generator(model, _sources(model, samples), configuration=False)
     if not defines_call(model):
         findings = [finding for finding in findings if finding.rule != "call"]
@@ -40,7 +41,7 @@ def require_protocol(model: Generator, samples: Any = (), verify: Any = True) ->
     refused = [finding for finding in findings if finding not in noted]
     if refused:
         raise ExportError(_refusal(model, refused))
-    return tuple(map(str, noted))
+    return (*model.notes, *map(str, noted))
 
 
 def builds(model: Generator) -> bool:
@@ -60,7 +61,8 @@ def _refusal(model: Generator, findings: list[Finding]) -> str:
 def _is_known(model: keras.Model) -> bool:
     layers = list(model._flatten_layers())
     modules = {type(layer).__module__.partition(".")[0] for layer in layers}
-    return modules <= {"keras", "tfseq"} and not any(isinstance(layer, keras.layers.Lambda) for layer in layers)
+    own = (keras.layers.Lambda, keras.Sequential, type(keras.Model(*[keras.Input((1,))] * 2)))  # somebody's code
+    return modules <= {"keras", "tfseq"} and not any(isinstance(layer, own) for layer in layers)
 
 
 def _sources(model, samples):

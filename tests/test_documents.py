@@ -1,0 +1,50 @@
+"""The documents' code blocks, run in the order in which they stand, in an empty folder, as a reader would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+import tfseq
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def follow(page):
+    """Runs every block of a page; what the Python blocks define."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    defined: dict = {"__name__": "page"}
+    blocks = list(re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S))
+    assert blocks
+    for block in blocks:
+        line = text[: block.start()].count("\n") + 1
+        match block.group(1):
+            case "python":
+                exec(compile("\n" * line + block.group(2), f"docs/{page}", "exec"), defined)
+            case "sh":
+                paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+                subprocess.run(["bash", "-ec", block.group(2)], check=True, env=os.environ | paths)
+            case other:
+                raise AssertionError(f"docs/{page}:{line} is a block of {other or 'nothing'}; expected python or sh.")
+    return defined
+
+
+def test_your_own_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    defined = follow("your_own_model.md")
+    told = capsys.readouterr().out
+    assert "Hasty.step returned logits of shape (3, 1, 20); expected (batch, vocabulary)" in told
+    texts, answers = defined["texts"], defined["answers"]
+
+    def right(file, given):
+        return sum(map(str.__eq__, tfseq.runtime.load(file).generate(given), answers))
+
+    for file in ("roman.onnx", "roman.step.onnx"):
+        assert Path(file).is_file()
+    assert right("roman.onnx", texts) > 0.9 * len(texts)
+    pieces = tfseq.runtime.stream("roman.step.onnx", "48", max_length=20)
+    assert "".join(pieces) == tfseq.runtime.load("roman.onnx").generate("48")
