@@ -48,6 +48,34 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = tfseq.Exporter
 
 
+def test_without_tensorflow_a_call_says_what_to_install():
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(['keras', 'tensorflow', 'onnx', 'tf2onnx']); import tfseq\n"
+        "assert hasattr(tfseq, 'export') and not hasattr(tfseq, 'models')\n"
+        "from tfseq import Greedy, export\n"
+        "for call in (lambda: export(1, 'x.onnx'), lambda: Greedy(), lambda: tfseq.verify, lambda: tfseq.training):\n"
+        "    try:\n        call()()\n"
+        "    except tfseq.errors.TfseqError as error:\n        print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4
+    assert all(line.endswith('which is not installed: pip install "tfseq[train]".') for line in lines)
+
+
+@pytest.mark.parametrize("set_by_user", [None, "0"])
+def test_opening_a_model_writes_nothing_below_home(set_by_user, tmp_path):
+    chosen = {} if set_by_user is None else {"ORT_DISABLE_TELEMETRY": set_by_user}
+    program = f"import os, tfseq; tfseq.runtime.load({str(CHAR_LM)!r}); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = os.environ | {"HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    told = subprocess.run([sys.executable, "-c", program], env=environment | chosen, capture_output=True, check=True)
+    assert told.stdout.split() == [(set_by_user or "1").encode()]
+    if set_by_user is None:
+        assert not list(tmp_path.rglob("*"))
+
+
 def run(*command, cwd):
     """What a command prints, where nothing points to the repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}

@@ -17,6 +17,10 @@ class ExportError(TfseqError):
     """A model that can't be exported, or a destination that can't be written."""
 
 
+class MissingPackageError(ExportError, AttributeError):
+    """A part of tfseq that needs a package which is not installed."""
+
+
 class ParityError(ExportError):
     """An exported file whose outputs differ from the model's; no such file is left behind."""
 
