@@ -1,5 +1,7 @@
 """`Stream`: states are kept from chunk to chunk, and files that have states say so where they are missing."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,9 @@ def test_states_survive_json():
     assert MANIFEST.to_json()["states"] == [{"input": "sum", "output": "sum_next", "initial": [100.0]}]
     with pytest.raises(ArtefactError, match="describes a state as"):
         Manifest.from_json(MANIFEST.to_json() | {"states": [{"input": "sum"}]})
+
+
+def test_chunks_of_several_threads_are_read_one_behind_the_other(stream):
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda _: float(stream.predict([[1, 2]])[0, -1]), range(400)))
+    assert sorted(ends) == [100.0 + 3 * (i + 1) for i in range(400)]

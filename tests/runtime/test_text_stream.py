@@ -1,6 +1,7 @@
 """`Model.stream_text`: pieces as they are generated, states, continuing, and characters of several tokens."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import onnx
 import pytest
@@ -205,3 +206,13 @@ def test_unknown_characters_are_named_at_the_caller(summer):
 def test_a_stream_that_continues_a_prompt_takes_no_other(summer):
     with pytest.raises(InputError, match="give the prompt as the text"):
         load(summer).stream_text("a", prompt="b")
+
+
+def test_threads_share_a_stream(summer):
+    whole = letters(sums([1, 2], 60, seed=5))
+    for _ in range(10):
+        stream, pieces = load(summer).stream_text("ab", max_length=60, seed=5), []
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, stream=stream, pieces=pieces: pieces.extend(stream), range(4)))
+        assert stream.text == whole
+        assert sorted(pieces) == sorted(whole)

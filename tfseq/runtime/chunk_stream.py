@@ -1,5 +1,6 @@
 """`Stream`: stateful inference on a sequence chunk by chunk, its states kept in between."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ class Stream:
     """
 
     def __init__(self, manifest: Manifest, run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]):
-        self._manifest, self._run = manifest, run
+        self._manifest, self._run, self._lock = manifest, run, threading.Lock()
         self.states: dict[str, np.ndarray] = {}
 
     def predict(self, *arrays: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
@@ -40,6 +41,10 @@ class Stream:
             InputError: a name, type, rank or size does not fit; there are more or fewer rows than before.
         """
         feeds = bind(self._manifest.data_inputs, arrays, named)
+        with self._lock:  # a chunk is read behind the one before it
+            return self._predicted(feeds)
+
+    def _predicted(self, feeds: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         rows = next(iter(feeds.values())).shape[0]
         if not self.states:
             states = first_states(self._manifest.states, self._manifest.inputs, rows)

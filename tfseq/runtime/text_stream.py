@@ -1,5 +1,6 @@
 """`TextStream`: text generation token by token, one decode step of the graph at a time."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 class TextStream(Iterator[str]):
     """Made by `Model.stream_text`: an iterator of pieces of text, which keeps the model's states (its KV cache).
+
+    Threads may share it: each gets other pieces, one thread at a time.
 
     Attributes:
         text: what was written so far.
@@ -45,6 +48,7 @@ class TextStream(Iterator[str]):
         allow_nan: bool = False,
     ):
         self._manifest, self._tokenizer, self._run = manifest, tokenizer, run
+        self._lock = threading.Lock()
         self._fixed = {name: np.asarray(value) for name, value in checked_settings(manifest, settings).items()}
         reading = read(manifest, tokenizer, given, prompt)
         if not allow_nan:
@@ -70,8 +74,12 @@ class TextStream(Iterator[str]):
         self.text, self.tokens, self.score, self.ended = "", list[int](), 0.0, False
 
     def __next__(self) -> str:
+        with self._lock:
+            return self._next()
+
+    def _next(self) -> str:
         piece, self._late = self._late, ""
-        while not piece and self._left and not self.ended:
+        while not piece and self._left > 0 and not self.ended:
             token = self._choose()
             self._left -= 1
             if token in self._ends:
@@ -98,6 +106,10 @@ class TextStream(Iterator[str]):
         Raises:
             InputError: the model has ended the sequence, or an argument is out of range.
         """
+        with self._lock:
+            return self._more(text, max_length)
+
+    def _more(self, text: str, max_length: int | None) -> "TextStream":
         if self.ended:
             raise InputError("The model has ended this sequence; begin another with stream_text.")
         ids = self._unread[:0]

@@ -31,6 +31,8 @@ export class Chunks {
   #run;
   #allowNaN;
   #inputs;
+  /** @type {Promise<any>} */
+  #last = Promise.resolve(); // the chunk before
 
   /**
    * The next chunk, of any number of steps.
@@ -42,6 +44,13 @@ export class Chunks {
   async predict(named) {
     const feeds = bind(this.#inputs, named);
     if (!this.#allowNaN) requireFinite(this.#inputs, feeds);
+    const outputs = this.#last.then(() => this.#read(feeds));
+    this.#last = outputs.catch(() => {});
+    return outputs;
+  }
+
+  /** @param {Record<string, Tensor>} feeds */
+  async #read(feeds) {
     const [rows] = Object.values(feeds)[0].dims;
     const known = Object.values(this.states)[0]?.dims[0];
     if (known !== undefined && rows !== known) {

@@ -57,6 +57,9 @@ export class TextStream {
   #late = ""; // a piece that `more` cut short
   #position = 0; // tokens that the model has read
   #index = 0; // tokens that it has written since it last read a text
+  /** @type {Promise<any>} */
+  #last = Promise.resolve(); // the piece that was asked for last: one at a time
+  #writing = 0; // pieces that were asked for and are not there yet
 
   /**
    * @returns {AsyncGenerator<string, void>} pieces of text, which together are what `generate` returns; a loop that is
@@ -73,9 +76,10 @@ export class TextStream {
    * @param {string} [text] what the model reads first, as if it had written that itself
    * @param {{maxLength?: number}} [options] tokens to write from here on, at most
    * @returns {this}
-   * @throws {InputError} the model has ended the sequence, or an argument is out of range
+   * @throws {InputError} the model has ended the sequence, an argument is out of range, or a piece is still awaited
    */
   more(text = "", { maxLength } = {}) {
+    if (this.#writing) throw new InputError("The stream is writing a piece; await it before more().");
     if (this.ended) throw new InputError("The model has ended this sequence; begin another with stream.");
     /** @type {number[]} */
     let ids = [];
@@ -96,11 +100,18 @@ export class TextStream {
     return this;
   }
 
-  async #next() {
+  #next() {
+    this.#writing++;
+    const piece = this.#last.then(() => this.#piece()).finally(() => this.#writing--);
+    this.#last = piece.catch(() => {});
+    return piece;
+  }
+
+  async #piece() {
     const ends = [this.#manifest.decoding?.end].flat(); // a token, or several
     let piece = this.#late;
     this.#late = "";
-    while (!piece && this.#left && !this.ended) {
+    while (!piece && this.#left > 0 && !this.ended) {
       const token = await this.#choose();
       this.#left--;
       if (ends.includes(token)) {

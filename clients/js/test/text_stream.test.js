@@ -105,6 +105,39 @@ test("a stream can be left, gone on with, and told something", async () => {
   assert.equal(stream.text, "bcdc");
 });
 
+test("several loops share a stream, and none runs past its end", async () => {
+  const calls = [];
+  const slow = async (feeds) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return counting(calls)(feeds);
+  };
+  const stream = new TextStream(streaming, points, slow, "a", { maxLength: 5 });
+  const loops = [collect(stream), collect(stream), collect(stream)];
+  assert.throws(() => stream.more("x"), { name: "InputError", message: /writing a piece/ });
+  assert.deepEqual((await Promise.all(loops)).flat().sort(), [..."bcdef"]);
+  assert.deepEqual([stream.text, calls.length], ["bcdef", 5]);
+});
+
+test("chunks that are not awaited are read one behind the other", async () => {
+  const float = (name, ...shape) => ({ name, dtype: "float32", shape });
+  const manifest = {
+    inputs: [float("x", "batch", "time"), float("sum", "batch")],
+    outputs: [float("last", "batch"), float("new_sum", "batch")],
+    states: [{ input: "sum", output: "new_sum", initial: 0 }],
+  };
+  const chunks = new Chunks(manifest, async ({ x, sum }) => {
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 3));
+    const last = x.data.reduce((all, value) => all + value, sum.data[0]);
+    const tensor = () => new Tensor("float32", Float32Array.of(last), [1]);
+    return { last: tensor(), new_sum: tensor() };
+  });
+  const read = [1, 2, 3, 4].map((x) => chunks.predict({ x: [[x]] }));
+  assert.deepEqual(
+    (await Promise.all(read)).map(({ last }) => last.data[0]),
+    [1, 3, 6, 10],
+  );
+});
+
 test("a source is read at every step, and the first token is the start", async () => {
   const manifest = {
     ...streaming,
