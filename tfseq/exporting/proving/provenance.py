@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+import os
 import platform
 from datetime import UTC, datetime
 from typing import Any
@@ -41,8 +42,18 @@ def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
         "weights_sha256": weights_sha256(model),
         "trained_in": precision(model),
         "data": data,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _date(),
     }
+
+
+def _date() -> str:
+    """Now, or SOURCE_DATE_EPOCH, as reproducible builds have it."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        date = datetime.now(UTC) if not given else datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ExportError(f"SOURCE_DATE_EPOCH is {given!r}; expected seconds since 1970, a whole number.") from None
+    return date.isoformat(timespec="seconds")
 
 
 def weights_sha256(model: keras.Model) -> str:

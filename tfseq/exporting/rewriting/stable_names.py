@@ -1,0 +1,60 @@
+"""`name_by_order`: names that follow from a graph alone, so that the same weights make the same file, byte for byte."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from onnx import GraphProto
+
+from tfseq.exporting.rewriting.graph import all_graphs, made_names, rename_uses
+
+_COUNTED = re.compile(r":\d+$|_*\d+")  # by what a process has made before
+_ENDS = re.compile(r"_+(?=[/.]|$)")
+
+
+def name_by_order(graph: GraphProto) -> None:
+    """Names values, nodes and subgraphs by what made them, and numbers those of one name in the graph's order.
+
+    The names that converters give count what was traced before in the process. Inputs and outputs of the graph keep
+    theirs.
+    """
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    made = [name for g in all_graphs(graph) for name in made_names(g)]
+    names = dict(zip(made, _numbered(made, kept))) | {name: name for name in kept}
+    rename_uses(graph, names)
+    for g in all_graphs(graph):
+        for value in (*g.input, *g.output, *g.initializer, *g.value_info):
+            value.name = names.get(value.name, value.name)
+        for node in g.node:
+            node.output[:] = [names.get(name, name) for name in node.output]
+    nodes = [node for g in all_graphs(graph) for node in g.node]
+    for node, name in zip(nodes, _numbered((node.name or node.op_type for node in nodes), ())):
+        node.name = name
+    inner = list(all_graphs(graph))[1:]
+    for g, name in zip(inner, _numbered((g.name for g in inner), ())):
+        g.name = name
+    _name_axes(inner)
+
+
+def _name_axes(graphs: list[GraphProto]) -> None:
+    """The axes of any size in subgraphs: equal ones keep equal names."""
+    values = (value for g in graphs for value in (*g.input, *g.output, *g.value_info))
+    axes = [axis for value in values for axis in value.type.tensor_type.shape.dim if axis.dim_param]
+    names = dict.fromkeys(axis.dim_param for axis in axes)
+    names = dict(zip(names, _numbered(names, ())))
+    for axis in axes:
+        axis.dim_param = names[axis.dim_param]
+
+
+def _numbered(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Each without its counters; from the second of a name on, with its number."""
+    seen, used, numbered = Counter[str](), set(taken), []
+    for name in names:
+        stem = _ENDS.sub("", _COUNTED.sub("", name)).strip("/") or "value"
+        new = stem
+        while new in used:
+            seen[stem] += 1
+            new = f"{stem}_{seen[stem]}"
+        used.add(new)
+        numbered.append(new)
+    return numbered
