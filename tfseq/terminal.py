@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from tfseq.errors import TfseqError
+from tfseq.runtime.printable import printable
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def one_line_errors(program: str) -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
             raise SystemExit(1) from None
         except TfseqError as error:
-            print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{program}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
@@ -42,7 +43,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 def _one_line_warnings(program: str, otherwise: Callable[..., None]) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if category.__module__.startswith("tfseq."):
-            print(f"{program}: warning: {message}", file=sys.stderr)
+            print(f"{program}: warning: {printable(str(message))}", file=sys.stderr)
         else:
             otherwise(message, category, *where, **more)
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tfseq.runtime.printable import printable
+
 Rows = list[Sequence[str]]
 _TASKS = {
     "predict": "predict: arrays in, arrays out",
@@ -203,7 +205,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Rows:
 
 def _lines(sections: Iterable[tuple[str, Rows]]) -> Iterable[str]:
     for title, rows in sections:
-        for i, line in enumerate(_align(rows)):
+        for i, line in enumerate(_align([[printable(cell) for cell in row] for row in rows])):
             yield f"{title if i == 0 else '':12}{line}".rstrip()
 
 
