@@ -77,8 +77,8 @@ MODELS = {
     ),
     "recurrent language model, vanilla": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, cell="rnn", **kw),
     "state-space language model": lambda **kw: state_space_language_model(**kw),
-    "state-space language model, a window of one, untied": lambda **kw: state_space_language_model(
-        window=1, expansion=3, tied=False, **kw
+    "state-space language model, a window of two, untied": lambda **kw: state_space_language_model(
+        window=2, expansion=3, tied=False, **kw
     ),
 }
 READ_AT_ONCE = [name for name in MODELS if "language" in name]
@@ -396,6 +396,7 @@ def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
         (lambda: transformer_language_model(positions="none"), "positions is 'none'; expected one of"),
         (lambda: transformer_language_model(units=0), "units is 0; expected at least 1"),
         (lambda: state_space_language_model(states=0), "states is 0; expected at least 1"),
+        (lambda: state_space_language_model(window=1), "window is 1; expected at least 2"),
     ],
 )
 def test_hyper_parameters_that_can_not_be_are_refused(make, message):

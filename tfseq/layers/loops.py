@@ -63,15 +63,12 @@ def associative_scan(combine, elements, reverse=False, axis=0):
         values = [tf.reverse(x, [axis]) for x in values]
     count = values[0].shape[axis]
 
-    def part(x, start, end):
-        return x[tuple([slice(None)] * axis + [slice(start, end)])]
-
     def doubled(step, values):
-        length = count or tf.shape(values[0])[axis]
-        earlier = tree.pack_sequence_as(elements, [part(x, 0, length - step) for x in values])
-        later = tree.pack_sequence_as(elements, [part(x, step, length) for x in values])
-        combined = tree.flatten(combine(earlier, later))
-        return [tf.concat([part(x, 0, step), y], axis) for x, y in zip(values, combined)]
+        rest = (count or tf.shape(values[0])[axis]) - step
+        earlier = [tf.split(x, [rest, step], axis)[0] for x in values]
+        ready, later = zip(*(tf.split(x, [step, rest], axis) for x in values))
+        combined = combine(*(tree.pack_sequence_as(elements, part) for part in (earlier, later)))
+        return [tf.concat(parts, axis) for parts in zip(ready, tree.flatten(combined))]
 
     if count is not None:
         step = 1

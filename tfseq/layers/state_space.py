@@ -30,7 +30,7 @@ class SelectiveStateSpace(keras.layers.Layer):
         units: width of input and output.
         expansion: channels per unit.
         states: numbers that each channel remembers.
-        window: positions that the convolution sees, its own included.
+        window: positions that the convolution sees, its own included; at least 2.
         rank: width that step sizes are computed from; None for a sixteenth of the units.
 
     Call arguments:
@@ -40,15 +40,16 @@ class SelectiveStateSpace(keras.layers.Layer):
         (batch, time, units).
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size is too small.
     """
 
     def __init__(self, units, expansion=2, states=16, window=4, rank=None, **kwargs):
         super().__init__(**kwargs)
         self.settings = {"units": units, "expansion": expansion, "states": states, "window": window, "rank": rank}
         for name, size in self.settings.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name} is {size}; expected at least 1.")
+            least = 2 if name == "window" else 1
+            if size is not None and size < least:
+                raise ValueError(f"{name} is {size}; expected at least {least}.")
         self.units, self.channels, self.states, self.window = units, expansion * units, states, window
         self.rank = -(-units // 16) if rank is None else rank
         policy = {"use_bias": False, "dtype": self.dtype_policy}
@@ -99,13 +100,12 @@ class SelectiveStateSpace(keras.layers.Layer):
         return self._read(x, *state)
 
     def _read(self, x, past, h, training=False):
-        time = ops.shape(x)[1]
         x, gate = ops.split(self.enter(x), 2, axis=-1)  # (batch, time, channels)
         past = ops.concatenate([past, x], axis=1)  # (batch, window - 1 + time, channels)
-        taps = ops.cast(self.taps, self.compute_dtype)
-        u = ops.silu(sum(past[:, i : i + time] * taps[i] for i in range(self.window)) + self.taps_bias)
+        taps, before = ops.cast(self.taps, self.compute_dtype), self.window - 1
+        u = ops.silu(sum(past[:, i : i - before or None] * taps[i] for i in range(self.window)) + self.taps_bias)
         y, h = selective_scan(u, *self._selected(u), self._a, h, training)
-        return self._output(y, u, gate), (past[:, time:], ops.cast(h, self.compute_dtype))
+        return self._output(y, u, gate), (past[:, -before:], ops.cast(h, self.compute_dtype))
 
     @property
     def _a(self):

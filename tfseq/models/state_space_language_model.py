@@ -22,7 +22,7 @@ class StateSpaceLanguageModel(Generator):
         depth: number of blocks.
         expansion: channels per unit, in each block.
         states: numbers that each channel remembers.
-        window: positions that each block's convolution sees.
+        window: positions that each block's convolution sees; at least 2.
         dropout: rate on embeddings and on what each block adds.
         tied: whether the logits take the embedding matrix, transposed (weight tying).
         end: id of the token that ends a text; None where only the maximum length ends it.
