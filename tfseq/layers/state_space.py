@@ -104,7 +104,8 @@ class SelectiveStateSpace(keras.layers.Layer):
         past = ops.concatenate([past, x], axis=1)  # (batch, window - 1 + time, channels)
         taps, before = ops.cast(self.taps, self.compute_dtype), self.window - 1
         u = ops.silu(sum(past[:, i : i - before or None] * taps[i] for i in range(self.window)) + self.taps_bias)
-        y, h = selective_scan(u, *self._selected(u), self._a, h, training)
+        delta, b, c = self._selected(u)
+        y, h = selective_scan(u, delta, b, c, self._a, h, training)
         return self._output(y, u, gate), (past[:, -before:], ops.cast(h, self.compute_dtype))
 
     @property

@@ -54,6 +54,8 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
         the GraphDef, and the weights that are Placeholders in it, variables or tensors, by node name. These have no
         shapes yet: TensorFlow's optimizer makes a tensor for each Placeholder whose shape it knows.
     """
+    for collection in function.graph.get_all_collection_keys():  # of all tables there are, say, which can't be written
+        function.graph.clear_collection(collection)
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
