@@ -102,10 +102,16 @@ def test_sequences_of_free_length_are_read_in_graphs():
     import tensorflow as tf
 
     layer, random = made(3)
-    run = tf.function(lambda x: layer(x), input_signature=[tf.TensorSpec((None, None, layer.units))])
+    free = [tf.TensorSpec((None, None, layer.units))]
+    run = tf.function(lambda x: layer(x), input_signature=free)
+    trained = tf.function(lambda x: tf.gradients(layer(x, training=True), x)[0], input_signature=free)
     for time in (1, 6, 17):
         x = random.normal(size=(2, time, layer.units)).astype("float32")
         np.testing.assert_allclose(run(x), layer(x), atol=1e-5)
+        with tf.GradientTape() as tape:
+            tape.watch(x := tf.constant(x))
+            y = layer(x)
+        np.testing.assert_allclose(trained(x), tape.gradient(y, x), atol=1e-4)
     x = keras.Input((None, layer.units))
     assert StateSpaceBlock(layer.units, states=3)(x).shape == x.shape
 

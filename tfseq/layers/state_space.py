@@ -89,7 +89,8 @@ class SelectiveStateSpace(keras.layers.Layer):
         past, h = state
         x, gate = ops.split(self.enter(x), 2, axis=-1)  # (rows, channels)
         past = ops.concatenate([past, x[:, None]], axis=1)  # (rows, window, channels)
-        u = ops.silu(ops.sum(past * self.taps, axis=1) + self.taps_bias)
+        taps, bias = self._filter
+        u = ops.silu(ops.sum(past * taps, axis=1) + bias)
         delta, b, c = self._selected(u)
         decay, entering = transition(u, delta, self._a, b)
         h = decay * ops.cast(h, "float32") + entering  # (rows, channels, states)
@@ -102,11 +103,15 @@ class SelectiveStateSpace(keras.layers.Layer):
     def _read(self, x, past, h, training=False):
         x, gate = ops.split(self.enter(x), 2, axis=-1)  # (batch, time, channels)
         past = ops.concatenate([past, x], axis=1)  # (batch, window - 1 + time, channels)
-        taps, before = ops.cast(self.taps, self.compute_dtype), self.window - 1
-        u = ops.silu(sum(past[:, i : i - before or None] * taps[i] for i in range(self.window)) + self.taps_bias)
+        (taps, bias), before = self._filter, self.window - 1
+        u = ops.silu(sum(past[:, i : i - before or None] * taps[i] for i in range(self.window)) + bias)
         delta, b, c = self._selected(u)
         y, h = selective_scan(u, delta, b, c, self._a, h, training)
         return self._output(y, u, gate), (past[:, -before:], ops.cast(h, self.compute_dtype))
+
+    @property
+    def _filter(self):
+        return [ops.cast(weight, self.compute_dtype) for weight in (self.taps, self.taps_bias)]
 
     @property
     def _a(self):
@@ -152,7 +157,7 @@ def selective_scan(u, delta, b, c, a, h=None, training=False):
     Returns:
         y (batch, time, channels), and h after the last position, both float32.
     """
-    if h is None and kernels_apply(training, delta.shape[1:]):
+    if h is None and kernels_apply(training):
         return _scan_in_order(u, delta, b, c, a)
     decays, states = associative_scan(_composed, transition(u, delta, a, b), axis=1)
     if h is not None:
