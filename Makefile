@@ -34,7 +34,7 @@ JS = clients/js
 # tests/pipelines/test_quick.py, too.
 QUICK = char_lm blood_pressure image_classification image_naming text_classification video_classification \
     series_classification delayed_answer frame_classification seq2seq attention_seq2seq forecasting glimpses music \
-    transformer transformer_lm text_classification:quick_transformer vision_transformer \
+    transformer transformer_lm state_space_lm text_classification:quick_transformer vision_transformer \
     captioning,--architecture,cnn_rnn captioning captioning,--architecture,cnn_transformer captioning:quick_vit
 SKIP =
 JOBS = 1

@@ -1,4 +1,4 @@
-"""Validation loss after equal wall-clock time: Transformer, LSTM and GRU of about as many parameters.
+"""Validation loss after equal wall-clock time: Transformer, LSTM, GRU, state spaces of about as many parameters.
 
     pip install -e ".[train-cpu]"
     python -m benchmarks.language_models FILE --seconds 360        # tinyshakespeare: its last 10 % are validation text
@@ -6,7 +6,7 @@
 
 Each trains in a process of its own, compiling included, in bfloat16 where the CPU multiplies it, with one of
 `LEARNING_RATES`; short runs alone tell which suits. The recurrent models carry their state over the validation text;
-the Transformer reads it in blocks, each character with at least half a block before it.
+the Transformer and the state spaces read it in blocks, each character with at least half a block before it.
 """
 
 import argparse
@@ -18,14 +18,15 @@ from benchmarks.harness.equal_time import fit_for
 from benchmarks.harness.rounds import report, take_turns
 
 PEER = "lstm"
-LEARNING_RATES = {"transformer": 2e-3, "lstm": 4e-3, "gru": 4e-3}
+LEARNING_RATES = {"transformer": 2e-3, "lstm": 4e-3, "gru": 4e-3, "state_space": 4e-3}
+IN_BLOCKS = ("transformer", "state_space")
 BATCH, BLOCK, CHUNK, EVALUATION_STREAMS = 16, 256, 100, 16
 RECURRENT_BATCH = 32
 DROPOUT = 0.1
 
 
 def train_for(
-    seconds: float, kind: Literal["transformer", "lstm", "gru"], path: str, learning_rate: float
+    seconds: float, kind: Literal["transformer", "lstm", "gru", "state_space"], path: str, learning_rate: float
 ) -> dict[str, float]:
     """Trains a model for so many seconds; its validation loss in nats is that of a float32 copy."""
     import keras
@@ -33,14 +34,14 @@ def train_for(
     from tfseq.data import character_tokenizer, load_corpus
     from tfseq.training import one_stream_per_core
 
-    if kind != "transformer":
+    if kind not in IN_BLOCKS:
         one_stream_per_core()
     corpus = load_corpus(path)
     tokenizer = character_tokenizer(corpus.train)
     learned, held_out = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
     keras.utils.set_random_seed(0)
     started = time.perf_counter()
-    prepare = _transformer if kind == "transformer" else _recurrent
+    prepare = _in_blocks if kind in IN_BLOCKS else _recurrent
     model, trainer, batches, evaluated, tokens = prepare(kind, tokenizer.vocabulary_size, learned, held_out)
     trainer.compile(
         keras.optimizers.AdamW(learning_rate, weight_decay=0.05, beta_2=0.99, global_clipnorm=1.0),
@@ -53,22 +54,18 @@ def train_for(
     return {"nats": evaluated(), "seconds": spent, "steps": steps, "tokens": steps * tokens, "parameters": parameters}
 
 
-def _transformer(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
+def _in_blocks(kind: str, vocabulary_size: int, learned: Any, held_out: Any):
     from tfseq.data import random_blocks, sliding_blocks
     from tfseq.exporting import as_float32
-    from tfseq.models import TransformerLanguageModel
+    from tfseq.models import Generator, StateSpaceLanguageModel, TransformerLanguageModel
     from tfseq.training import evaluate_blocks, training_precision
 
-    model = TransformerLanguageModel(
-        vocabulary_size,
-        192,
-        heads=3,
-        depth=4,
-        dropout=DROPOUT,
-        positions="rotary",
-        window=128,
-        dtype=training_precision(),
-    )
+    both: dict[str, Any] = {"depth": 4, "dropout": DROPOUT, "dtype": training_precision()}
+    model: Generator
+    if kind == "transformer":
+        model = TransformerLanguageModel(vocabulary_size, 192, heads=3, positions="rotary", window=128, **both)
+    else:
+        model = StateSpaceLanguageModel(vocabulary_size, 256, states=8, **both)  # 1.72 million parameters
     batches = random_blocks(learned, BATCH, BLOCK, steps=10**9)(0)
     validation = sliding_blocks(held_out, BATCH, BLOCK, context=BLOCK // 2)
     return model, model, batches, lambda: evaluate_blocks(as_float32(model), validation), BATCH * BLOCK

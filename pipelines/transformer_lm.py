@@ -15,21 +15,10 @@ from typing import Literal
 
 import keras
 
-from pipelines.parts.language_models import publish_language_model
-from pipelines.parts.presets import run_with_presets, with_precision
-from tfseq.data import character_tokenizer, load_corpus, random_blocks, sliding_blocks
-from tfseq.exporting import as_float32
+from pipelines.parts.language_models import run_on_blocks
+from pipelines.parts.presets import run_with_presets
 from tfseq.models import TransformerLanguageModel
-from tfseq.training import (
-    Precision,
-    SupervisedSettings,
-    bits,
-    evaluate_blocks,
-    nats_per_token,
-    token_loss,
-    train,
-    training_precision,
-)
+from tfseq.training import Precision, SupervisedSettings, training_precision
 
 
 @dataclass(frozen=True)
@@ -91,55 +80,12 @@ FULL = TransformerLM(
 
 
 def main(settings: TransformerLM) -> None:
-    training, block = settings.training, settings.block
-    corpus = load_corpus(settings.data, settings.tfds)
-    name = settings.name or artefact_name(settings, corpus.name)
-    run = Path("runs", name)
-    settings = with_precision(settings, run)
-    tokenizer = character_tokenizer(corpus.train)
-    learned, held_out = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
-    print(f"{corpus.source}: {len(learned):,} characters to learn from, {tokenizer.vocabulary_size} tokens")
-
-    model = build(settings, tokenizer.vocabulary_size)
-    history = train(
-        model,
-        random_blocks(learned, training.batch, block, settings.steps, training.seed),
-        sliding_blocks(held_out, training.batch, block),
-        training,
-        run,
-        loss=token_loss(),
-        metrics=[nats_per_token()],
-        monitor="nats",
-        resume=settings.resume,
-        identity={"model": model.get_config(), "data": corpus.sha256, "block": block, "steps": settings.steps},
+    run_on_blocks(
+        settings,
+        "transformer_lm",
+        build,
+        what=f"decoder-only Transformer, {settings.depth} blocks of {settings.units} units",
     )
-
-    exact = as_float32(model)
-    alone = evaluate_blocks(exact, sliding_blocks(held_out, training.batch, block))
-    sliding = evaluate_blocks(exact, sliding_blocks(held_out, training.batch, block, context=block // 2))
-    print(
-        f"validation: {sliding:.4f} nats ({bits(sliding):.4f} bits) per character, from {block // 2} or more before it"
-    )
-    print(f"            {alone:.4f} nats in blocks of {block} read alone, both in float32")
-
-    scores = {"validation_nats": round(sliding, 4), "validation_bits": round(bits(sliding), 4)}
-    scores |= {"validation_nats_of_blocks_alone": round(alone, 4)}
-    publish_language_model(
-        exact,
-        name,
-        what=f"Character language model: decoder-only Transformer, {settings.depth} blocks of {settings.units} units",
-        corpus=corpus,
-        tokenizer=tokenizer,
-        scores=scores,
-        history=history,
-        settings=settings,
-        run=run,
-    )
-
-
-def artefact_name(settings: TransformerLM, corpus: str) -> str:
-    default_data = settings.data is None and settings.tfds is None
-    return "transformer_lm" if default_data else f"transformer_lm_{corpus}"
 
 
 def build(settings: TransformerLM, vocabulary_size: int) -> TransformerLanguageModel:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_it_carries_a_parity_report_that_passed(file):
 )
 def test_it_answers_in_text(name, source, answer):
     assert runtime.load(EXPORTED / name / "model.onnx").generate(source) == answer
+
+
+def test_a_language_model_goes_on_in_words_of_its_text():
+    file = runtime.load(EXPORTED / "state_space_lm" / "model.onnx")
+    text = file.generate("A class ", max_length=600, temperature=0.5)
+    assert len(text) == 600
+    known, words = (set(re.findall("[a-z]{4,}", part)) for part in (" ".join(topics.values()), text))
+    assert len(words) > 15
+    assert len(words & known) > len(words) / 2  # of letters drawn at random hardly any are
 
 
 @pytest.mark.parametrize(

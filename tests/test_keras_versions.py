@@ -24,6 +24,16 @@ def test_an_embedding_is_reversed_by_its_table_or_by_another(tied):
     assert layer(keras.Input((3, 4)), reverse=True).shape == (None, 3, 11)
 
 
+def test_a_state_is_divided_by_its_root_mean_square():
+    layer = keras_versions._RMSNormalization(epsilon=0.01)
+    x = np.random.normal(size=(2, 3, 4)).astype("float32")
+    layer.build(x.shape)
+    layer.scale.assign([1, 2, 3, 4])
+    expected = x / np.sqrt(np.mean(x * x, -1, keepdims=True) + 0.01) * [1, 2, 3, 4]
+    assert_allclose(layer(x), expected, atol=1e-6)
+    assert layer.get_config()["epsilon"] == 0.01
+
+
 def test_functions_that_an_older_keras_lacks_are_left_alone(monkeypatch):
     module = types.SimpleNamespace(old=1)
     monkeypatch.setattr(keras_versions, "INSTALLED", (3, 8))

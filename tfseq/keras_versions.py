@@ -65,10 +65,30 @@ class _ReversibleEmbedding(keras.layers.Embedding):
         return super().get_config() | {"tie_weights": self.tie_weights}
 
 
+class _RMSNormalization(keras.layers.Layer):
+    """The part of Keras' RMSNormalization (since 3.9) that our models use: x / sqrt(mean(x^2) + epsilon) * scale."""
+
+    def __init__(self, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
+
+    def call(self, x):
+        exact = ops.cast(x, "float32")
+        inverse = ops.rsqrt(ops.mean(ops.square(exact), axis=-1, keepdims=True) + self.epsilon)
+        return ops.cast(exact * inverse * ops.cast(self.scale, "float32"), x.dtype)
+
+    def get_config(self):
+        return super().get_config() | {"epsilon": self.epsilon}
+
+
 class _NoMuon(keras.optimizers.Optimizer):
     def __init__(self, *args: Any, **kwargs: Any):
         raise InputError(f"The optimizer muon needs Keras 3.10; this is {keras.__version__}: update it, or use adamw.")
 
 
 ReversibleEmbedding = getattr(keras.layers, "ReversibleEmbedding", _ReversibleEmbedding)
+RMSNormalization = getattr(keras.layers, "RMSNormalization", _RMSNormalization)
 Muon = getattr(keras.optimizers, "Muon", _NoMuon)

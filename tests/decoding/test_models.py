@@ -8,7 +8,7 @@ from tests.decoding import by_hand
 from tests.decoding.toys import assert_same, decoded, logits_by_source, logits_of_language_model, prompts, sources
 from tfseq.decoding import Beam, Greedy, Sample, generate
 from tfseq.errors import InputError
-from tfseq.models import AttentionSeq2Seq, Transformer, TransformerLanguageModel
+from tfseq.models import AttentionSeq2Seq, StateSpaceLanguageModel, Transformer, TransformerLanguageModel
 
 VOCABULARY = 9
 RULES = by_hand.Rules(end=2, min_length=2, repetition_penalty=1.3)
@@ -39,8 +39,15 @@ def assert_decoded_as_by_hand(model, inputs, rows, max_length):
     assert len({len(new) for new, *_ in greedy + sampled + searched}) > 1
 
 
-def test_a_transformer_language_model():
-    model = with_random_weights(TransformerLanguageModel(VOCABULARY, 8, heads=2, depth=2, end=2))
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: TransformerLanguageModel(VOCABULARY, 8, heads=2, depth=2, end=2),
+        lambda: StateSpaceLanguageModel(VOCABULARY, 8, depth=2, states=3, end=2),
+    ],
+)
+def test_a_language_model(model):
+    model = with_random_weights(model())
     prompt, lengths = prompts(VOCABULARY)
     logits_of = logits_of_language_model(model)
     rows = [(logits_of, row[:length].tolist()) for row, length in zip(prompt, lengths)]

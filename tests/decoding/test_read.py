@@ -11,15 +11,20 @@ from keras import ops
 
 from tests.decoding.toys import language_model
 from tfseq.decoding import Beam, Greedy, Sample, decode, generate
-from tfseq.models import Generator, RecurrentLanguageModel, TransformerLanguageModel
+from tfseq.models import Generator, RecurrentLanguageModel, StateSpaceLanguageModel, TransformerLanguageModel
 
 VOCABULARY = 11
 CASES = 5
 
 
 def transformer(**options):
+    shape = {"units": 8, "heads": 2, "depth": 2, "max_positions": 24}
+    return varied(TransformerLanguageModel, **shape | options)
+
+
+def varied(kind, **options):
     keras.utils.set_random_seed(0)
-    model = TransformerLanguageModel(VOCABULARY, **{"units": 8, "heads": 2, "depth": 2, "max_positions": 24} | options)
+    model = kind(VOCABULARY, **options)
     model.build()
     random = np.random.default_rng(0)
     for weight in model.weights:  # so that logits differ
@@ -34,6 +39,7 @@ MODELS = {
     "transformer": lambda end: transformer(end=end),
     "rotary transformer of a window": lambda end: transformer(end=end, positions="rotary", window=3, depth=1),
     "sinusoidal transformer": lambda end: transformer(end=end, positions="sinusoidal", tied=False, depth=1),
+    "state space": lambda end: varied(StateSpaceLanguageModel, units=6, depth=2, states=3, window=3, end=end),
 }
 
 

@@ -1,4 +1,4 @@
-"""`while_loop`, `scan` and `take_rows`, compiled and not, against plain Python."""
+"""`while_loop`, `scan`, `associative_scan` and `take_rows`, compiled and not, against plain Python."""
 
 import keras
 import numpy as np
@@ -6,7 +6,15 @@ import pytest
 from keras import ops
 
 from tfseq.layers.key_value_cache import advance, empty_cached_state
-from tfseq.layers.loops import compiled, compiled_for_any_sizes, number, scan, take_rows, while_loop
+from tfseq.layers.loops import (
+    associative_scan,
+    compiled,
+    compiled_for_any_sizes,
+    number,
+    scan,
+    take_rows,
+    while_loop,
+)
 
 
 def collatz(start, max_steps):
@@ -99,3 +107,30 @@ def test_rows_are_taken_by_index_of_any_shape():
     x = np.arange(12).reshape(4, 3)
     index = np.array([[3, 0], [1, 1]])
     assert np.array_equal(take_rows(x, index), x[index])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_an_associative_scan_combines_each_element_with_all_before_it(axis, reverse):
+    """Products of matrices do not commute; each is kept in four arrays, so that any axis can be that of the scan."""
+
+    def product(earlier, later):
+        a, b, c, d = earlier["m"]
+        e, f, g, h = later["m"]
+        return {"m": (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)}
+
+    random = np.random.default_rng(0)
+    run = compiled(lambda *m: associative_scan(product, {"m": m}, reverse=reverse, axis=axis)["m"])
+    for length in (1, 2, 3, 8, 13):
+        shape = [2, 3, 4]
+        shape[axis] = length
+        m = random.normal(size=(4, *shape)).astype("float32")
+        places = np.moveaxis(m, 1 + (axis % 3), -1).reshape(2, 2, -1, length).transpose(2, 3, 0, 1)  # rows, time, 2, 2
+        expected = np.empty_like(places)
+        for row, matrices in enumerate(places):
+            total = np.eye(2)
+            for t in range(length)[:: -1 if reverse else 1]:
+                expected[row, t] = total = total @ matrices[t]
+        for found in (run(*m), associative_scan(product, {"m": tuple(m)}, reverse=reverse, axis=axis)["m"]):
+            found = np.moveaxis(np.stack(found), 1 + (axis % 3), -1).reshape(2, 2, -1, length).transpose(2, 3, 0, 1)
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)

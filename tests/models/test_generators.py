@@ -10,7 +10,14 @@ keras = pytest.importorskip("keras")
 from keras import ops
 
 from tfseq.layers.key_value_cache import reorder, widen
-from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Seq2Seq, Transformer, TransformerLanguageModel
+from tfseq.models import (
+    AttentionSeq2Seq,
+    RecurrentLanguageModel,
+    Seq2Seq,
+    StateSpaceLanguageModel,
+    Transformer,
+    TransformerLanguageModel,
+)
 
 VOCABULARY, SOURCES = 9, 11
 SOURCE = np.array([[3, 4, 5, 6, 7, 8], [4, 3, 10, 9, 0, 0], [5, 0, 0, 0, 0, 0]], "int32")
@@ -32,6 +39,10 @@ def transformer(**options):
 
 def transformer_language_model(**options):
     return TransformerLanguageModel(VOCABULARY, **{"units": 8, "heads": 2, "depth": 2} | options)
+
+
+def state_space_language_model(**options):
+    return StateSpaceLanguageModel(VOCABULARY, **{"units": 8, "depth": 2, "states": 3} | options)
 
 
 MODELS = {
@@ -65,6 +76,10 @@ MODELS = {
         VOCABULARY, units=8, depth=2, cell="gru", embedding_dim=5, initial_state="learned", **kw
     ),
     "recurrent language model, vanilla": lambda **kw: RecurrentLanguageModel(VOCABULARY, units=8, cell="rnn", **kw),
+    "state-space language model": lambda **kw: state_space_language_model(**kw),
+    "state-space language model, a window of two, untied": lambda **kw: state_space_language_model(
+        window=2, expansion=3, tied=False, **kw
+    ),
 }
 READ_AT_ONCE = [name for name in MODELS if "language" in name]
 ENCODER_DECODERS = [name for name in MODELS if "language" not in name]
@@ -282,7 +297,13 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(name):
 
 
 def test_dropout_acts_in_training_only():
-    for name in ("attention gru network", "seq2seq gru", "transformer pre", "transformer language model"):
+    for name in (
+        "attention gru network",
+        "seq2seq gru",
+        "transformer pre",
+        "transformer language model",
+        "state-space language model",
+    ):
         model = made(name, dropout=0.5)
         first, second = model(inputs(model), training=True), model(inputs(model), training=True)
         assert np.abs(np.asarray(first) - np.asarray(second)).max() > 1e-3, name
@@ -374,6 +395,8 @@ def test_jax_gives_the_logits_of_tensorflow(tmp_path, on_jax):
         (lambda: transformer(norm="layer"), "norm is 'layer'; expected one of pre, post"),
         (lambda: transformer_language_model(positions="none"), "positions is 'none'; expected one of"),
         (lambda: transformer_language_model(units=0), "units is 0; expected at least 1"),
+        (lambda: state_space_language_model(states=0), "states is 0; expected at least 1"),
+        (lambda: state_space_language_model(window=1), "window is 1; expected at least 2"),
     ],
 )
 def test_hyper_parameters_that_can_not_be_are_refused(make, message):

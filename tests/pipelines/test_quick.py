@@ -43,6 +43,7 @@ def quick_runs(makefile):
 PUBLISHED = {
     *("blood_pressure", "forecasting", "frame_classification", "glimpses", "image_classification", "image_naming"),
     *("delayed_answer", "music", "series_classification", "text_classification", "transformer_lm"),
+    "state_space_lm",
     *("video_classification", "vision_transformer"),
 }
 RUNS = [run for run in quick_runs(MAKEFILE.read_text(encoding="utf-8")) if run[0] != IN_FULL]

@@ -22,7 +22,11 @@ WORDS = ["", "[UNK]", "the", "cat", "sat", "the cat"]
         ({}, "The cat. [UNK] ", [1, 1, 1]),
         ({"lower": True}, "THE cat.", [2, 1]),
         ({"strip_punctuation": True}, "the, c'a-t!", [2, 3]),
+        ({"strip_punctuation": "¿."}, "¿the cat.,", [2, 1]),
+        ({"strip_punctuation": ""}, "the. cat", [1, 3]),
         ({"length": 3}, "the cat sat the", [2, 3, 4]),
+        ({"length": 3, "pad": False}, "the cat", [2, 3]),
+        ({"length": 1, "pad": False}, "the cat", [2]),
         ({"length": 3}, "", [0, 0, 0]),
         ({"ngrams": (1, 2)}, "the cat sat", [2, 3, 4, 5, 1]),
         ({"ngrams": (2,)}, "the", []),
@@ -40,6 +44,13 @@ def test_characters_are_tokens_too():
     tokenizer = WordTokenizer(["", "[UNK]", "e", "\u0301", " ", "\N{GRINNING FACE}"], split="character")
     assert tokenizer.encode("e\u0301 \ud83d\ude00\ud800").tolist() == [2, 3, 4, 5, 1]
     assert tokenizer.decode([2, 4, 1, 0]) == "e \ufffd"
+
+
+def test_start_and_end_are_no_text_and_tokens_without_a_word_are_unknown():
+    tokenizer = WordTokenizer([*WORDS, "", "[end]"], start=2, end=7)
+    assert tokenizer.decode([2, 3, 1, 6, 7, 0]) == "cat \ufffd \ufffd"
+    assert tokenizer.encode("the [end]").tolist() == [2, 7]
+    assert (tokenizer.start, tokenizer.end) == (2, 7)
 
 
 def test_words_come_back_with_spaces_between_them():
@@ -68,7 +79,7 @@ def test_a_text_among_others_may_be_empty_and_not_all_of_them():
 
 
 def test_it_comes_back_from_its_description():
-    tokenizer = WordTokenizer(WORDS, True, True, "character", (2, 1), 7)
+    tokenizer = WordTokenizer(WORDS, True, True, "character", (2, 1), 7, False, 2, 5)
     again = load_tokenizer(tokenizer.to_json())
     assert again.to_json() == tokenizer.to_json()
     assert again.encode("T.H.E cat").tolist() == tokenizer.encode("T.H.E cat").tolist()
@@ -84,6 +95,11 @@ def test_it_comes_back_from_its_description():
         ({"split": "commas"}, "'commas'; expected one of whitespace, character"),
         ({"split": ["whitespace"]}, "expected one of whitespace, character"),
         ({"lower": "no"}, "True or False"),
+        ({"pad": 1}, "True or False"),
+        ({"strip_punctuation": 3}, "characters to strip"),
+        ({"start": 0}, "start is 0; expected None or a token, 1 to 5"),
+        ({"end": 6}, "end is 6"),
+        ({"end": True}, "end is True"),
         ({"ngrams": [0]}, "ngrams holds 0"),
         ({"ngrams": ["2"]}, "ngrams holds '2'"),
         ({"length": -1}, "length holds -1"),

@@ -28,6 +28,7 @@ _ON_TENSORFLOW = {
     "shuffled_batches": "bucketing",
     "sliding_blocks": "text_blocks",
     "steps_per_epoch": "bptt_streams",
+    "tokenizer_of": "text_vectorization",
 }
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "subword_tokenizer",
     "sunspots",
     "text_pairs",
+    "tokenizer_of",
     "translations_of_tfds",
     "word_tokenizer",
 ]

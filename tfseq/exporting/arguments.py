@@ -11,6 +11,7 @@ from tfseq.errors import ExportError, InputError
 from tfseq.exporting.generation.protocol import PAGE, builds, require_protocol
 from tfseq.exporting.rewriting import CONVERTED, OPSETS
 from tfseq.models.generator import Generator
+from tfseq.runtime.word_tokenizer import WordTokenizer
 
 
 def check_model(model, decode, samples, verify):
@@ -142,7 +143,8 @@ def _check_prefix(model, decode, streaming):
 
 
 def _check_tokenizer(tokenizer, model):
-    if tokenizer.vocabulary_size != model.vocabulary_size:
+    has, scored = tokenizer.vocabulary_size, model.vocabulary_size
+    if has > scored or (has < scored and not isinstance(tokenizer.writer, WordTokenizer)):  # others of it have no word
         raise ExportError(
             f"The tokenizer has {tokenizer.vocabulary_size} tokens and the model {model.vocabulary_size}."
         )

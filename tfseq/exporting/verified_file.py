@@ -31,6 +31,7 @@ from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weight
 from tfseq.exporting.writing.replacing import replacing
 from tfseq.models.generator import Generator
 from tfseq.runtime.manifest import SAVED_MODEL_FILE, Manifest
+from tfseq.runtime.word_tokenizer import WordTokenizer
 
 SHARED = 2**25  # bytes; more weights than these are proven where the model has them, and then read back from the file
 
@@ -86,7 +87,7 @@ def write_verified(
         outputs=(),
         operators={},
         opset=opset or CONVERTED,
-        tokenizer=content.tokenizer or (None if tokenizer is None else tokenizer.to_json()),
+        tokenizer=content.tokenizer or (None if tokenizer is None else _described(tokenizer, model, decode)),
         labels=tuple(labels),
         states=content.states,
         notes=(*notes, *content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
@@ -98,6 +99,19 @@ def write_verified(
         if path.suffix != ".onnx":
             return _write_saved_model(temporary, exact, content, draft, samples, verify, progress)
         return _write_onnx(temporary, exact, content, draft, samples, verify, progress, opset, external_data)
+
+
+def _described(tokenizer, model, decode):
+    """As JSON. Of a generator, words are as many as it scores, and what it reads is not padded to a fixed length."""
+    described = tokenizer.to_json()
+    if decode is not None:
+        for part in (described, described.get("source"), described.get("target")):
+            if isinstance(part, dict) and part.get("kind") == WordTokenizer.kind:
+                part["pad"] = False
+        written = described.get("target", described)
+        if written.get("kind") == WordTokenizer.kind:
+            written["words"] = written["words"] + [""] * (model.vocabulary_size - len(written["words"]))
+    return described
 
 
 _STATEFUL = (

@@ -1,4 +1,4 @@
-"""`scan` and `while_loop` over time on every Keras backend; on TensorFlow they export as ONNX `Loop`.
+"""`scan`, `associative_scan` and `while_loop` over time on every Keras backend; TensorFlow's export as ONNX `Loop`.
 
 Here the backends differ; everything else in tfseq is written once. TensorFlow runs a loop of run-time length and stacks
 what each step returns; the same graph becomes one ONNX `Loop`. On other backends a loop's greatest length has to be
@@ -36,6 +36,56 @@ def scan(step, carry, xs, output_dtypes):
 
     _, carry, written = tf.while_loop(lambda *_: True, body, (tf.constant(0), carry, written), maximum_iterations=steps)
     return carry, tree.pack_sequence_as(output_dtypes, [array.stack() for array in written])
+
+
+def associative_scan(combine, elements, reverse=False, axis=0):
+    """`keras.ops.associative_scan`, on TensorFlow of any number of elements, where Keras needs to know it.
+
+    There by doubling (Hillis and Steele, "Data parallel algorithms", 1986): after step k, each element is that of the
+    2^k elements up to it. Steps are unrolled where the number of elements is known.
+
+    Args:
+        combine: (earlier, later) -> what both make, pytrees of tensors; associative.
+        elements: pytree of tensors, of equal sizes along `axis`.
+        reverse: whether to begin at the end.
+
+    Returns:
+        a pytree like `elements`: each combined with all before it.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.associative_scan(combine, elements, reverse=reverse, axis=axis)
+
+    import tensorflow as tf
+
+    values = [tf.convert_to_tensor(x) for x in tree.flatten(elements)]
+    axis = axis % values[0].shape.rank
+    if reverse:
+        values = [tf.reverse(x, [axis]) for x in values]
+    count = values[0].shape[axis]
+
+    def doubled(step, values):
+        rest = (count or tf.shape(values[0])[axis]) - step
+        earlier = [tf.split(x, [rest, step], axis)[0] for x in values]
+        ready, later = zip(*(tf.split(x, [step, rest], axis) for x in values))
+        combined = combine(*(tree.pack_sequence_as(elements, part) for part in (earlier, later)))
+        return [tf.concat(parts, axis) for parts in zip(ready, tree.flatten(combined))]
+
+    if count is not None:
+        step = 1
+        while step < count:
+            values, step = doubled(step, values), 2 * step
+    else:
+        length = tf.shape(values[0])[axis]
+        shapes = [tf.TensorShape([None if i == axis else n for i, n in enumerate(x.shape)]) for x in values]
+        _, values = tf.while_loop(
+            lambda step, values: step < length,
+            lambda step, values: (2 * step, [tf.ensure_shape(x, s) for x, s in zip(doubled(step, values), shapes)]),
+            (tf.constant(1), values),
+            shape_invariants=(tf.TensorShape(()), shapes),
+        )
+    if reverse:
+        values = [tf.reverse(x, [axis]) for x in values]
+    return tree.pack_sequence_as(elements, values)
 
 
 def while_loop(condition, body, carry, max_steps, output_dtypes, first=None):

@@ -116,17 +116,20 @@ class PositionedEmbedding(keras.layers.Layer):
 
     def call(self, tokens, position=None, training=False):
         x = self.symbols(tokens) * self.units**0.5  # (batch, time, units) or (rows, units)
+        if self.positions is not None:
+            x = x + ops.cast(self._added(tokens, position), x.dtype)
+        if self.rate and kernels_apply(training):
+            return kernels().dropped(x, self.rate, self.dropout.seed_generator.next())
+        return self.dropout(x, training=training)
+
+    def _added(self, tokens, position):
         time = tokens.shape[1] if position is None else None
         if self.positions == "learned" and time is not None and time > self.max_positions:
             raise ValueError(f"The sequence has {time} tokens; expected at most max_positions, {self.max_positions}.")
         positions = ops.arange(ops.shape(tokens)[1], dtype="int32") if position is None else position
         if self.positions == "learned":
-            x = x + ops.cast(ops.take(self.table, positions, axis=0), x.dtype)
-        elif self.positions == "sinusoidal":
-            x = x + ops.cast(sinusoidal_positions(positions, self.units), x.dtype)
-        if self.rate and kernels_apply(training):
-            return kernels().dropped(x, self.rate, self.dropout.seed_generator.next())
-        return self.dropout(x, training=training)
+            return ops.take(self.table, positions, axis=0)
+        return sinusoidal_positions(positions, self.units)
 
     def logits(self, x):
         """(..., units) -> (..., vocabulary) float32"""

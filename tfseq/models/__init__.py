@@ -18,6 +18,7 @@ from tfseq.models.recurrent_classifier import RecurrentClassifier
 from tfseq.models.recurrent_language_model import RecurrentLanguageModel
 from tfseq.models.recurrent_tagger import RecurrentTagger
 from tfseq.models.seq2seq import Seq2Seq
+from tfseq.models.state_space_language_model import StateSpaceLanguageModel
 from tfseq.models.transformer import Transformer
 from tfseq.models.transformer_classifier import TransformerClassifier
 from tfseq.models.transformer_language_model import TransformerLanguageModel
@@ -40,6 +41,7 @@ __all__ = [
     "RecurrentLanguageModel",
     "RecurrentTagger",
     "Seq2Seq",
+    "StateSpaceLanguageModel",
     "Transformer",
     "TransformerClassifier",
     "TransformerLanguageModel",

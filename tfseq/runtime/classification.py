@@ -73,7 +73,10 @@ def text_feeds(manifest: Manifest, tokenizer: Tokenizer | None, given: Any) -> d
         return None
     if tokenizer is None or len(manifest.inputs) != 1 or len(spec.shape) != 2:
         wanted = ", ".join(map(str, manifest.inputs))
-        raise InputError(f"This file reads no text; expected arrays: {wanted}.")
+        remedy = ""
+        if len(manifest.inputs) == 1 and spec.dtype in ("int32", "int64") and len(spec.shape) == 2:
+            remedy = " To read text, export the model with a tokenizer, such as tfseq.data.tokenizer_of(vectorize)."
+        raise InputError(f"This file reads no text; expected arrays: {wanted}.{remedy}")
     _, padded = padded_tokens(tokenizer, given, "text")
     return {spec.name: padded.astype(spec.dtype)}
 

@@ -24,7 +24,13 @@ import tfseq
 from tfseq import runtime
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
 from tfseq.exporting.signatures.random_inputs import draw
-from tfseq.models import AttentionSeq2Seq, RecurrentLanguageModel, Transformer, TransformerLanguageModel
+from tfseq.models import (
+    AttentionSeq2Seq,
+    RecurrentLanguageModel,
+    StateSpaceLanguageModel,
+    Transformer,
+    TransformerLanguageModel,
+)
 
 INPUTS, ROWS = 200, 8  # per file; per batch
 SETTINGS: dict[str, list[Any]] = {  # of one batch after another
@@ -80,6 +86,8 @@ def written(folder: Path) -> Iterator[Path]:
     yield from export("lstm", partial(RecurrentLanguageModel, size, 32, depth=2), characters, *strategies)
     gru = partial(RecurrentLanguageModel, size, 32, cell="gru")
     yield from export("gru", gru, characters, "sample", code_points=False)
+    state_space = partial(StateSpaceLanguageModel, size, 16, depth=2, states=4)
+    yield from export("state_space", state_space, characters, "sample")
     size = with_ends.vocabulary_size
     ends = {"start": with_ends.start, "end": with_ends.end}
     yield from export(

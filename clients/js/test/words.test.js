@@ -15,7 +15,11 @@ const CASES = [
   [{}, "The cat. [UNK] ", [1, 1, 1]],
   [{ lower: true }, "THE cat.", [2, 1]],
   [{ strip_punctuation: true }, "the, c'a-t!", [2, 3]],
+  [{ strip_punctuation: "¿." }, "¿the cat.,", [2, 1]],
+  [{ strip_punctuation: "" }, "the. cat", [1, 3]],
   [{ length: 3 }, "the cat sat the", [2, 3, 4]],
+  [{ length: 3, pad: false }, "the cat", [2, 3]],
+  [{ length: 1, pad: false }, "the cat", [2]],
   [{ length: 3 }, "", [0, 0, 0]],
   [{ ngrams: [1, 2] }, "the cat sat", [2, 3, 4, 5, 1]],
   [{ ngrams: [2] }, "the", []],
@@ -32,6 +36,9 @@ for (const [rules, text, ids] of CASES) {
 test("words come back with spaces between them", async () => {
   const tokenizer = await loadTokenizer(WORDS);
   assert.equal(tokenizer.decode([2, 3, 1, 0, 0]), "the cat \ufffd");
+  const { words } = WORDS;
+  const ended = await loadTokenizer({ ...WORDS, words: [...words, ""], start: 2, end: 4 });
+  assert.equal(ended.decode([2, 3, 1, 6, 4, 0]), "cat \ufffd \ufffd");
   assert.deepEqual(tokenizer.unknown("a cat on a mat"), ["a", "on", "mat"]);
 });
 
@@ -57,6 +64,9 @@ for (const [change, message] of [
   [{ words: "ab" }, /begins with ""/],
   [{ split: "commas" }, /"commas"; expected whitespace or character/],
   [{ lower: "no" }, /true or false/],
+  [{ pad: 1 }, /true or false/],
+  [{ strip_punctuation: 3 }, /characters to strip/],
+  [{ end: 6 }, /start and end are tokens/],
   [{ ngrams: 2 }, /ngrams is no array/],
   [{ ngrams: [0] }, /whole numbers of at least 1/],
   [{ length: 2.5 }, /whole numbers of at least 1/],

@@ -1,6 +1,8 @@
 """`to_onnx`: names and axes of the graph, comparisons, loops, and errors of the conversion."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -10,6 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+import tfseq
 from tfseq.decoding.random import draw_bits, draw_keys
 from tfseq.errors import ExportError
 from tfseq.exporting.conversion.convert import to_onnx
@@ -157,6 +160,54 @@ def test_conversion_is_silent(capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert [line for line in err.splitlines() if not line.startswith("I0000")] == []
+
+
+class Branches(keras.Model):
+    """Weights are read in the branches of a condition, and operators there depend on their ranks."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = {"wide": (3, 4), "tall": (4, 5), "bias": (4,)}
+        for name, shape in sizes.items():
+            setattr(self, name, self.add_weight(shape, "random_normal", name=name))
+
+    def call(self, x):
+        def positive():
+            hidden = ops.softplus(ops.matmul(x, self.wide) + self.bias)
+            return ops.sum((hidden * self.bias)[..., None] * self.tall, -2)[:, -1]
+
+        def negative():
+            inner = ops.cond(ops.mean(x) < -1, lambda: ops.tanh(x @ self.wide)[:, 0], lambda: (x @ self.wide)[:, -1])
+            return ops.matmul(inner * self.bias, self.tall)
+
+        return ops.cond(ops.sum(x) > 0, positive, negative)
+
+
+def test_branches_know_the_shapes_of_weights(tmp_path):
+    model, random = Branches(), np.random.default_rng(0)
+    samples = [(random.normal(size=(2, 6, 3)) + mean).astype("float32") for mean in (2, -0.1, -2)]
+    model(samples[0])
+    tfseq.export(model, tmp_path / "model.onnx", samples=samples)
+    for x in samples:
+        np.testing.assert_allclose(tfseq.runtime.load(tmp_path / "model.onnx").predict(x), model(x), atol=1e-5)
+
+
+BESIDE_A_TABLE = """
+import sys
+import keras, tfseq
+vectorize = keras.layers.TextVectorization(vocabulary=["a", "fine", "film"])
+vectorize(["a film"])
+read = keras.Input((2,))
+model = keras.Model(read, keras.layers.Dense(2)(read))
+tfseq.export(model, f"{sys.argv[1]}/model.onnx")
+tfseq.export(model, f"{sys.argv[1]}/saved")
+"""
+
+
+def test_tables_of_other_models_are_not_complained_about(tmp_path):
+    run = subprocess.run([sys.executable, "-c", BESIDE_A_TABLE, tmp_path], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "table_initializer" not in run.stdout + run.stderr
 
 
 def test_no_operator_is_left_over():

@@ -19,7 +19,14 @@ from tfseq.exporting.generation.token_interface import CodePointInterface, Token
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.generation_parity import check_generation
 from tfseq.exporting.rewriting import all_graphs
-from tfseq.models import AttentionSeq2Seq, Generator, RecurrentLanguageModel, Transformer, TransformerLanguageModel
+from tfseq.models import (
+    AttentionSeq2Seq,
+    Generator,
+    RecurrentLanguageModel,
+    StateSpaceLanguageModel,
+    Transformer,
+    TransformerLanguageModel,
+)
 from tfseq.runtime import CharacterTokenizer, load
 from tfseq.runtime.manifest import TensorSpec
 from tfseq.runtime.session import Session
@@ -45,6 +52,8 @@ def model(kind):
             )
         case "transformer language model":
             built = TransformerLanguageModel(vocabulary, units=16, heads=2, hidden=24, depth=2, end=2)
+        case "state space":
+            built = StateSpaceLanguageModel(vocabulary, units=8, depth=2, states=3, end=2)
         case "gru attention":
             built = AttentionSeq2Seq(vocabulary, units=8, cell="gru")
         case "lstm attention":
@@ -79,6 +88,7 @@ def feeds(kind, strategy, max_length=12):
 
 # Each strategy and each kind once; the other pairs take long, and decoding is written once for all kinds.
 EVERY_TIME = {"lstm": "greedy", "gru attention": "sample", "transformer": "beam", "rotary transformer": "greedy"}
+EVERY_TIME |= {"state space": "sample"}
 PAIRS = itertools.product(EVERY_TIME, STRATEGIES)
 
 
@@ -88,7 +98,7 @@ PAIRS = itertools.product(EVERY_TIME, STRATEGIES)
 )
 def test_every_strategy_of_every_kind_of_model_is_verified(kind, name, tmp_path):
     strategy = STRATEGIES[name]
-    attention = kind != "lstm"
+    attention = model(kind).start is not None
     manifest = export(model(kind), tmp_path / "model.onnx", decode=strategy, attention=attention)
     checks = {check["name"]: check for check in manifest.parity["checks"]}
     assert checks.keys() == {"logits", "tokens", "scores", *(["attention"] if attention else [])}

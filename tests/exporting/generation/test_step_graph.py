@@ -9,7 +9,14 @@ from tfseq.decoding import decode_step, generate
 from tfseq.errors import ExportError
 from tfseq.exporting import export, verify
 from tfseq.exporting.generation.step_graph import step_graph
-from tfseq.models import AttentionSeq2Seq, Generator, RecurrentLanguageModel, Transformer, TransformerLanguageModel
+from tfseq.models import (
+    AttentionSeq2Seq,
+    Generator,
+    RecurrentLanguageModel,
+    StateSpaceLanguageModel,
+    Transformer,
+    TransformerLanguageModel,
+)
 from tfseq.runtime import CharacterTokenizer, load
 from tfseq.runtime.session import Session
 from tfseq.runtime.text_stream import TextStream
@@ -25,6 +32,8 @@ def model(kind):
             built = RecurrentLanguageModel(vocabulary, 8, embedding_dim=5, initial_state="learned")
         case "transformer language model":
             built = TransformerLanguageModel(vocabulary, units=16, heads=2, hidden=24, depth=2, end=2)
+        case "state space":
+            built = StateSpaceLanguageModel(vocabulary, units=8, depth=2, states=3, end=2)
         case "gru attention":
             built = AttentionSeq2Seq(vocabulary, units=8, cell="gru")
         case "transformer":
@@ -44,6 +53,7 @@ def model(kind):
         ("gru attention", tfseq.Greedy(min_length=3)),
         ("transformer", tfseq.Sample(top_k=5, seed=7)),
         ("transformer language model", tfseq.Greedy(repetition_penalty=1.1)),
+        ("state space", tfseq.Sample(temperature=0.8, seed=2)),
     ],
 )
 def test_a_stream_writes_what_one_call_does(kind, strategy, tmp_path):

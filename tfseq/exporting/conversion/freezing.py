@@ -5,6 +5,7 @@ while, and the converter never sees their values. Frozen, they are constants of 
 takes these through loops and functions as it does others.
 """
 
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -53,6 +54,8 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
         the GraphDef, and the weights that are Placeholders in it, variables or tensors, by node name. These have no
         shapes yet: TensorFlow's optimizer makes a tensor for each Placeholder whose shape it knows.
     """
+    for collection in function.graph.get_all_collection_keys():  # of all tables there are, say, which can't be written
+        function.graph.clear_collection(collection)
     data = _Variables(function)
     graph, _ = constants._replace_variables_by_constants(data)
     graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
@@ -74,7 +77,17 @@ def freeze(function: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def give_shapes(graph: Any, left_out: dict[str, Any]) -> None:
-    """Of the weights that were left out, when the graph has been optimized."""
+    """Of the weights that were left out, when the graph has been optimized; branches take those they are given.
+
+    Optimizing leaves branches the note that they know none, which would come first. (Of a loop the notes are right:
+    what it begins with can have another shape than what follows.)
+    """
+    functions = {function.signature.name: function for function in graph.library.function}
+    for node in itertools.chain(graph.node, *(function.node_def for function in functions.values())):
+        if node.op in ("If", "StatelessIf"):
+            for branch in ("then_branch", "else_branch"):
+                for noted in functions[node.attr[branch].func.name].arg_attr.values():
+                    noted.attr.pop("_output_shapes", None)
     for node in graph.node:
         if node.op == "Placeholder" and node.name in left_out:
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(left_out[node.name].shape).as_proto())

@@ -11,7 +11,7 @@ from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.backend.tensorflow import numpy as keras_numpy
 from tensorflow.python.framework.ops import SymbolicTensor
 
-from tfseq.exporting.signatures.associative_scans import associative_scan
+from tfseq.layers.loops import associative_scan
 
 
 def _switch_case(branch_index: Any, branch_fns: Any, default: Any = None, name: str | None = None) -> Any:

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
 
-from tfseq.errors import ExportError
+from tfseq.errors import ExportError, InputError
 from tfseq.exporting.signatures.signature import Signature
+from tfseq.layers.text_vectorization import word_tokenizer_of
 from tfseq.runtime.manifest import TensorSpec
 from tfseq.runtime.word_tokenizer import WordTokenizer
 
@@ -115,27 +116,18 @@ def _tokenizer(layer: Any) -> WordTokenizer:
     Raises:
         ExportError: the layer does what no tokenizer of ours does.
     """
-    for name, function in (("standardize", layer._standardize), ("split", layer._split)):
-        if callable(function):
-            raise ExportError(_refused(layer, f"has a function of its own as `{name}`"))
     if layer._ragged:
         raise ExportError(_refused(layer, "gives out ragged tensors"))
-    words = [str(word) for word in layer.get_vocabulary()]
-    if layer._output_mode != "int":
-        words.insert(0, "")
-    return WordTokenizer(
-        words,
-        lower=layer._standardize in ("lower", "lower_and_strip_punctuation"),
-        strip_punctuation=layer._standardize in ("strip_punctuation", "lower_and_strip_punctuation"),
-        split=layer._split,
-        ngrams=layer._ngrams or (),
-        length=layer._output_sequence_length,
-    )
+    try:
+        return word_tokenizer_of(layer)
+    except InputError as error:
+        raise ExportError(_refused(layer, str(error))) from None
 
 
 def _refused(layer: Any, what: str) -> str:
     return (
         f"The layer {layer.name} (TextVectorization) {what}, which has no translation: ONNX has no operators that take "
         "text apart, and the tokenizer in the file knows plain standardizing and splitting. Export the model behind "
-        "the layer, which takes token ids, and call the layer before it."
+        "the layer, which takes token ids: with tokenizer=tfseq.data.tokenizer_of(layer) if that can say what the "
+        "layer does; otherwise call the layer before it."
     )

@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras import layers
 from keras.src.backend.tensorflow import core as keras_core
 
-from tfseq.exporting.signatures.associative_scans import associative_scan
 from tfseq.exporting.signatures.time_distributed import time_distributed_call
 from tfseq.exporting.signatures.unrolled import rnn_call
+from tfseq.layers.loops import associative_scan
 from tfseq.runtime.manifest import TensorSpec
 
 
