@@ -41,10 +41,13 @@ def test_your_own_model(tmp_path, monkeypatch, capsys):
     texts, answers = defined["texts"], defined["answers"]
 
     def right(file, given):
-        return sum(map(str.__eq__, tfseq.runtime.load(file).generate(given), answers))
+        settings = {"temperature": 0.0} if file == "writer.onnx" else {}
+        return sum(map(str.__eq__, tfseq.runtime.load(file).generate(given, **settings), answers))
 
     for file in ("roman.onnx", "roman.step.onnx"):
         assert Path(file).is_file()
-    assert right("roman.onnx", texts) > 0.9 * len(texts)
+    assert right("roman.onnx", texts) > 0.8 * len(texts)
+    for file in ("writer.onnx", "rememberer.onnx"):
+        assert right(file, [f"{text}=" for text in texts]) > 0.8 * len(texts)
     pieces = tfseq.runtime.stream("roman.step.onnx", "48", max_length=20)
     assert "".join(pieces) == tfseq.runtime.load("roman.onnx").generate("48")
