@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.decoding import by_hand
 from tests.decoding.toys import TableTranslator, decoded
-from tfseq.decoding import Sample
+from tfseq.decoding import Context, Sample
 from tfseq.decoding.sample import filter_top_k_top_p
 from tfseq.errors import InputError
 
@@ -21,10 +21,11 @@ LOGITS = np.array([1.0, 0.0, -1.0, 2.0, 0.5])
 def choices(logits, rows, **settings):
     """What `rows` rows choose at position 0, all from the same logits."""
     strategy = Sample(**settings)
-    tensors = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in Sample.OWN_DTYPES.items()}
-    choose = strategy.sampler(tensors, rows, len(logits), np.zeros(1, "int32"))
+    tensors = {name: np.asarray(spec.default, spec.dtype) for name, spec in strategy.read_settings.items()}
+    prepared = strategy.prepare(tensors, rows, len(logits), np.zeros(1, "int32"))
     logits = keras.ops.convert_to_tensor(np.tile(np.asarray(logits, "float32"), (rows, 1)))
-    return np.asarray(choose(0, logits)[0])
+    context = Context(None, strategy, tensors, logits, None, 0, prepared=prepared)
+    return np.asarray(strategy.choose(context).tokens)
 
 
 def kept(logits, temperature=1.0, top_k=0, top_p=1.0):

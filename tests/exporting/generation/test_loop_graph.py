@@ -143,6 +143,8 @@ def test_the_manifest_says_what_a_generation_takes_gives_and_does(tmp_path):
         *("tokens int32 (batch, new_time)", "lengths int32 (batch)", "scores float32 (batch)"),
         "attention float32 (batch, new_time, source_time)",
     ]
+    settings = manifest.decoding.pop("settings")
+    assert list(settings) == ["min_length", "length_penalty", "repetition_penalty"]
     assert manifest.decoding == {
         **{"strategy": "beam", "width": 3, "patience": 1.0, "forbidden": (4, 7)},
         **{"min_length": 0, "length_penalty": 1.0, "repetition_penalty": 1.1, "start": 1, "end": 2},

@@ -61,7 +61,7 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
     """
     parts = _Parts(model, strategy)
     sources = () if model.start is None else source_specs(model)
-    at_once = model.start is None and model.reads_at_once
+    at_once = model.start is None and model.reads_at_once and not strategy.sees_hidden
     settings = {name: TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items()}
 
     def step(tokens, position, index, **given):
@@ -159,9 +159,10 @@ def _first_steps(model, strategy, batch, length):
     with portable(model):
         state = model.initial_state(memory, batch)
         rules_state = strategy.first_rules_state(model, batch)
-        tokens = ops.zeros((batch,), "int32")
-        _, after = model.step(tokens, state, memory)
-    return (rules_state, state, memory), (rules_state, after, memory)
+        tokens, place = ops.zeros((batch,), "int32"), ops.convert_to_tensor(np.int32(0))
+        values = {name: ops.convert_to_tensor(spec.default, spec.dtype) for name, spec in strategy.specs(model).items()}
+        *_, rules_after, after = decode_step(model, strategy, tokens, place, place, rules_state, state, memory, values)
+    return (rules_state, state, memory), (rules_after, after, memory)
 
 
 def _names(structure) -> list[str]:
