@@ -20,6 +20,8 @@ class Rules:
     min_length: int = 0
     repetition_penalty: float = 1.0
     forbidden: tuple[int, ...] = ()
+    no_repeat: int = 0  # tokens of a sequence that does not come twice; 0: any may
+    allowed: Callable[[tuple[int, ...]], set[int]] | None = None  # after these new tokens; None: all
 
     @property
     def ends(self):
@@ -34,7 +36,17 @@ class Rules:
         if index < self.min_length:
             for end in self.ends:
                 logits[end] = -np.inf
+        for barred in self._ways_to_repeat(read):
+            logits[barred] = -np.inf
+        if self.allowed is not None:
+            new = tuple(read[len(read) - index :])
+            logits[[token for token in range(len(logits)) if token not in self.allowed(new)]] = -np.inf
         return logits
+
+    def _ways_to_repeat(self, read):
+        n = self.no_repeat
+        grams = {tuple(read[i : i + n]) for i in range(len(read) - n + 1)} if n else set()
+        return [gram[-1] for gram in grams if list(gram[:-1]) == list(read[len(read) - n + 1 :])]
 
 
 def log_softmax(logits):
