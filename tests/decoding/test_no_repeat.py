@@ -28,9 +28,10 @@ def test_each_strategy_does_what_plain_lists_do(size, seed):
     rules, most = by_hand.Rules(2, no_repeat=size), 14
     barred = {"rules": [NoRepeatNGram(size)]}
     rows = [(model.logits_of(row), [1]) for row in source]
-    assert_same(decoded(model, Greedy(**barred), source=source, max_length=most), [
-        by_hand.greedy(*row, most, rules) for row in rows
-    ])
+    assert_same(
+        decoded(model, Greedy(**barred), source=source, max_length=most),
+        [by_hand.greedy(*row, most, rules) for row in rows],
+    )
     drawn = [by_hand.sample(*row, most, rules, i, 0.7, seed=seed) for i, row in enumerate(rows)]
     assert_same(decoded(model, Sample(0.7, seed=seed, **barred), source=source, max_length=most), drawn)
     searched = [by_hand.beam(*row, most, rules, 3, 0.8) for row in rows]

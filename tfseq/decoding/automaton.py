@@ -34,7 +34,7 @@ class Automaton(Rule):
 
     Args:
         kinds: of each token, (vocabulary,) integers: its column of `next`, or -1 for a token that never comes.
-        next: the state that a token leads to, (states, kinds) integers; -1 where it must not come. State 0 is the first.
+        next: the state that a token leads to, (states, kinds) integers; -1 where it must not come. 0 is the first.
         accepting: (states,) bool, where a text may end.
         described: what it accepts, for people.
 
@@ -42,9 +42,9 @@ class Automaton(Rule):
         InputError: the arrays do not fit one another, or accept nothing.
     """
 
-    kinds: np.ndarray
-    next: np.ndarray
-    accepting: np.ndarray
+    kinds: Any
+    next: Any
+    accepting: Any
     described: str = ""
 
     NAME: ClassVar[str] = "automaton"
@@ -93,7 +93,8 @@ class Automaton(Rule):
         size = tokenizer if isinstance(tokenizer, int) else tokenizer.writer.vocabulary_size
         answers = list(answers)
         sequences = [_ids(answer, tokenizer, size) for answer in answers]
-        rows, accepting = [{}], [False]  # a trie: of each state, token -> state
+        rows: list[dict[int, int]] = [{}]  # a trie: of each state, token -> state
+        accepting = [False]
         for sequence in sequences:
             state = 0
             for token in sequence:
@@ -159,7 +160,8 @@ class Automaton(Rule):
             for i in range(longest):
                 after = by_character[after, characters[:, i]]
             following[state] = np.where(empty | (after == dead), -1, after)
-        return cls.table(*_trimmed(following, of.accepting), described)
+        following, accepting = _trimmed(following, of.accepting)
+        return cls.table(following, accepting, described)
 
     def check(self, model, strategy):
         if len(self.kinds) != model.vocabulary_size:

@@ -35,7 +35,7 @@ def pattern_of(schema: Mapping[str, Any]) -> str:
     """
     if not isinstance(schema, Mapping):
         raise InputError(f"A schema is {schema!r}; expected a dictionary.")
-    for name, values in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
+    for name, values in (("const", [schema.get("const")]), ("enum", schema.get("enum", ()))):
         if name in schema:
             _refuse_others(schema, name)
             return _any(re.escape(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) for value in values)

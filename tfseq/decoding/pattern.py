@@ -137,20 +137,19 @@ def _fits(code: Any, value: Any) -> Callable[[str], bool]:
         return lambda character: character != "\n"
     if code in (codes.LITERAL, codes.NOT_LITERAL):
         return lambda character: (ord(character) == value) == (code is codes.LITERAL)
-    tests: list[Callable[[str], bool]] = []
-    negated = False
-    for kind, what in value:
-        if kind is codes.NEGATE:
-            negated = True
-        elif kind is codes.LITERAL:
-            tests.append(lambda character, what=what: ord(character) == what)
-        elif kind is codes.RANGE:
-            tests.append(lambda character, what=what: what[0] <= ord(character) <= what[1])
-        else:
-            name = str(what).rpartition("CATEGORY_")[2]
-            test, inverted = _CATEGORIES[name.removeprefix("NOT_")], name.startswith("NOT_")
-            tests.append(lambda character, test=test, inverted=inverted: test(character) != inverted)
+    negated = (codes.NEGATE, None) in value
+    tests = [_one_of_set(kind, what) for kind, what in value if kind is not codes.NEGATE]
     return lambda character: any(test(character) for test in tests) != negated
+
+
+def _one_of_set(kind: Any, what: Any) -> Callable[[str], bool]:
+    if kind is codes.LITERAL:
+        return lambda character: ord(character) == what
+    if kind is codes.RANGE:
+        return lambda character: what[0] <= ord(character) <= what[1]
+    name = str(what).rpartition("CATEGORY_")[2]
+    test, inverted = _CATEGORIES[name.removeprefix("NOT_")], name.startswith("NOT_")
+    return lambda character: test(character) != inverted
 
 
 def _determinized(nfa: _Nfa, last: int, characters: str) -> CharacterAutomaton:
