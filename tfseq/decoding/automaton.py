@@ -27,8 +27,7 @@ class Automaton(Rule):
 
     It begins with the first new token, after the prompt. A token is allowed if an accepting state can be reached with
     the tokens that are left of `max_length`, END among them; so every row ends there, if the shortest text fits at all
-    (a shorter `max_length` cuts it off). `min_length` is no setting beside it. In a file of one decode step, whose
-    caller counts the tokens, `max_length` cuts a text off.
+    (a shorter `max_length` cuts it off). `min_length` is no setting beside it.
 
     Made by `answers`, `pattern` or `json_schema`, or of a table of your own.
 
@@ -48,6 +47,7 @@ class Automaton(Rule):
     described: str = ""
 
     NAME: ClassVar[str] = "automaton"
+    sees_max_length: ClassVar[bool] = True
     decides_end: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -187,12 +187,9 @@ class Automaton(Rule):
         state = take_rows(ops.convert_to_tensor(following.reshape(-1)), state * columns + read)
         state = ops.where(context.index > 0, state, 0)  # (rows,); 0 is before the first new token
         needs = take_rows(ops.convert_to_tensor(needed), state)  # (rows, columns)
-        if context.max_length is not None:
-            left = ops.reshape(context.max_length - context.index, (-1, 1))  # () or (rows,), this one among them
-            needs_at_least = take_rows(ops.convert_to_tensor(needed.min(axis=1, keepdims=True)), state)
-            allowed = needs <= ops.maximum(left, needs_at_least)
-        else:
-            allowed = needs < _NEVER
+        left = ops.reshape(context.max_length - context.index, (-1, 1))  # (1, 1) or (rows, 1), this one among them
+        needs_at_least = take_rows(ops.convert_to_tensor(needed.min(axis=1, keepdims=True)), state)
+        allowed = needs <= ops.maximum(left, needs_at_least)
         if kinds is not None:
             allowed = ops.take(allowed, kinds, axis=1)  # (rows, vocabulary)
         logits = ops.where(allowed, context.logits, float("-inf"))

@@ -52,7 +52,8 @@ class Context:
         tokens: that the rows have just read, (rows,) int32.
         index: new tokens so far, () or (rows,) int32; negative while a row reads its prompt.
         step: of the loop, () int32.
-        max_length: new tokens of a row, at most, () int32; None in a graph of one step, whose caller counts.
+        max_length: new tokens of a row, at most, () int32; in a graph of one step None, unless
+            it is seen (`sees_max_length`).
         state, memory: the model's, after it read `tokens`.
         prepared: what `strategy.prepare` returned.
         own: the strategy's own state.

@@ -49,7 +49,9 @@ def decode(
         return choose_each(task, strategy) if strategy.token_by_token else strategy.decode(task)
 
 
-def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
+def decode_step(
+    model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings, max_length=None
+):
     """One decode step of `decode`, or several at once, for a loop outside of the graph.
 
     Args:
@@ -60,6 +62,7 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
         rules_state: `strategy.first_rules_state`, or what the last step returned.
         state, memory: as the model's `step` takes them.
         settings: name -> scalar tensor, those that `strategy.dtypes(model)` names.
+        max_length: new tokens at most, () int32, of a strategy that `counts_tokens`.
 
     Returns:
         the next tokens (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
@@ -74,7 +77,7 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
         rules_state, tokens = strategy.note_read(rules_state, tokens), tokens[:, -1]
     positions = ops.reshape(position + 1, (1,))
     prepared = strategy.prepare(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
-    given = {"state": state, "memory": memory, "prepared": prepared, "hidden": hidden}
+    given = {"state": state, "memory": memory, "prepared": prepared, "hidden": hidden, "max_length": max_length}
     context = Context(model, strategy, settings, logits, tokens, index, **given)
     chosen, log_prob, rules_state = strategy.chosen(*strategy.apply_rules(context, rules_state))
     return chosen, log_prob, rules_state, state

@@ -12,10 +12,12 @@ class Rule(Configured):
 
     Attributes:
         sees_history: whether it looks at the tokens read so far, `Context.history`.
+        sees_max_length: whether it looks at `Context.max_length`; then a graph of one decode step takes it, too.
         decides_end: whether it alone says when a sequence may end; then there is no `min_length`.
     """
 
     sees_history: ClassVar[bool] = False
+    sees_max_length: ClassVar[bool] = False
     decides_end: ClassVar[bool] = False
 
     def check(self, model: Generator, strategy: Any) -> None:

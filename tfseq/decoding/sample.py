@@ -65,7 +65,7 @@ class Sample(Strategy):
         high=1,
         optional=True,
         hint="0 keeps every token",
-        tried=(0.05, 0.3, 0.0, 1.0),
+        tried=(0.05, 0.3, 1.0),
     )
 
     def prepare(self, settings, rows, vocabulary_size, positions):

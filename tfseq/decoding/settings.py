@@ -95,7 +95,8 @@ class Configured:
     def tried(self, name: str) -> Sequence[float]:
         """Values of a setting to verify an export with; () for any integer."""
         declared = _declared(type(self))[name]
-        return declared["tried"] or _some_values(declared["setting"])
+        values = declared["tried"] or _some_values(declared["setting"])
+        return [value for value in values if not (declared["optional"] and value == declared["setting"].neutral)]
 
     def to_json(self) -> dict[str, Any]:
         """Fields of JSON's own types, by name; a class with others writes and reads them itself."""

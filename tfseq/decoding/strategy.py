@@ -51,8 +51,9 @@ class Strategy(Configured):
         NAME: in manifests; by default the class's own name, in small letters.
         token_by_token: whether it chooses token by token; otherwise it has a loop of its own, `decode`, and can't
             stream.
-        sees_history, sees_hidden: what `Context` has to hold for `choose`: the tokens read so far; hidden states, of a
-            model that defines `step_with_hidden`. A strategy that sees them sees those of the prompt, too.
+        sees_history, sees_hidden, sees_max_length: what `Context` has to hold for `choose`: the tokens read so far;
+            hidden states, of a model that defines `step_with_hidden`, those of the prompt, too; `max_length`, also in
+            a graph of one decode step.
 
     Raises:
         InputError: a value is out of range.
@@ -75,6 +76,7 @@ class Strategy(Configured):
     token_by_token: ClassVar[bool] = True
     sees_history: ClassVar[bool] = False
     sees_hidden: ClassVar[bool] = False
+    sees_max_length: ClassVar[bool] = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -227,6 +229,11 @@ class Strategy(Configured):
     def decode(self, task: Any) -> dict[str, Any]:
         """The loop of a strategy that does not choose `token_by_token`: takes a `Task`, returns what `decode` does."""
         raise TypeError(f"{type(self).__name__} has no loop of its own.")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it or a rule looks at `max_length`."""
+        return self.sees_max_length or any(rule.sees_max_length for rule in self.rules)
 
     @property
     def _carries_history(self):
