@@ -1,7 +1,7 @@
 """Constrained decoding: samples that match, the same tokens in Keras, ONNX Runtime and Node, and what it costs.
 
-    python -m benchmarks.constrained                  # 1,000 samples for each rule, of a model trained for half a minute
-    python -m benchmarks.constrained --against TREE   # also: graphs without rules, node by node as another tree makes them
+    python -m benchmarks.constrained                  # 1,000 samples for each rule, of a model trained in a minute
+    python -m benchmarks.constrained --against TREE   # also: graphs without rules, node by node as that tree makes them
 
 A GRU learns lines of dates, half of them broken, and then has to write right ones: by a pattern, out of a list, or as
 JSON. What it writes is checked by Python's `re` and `json`, which share nothing with the automaton in the graph. Node
@@ -196,9 +196,7 @@ def main() -> None:
     seeds = range(SEED, SEED + -(-arguments.samples // ROWS))
     model, tokenizer = trained(arguments.steps)
     print(machine(), end="\n\n")
-    print(
-        "| rule | states | match without it | match with it | tokens as in Keras: ONNX Runtime | Node | time per token |"
-    )
+    print("| rule | states | match without it | with it | as in Keras: ONNX Runtime | Node | time per token |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         free, ruled = Path(folder, "free.onnx"), Path(folder, "ruled.onnx")
