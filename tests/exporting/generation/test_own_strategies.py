@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
+import onnx
 import pytest
 from keras import ops
 
@@ -229,6 +230,36 @@ def test_rules_are_verified_in_the_file(name, tmp_path):
     assert tokens["identical"] + tokens["ties"] == tokens["sequences"]
     assert tokens["ties"] <= 1
     assert all(operator != "Unknown" for operator in manifest.operators)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "beside"),
+    [
+        (tfseq.Greedy(), 2),  # the tokens, and which rows go on
+        (Sample(), 2),
+        (
+            tfseq.Beam(2),
+            6,
+        ),  # also the beams' scores, the best one's score, pick and step, how many ended; all rows go on
+        (tfseq.Greedy(repetition_penalty=1.2), 3),
+        (Sample(min_p=0.1), 2),
+        (Sample(rules=[NoRepeatNGram(2)]), 3),
+        (Sample(rules=[NoRepeatNGram(2), NoRepeatNGram(3), Automaton.pattern("a*", LETTERS)]), 4),
+        (Contrastive(), 3),
+    ],
+)
+def test_a_loop_carries_what_is_used_and_no_more(strategy, beside, tmp_path):
+    """Beside the state of a GRU."""
+    path = tmp_path / "model.onnx"
+    manifest = export(model("gru"), path, decode=strategy, verify=False)
+    (loop, *_) = (node for node in onnx.load(path).graph.node if node.op_type == "Loop")
+    body = next(part.g for part in loop.attribute if part.name == "body")
+    assert len(body.input) == 4 + beside  # iteration and condition, the step, the GRU's h
+    names = [spec.name for spec in manifest.inputs]
+    assert ("min_p" in names) == bool(getattr(strategy, "min_p", 0))
+    operators = manifest.operators
+    scattered = operators.get("ScatterND", 0) + operators.get("ScatterElements", 0)
+    assert (scattered > 0) == (bool(strategy.rules) or strategy.repetition_penalty != 1)
 
 
 def test_unknown_strategies_and_rules_do_not_keep_files_from_running(tmp_path):
