@@ -235,8 +235,8 @@ def main() -> None:
     print("\nTime per token: of a pattern of any 64 characters, beside 64 tokens without a rule, in turn, one thread.")
     if arguments.against:
         ours, theirs = node_lists(), of_tree(arguments.against)
-        same = [name for name in ours if ours[name] == theirs[name]]
-        print(f"\nGraphs without rules: {len(same)} of {len(ours)} have the same inputs and nodes, in the same order.")
+        unchanged = sum(ours[name] == theirs.get(name) for name in ours)
+        print(f"\nGraphs without rules: {unchanged} of {len(ours)} have the same inputs and nodes, in the same order.")
 
 
 if __name__ == "__main__":
