@@ -85,7 +85,7 @@ def test_a_file_describes_its_own_settings(copier):
         model.generate("a", length_penalty=-3)
     for wrong in ({"low": "0"}, {"above": 1}, {"neutral": True}, {"description": 3}, 7):
         model.manifest.decoding["settings"] = {"length_penalty": wrong}
-        with pytest.raises(ArtefactError, match="manifest is damaged: .*length_penalty"):
+        with pytest.raises(ArtefactError, match=r"manifest is damaged: .*length_penalty"):
             model.generate("a")
 
 
