@@ -81,7 +81,7 @@ def test_a_file_describes_its_own_settings(copier):
     spec = {"low": -3, "high": 2.5, "above": True, "description": "how long", "later": "ignored"}
     model.manifest.decoding["settings"] = {"length_penalty": spec}
     assert model.settings["length_penalty"] == Setting(0.5, "float32", None, -3, 2.5, True, "how long")
-    with pytest.raises(InputError, match="length_penalty is -3; expected a number, more than -3, 2.5 at most"):
+    with pytest.raises(InputError, match=r"length_penalty is -3; expected a number, more than -3, 2.5 at most"):
         model.generate("a", length_penalty=-3)
     for wrong in ({"low": "0"}, {"above": 1}, {"neutral": True}, {"description": 3}, 7):
         model.manifest.decoding["settings"] = {"length_penalty": wrong}
