@@ -130,7 +130,7 @@ def _cut_to_nothing(generated):
 
 def _strategy(strategy, settings, model):
     if not isinstance(strategy, Strategy):
-        raise InputError(f"decode is {strategy!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+        raise InputError(f"decode is {strategy!r}; expected tfseq.Greedy(), tfseq.Sample(), tfseq.Beam() or the like.")
     strategy = strategy.replaced(**settings)
     strategy.check(model)
     return strategy

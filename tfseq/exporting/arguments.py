@@ -93,7 +93,7 @@ def _check_decoding(model, decode, attention, streaming):
             raise ExportError("attention is that of a loop that generates; it needs decode.")
         return
     if not isinstance(decode, Strategy):
-        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+        raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample(), tfseq.Beam() or the like.")
     if not isinstance(model, Generator):
         raise ExportError(f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none.")
     try:
