@@ -44,6 +44,22 @@ def test_the_device_is_passed_on(counter, shifter, capsys, monkeypatch):
     assert asked == ["cuda", "openvino"]
 
 
+def test_generate_takes_any_setting_of_the_file(counter, capsys):
+    main(["generate", str(counter), "a", "--max-length", "1", "--set", "top-k=2", "--set", "temperature=0.1"])
+    assert (
+        capsys.readouterr().out == "a" + tfseq.runtime.load(counter).generate("a", 1, top_k=2, temperature=0.1) + "\n"
+    )
+    for wrong, message in (
+        ("top_k", "expected NAME=NUMBER"),
+        ("top_k=many", "expected NAME"),
+        ("q=1", "no setting 'q'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["generate", str(counter), "a", "--set", wrong])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+
+
 def test_generate_prints_the_answer_to_a_source(copier, capsys):
     main(["generate", str(copier), "abc", "--length-penalty", "2"])
     assert capsys.readouterr().out == "abc\n"

@@ -33,6 +33,7 @@ OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+Settings = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="NAME=NUMBER")]]
 Device = Annotated[str, arg(metavar="{cpu,cuda,coreml,directml,openvino}")]
 OptionalMetric = Annotated[
     Literal["change", "similarity", "accuracy", "cross_entropy", "squared_error"] | None,
@@ -261,6 +262,7 @@ def generate(
     min_length: OptionalInt = None,
     repetition_penalty: OptionalFloat = None,
     length_penalty: OptionalFloat = None,
+    set: Settings = (),
     stream: bool = False,
     threads: OptionalInt = None,
     device: Device = "cpu",
@@ -279,6 +281,7 @@ def generate(
         min_length: Minimum number of new tokens before the text may end.
         repetition_penalty: Above 1 makes tokens that came before less likely.
         length_penalty: For beam search, 0 favours short texts, 1 or more longer ones.
+        set: Any other setting that the file has (see inspect), such as min_p=0.05; repeat it for more.
         stream: Print each token as it is generated; for files exported with --streaming on.
         threads: Number of threads; by default one for a generator below 2 MB, all cores otherwise.
         device: Where to compute; another than cpu needs an ONNX Runtime that was built for it.
@@ -288,6 +291,7 @@ def generate(
     settings: dict[str, Any] = {
         **{"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "min_length": min_length},
         **{"repetition_penalty": repetition_penalty, "length_penalty": length_penalty},
+        **dict(map(_setting, set)),
     }
     file = load(model, threads=threads, device=device)
     for line in _lines() if text is None else [text]:
@@ -303,6 +307,14 @@ def generate(
             print()
         else:
             print(beginning + file.generate(line, max_length, prompt=prompt, **settings))
+
+
+def _setting(given: str) -> tuple[str, float]:
+    name, _, value = given.partition("=")
+    try:
+        return name.strip().replace("-", "_"), int(value) if re.fullmatch(r"\s*[+-]?\d+\s*", value) else float(value)
+    except ValueError:
+        raise InputError(f"--set is {given!r}; expected NAME=NUMBER, such as min_p=0.05.") from None
 
 
 def _lines() -> Iterator[str]:

@@ -20,6 +20,8 @@ class Rules:
     min_length: int = 0
     repetition_penalty: float = 1.0
     forbidden: tuple[int, ...] = ()
+    no_repeat: int = 0  # tokens of a sequence that does not come twice; 0: any may
+    allowed: Callable[[tuple[int, ...]], set[int]] | None = None  # after these new tokens; None: all
 
     @property
     def ends(self):
@@ -34,7 +36,17 @@ class Rules:
         if index < self.min_length:
             for end in self.ends:
                 logits[end] = -np.inf
+        for barred in self._ways_to_repeat(read):
+            logits[barred] = -np.inf
+        if self.allowed is not None:
+            new = tuple(read[len(read) - index :])
+            logits[[token for token in range(len(logits)) if token not in self.allowed(new)]] = -np.inf
         return logits
+
+    def _ways_to_repeat(self, read):
+        n = self.no_repeat
+        grams = {tuple(read[i : i + n]) for i in range(len(read) - n + 1)} if n else set()
+        return [gram[-1] for gram in grams if list(gram[:-1]) == list(read[len(read) - n + 1 :])]
 
 
 def log_softmax(logits):
@@ -61,11 +73,11 @@ def greedy(logits_of: Logits, begun: Sequence[int], max_length: int, rules: Rule
     return one_path(lambda logits, _: int(np.argmax(logits)), logits_of, begun, max_length, rules)
 
 
-def sample(logits_of, begun, max_length, rules, row, temperature=1.0, top_k=0, top_p=1.0, seed=0):
+def sample(logits_of, begun, max_length, rules, row, temperature=1.0, top_k=0, top_p=1.0, seed=0, min_p=0.0):
     """`row` is the row's index in its batch."""
 
     def choose(logits, position):
-        kept = top_k_top_p(logits, temperature, top_k, top_p)
+        kept = top_k_top_p(logits, temperature, top_k, top_p) & at_least(logits, temperature, min_p)
         noise = gumbel(seed, row, position, len(logits))
         return int(np.argmax(np.where(kept, logits, -np.inf) + temperature * noise))
 
@@ -81,6 +93,11 @@ def top_k_top_p(logits, temperature=1.0, top_k=0, top_p=1.0):
         reached = np.cumsum(weights / weights.sum())
         kept = kept[: 1 + int(np.argmax(reached >= top_p))]
     return np.isin(np.arange(len(logits)), kept)
+
+
+def at_least(logits, temperature=1.0, min_p=0.0):
+    """Which tokens have min_p times the probability of the most likely one, or more."""
+    return np.exp((logits - np.max(logits)) / max(temperature, 1e-30)) >= min_p
 
 
 def gumbel(seed, row, position, vocabulary_size):

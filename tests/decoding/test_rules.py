@@ -6,7 +6,7 @@ import pytest
 
 from tests.decoding import by_hand
 from tests.decoding.toys import TableTranslator, assert_same, decoded, sources
-from tfseq.decoding import Beam, Greedy, Sample
+from tfseq.decoding import Beam, Context, Greedy, Sample
 from tfseq.errors import InputError
 
 EACH = [Greedy, lambda **rules: Sample(seed=3, **rules), lambda **rules: Beam(3, **rules)]
@@ -19,8 +19,8 @@ def ruled(strategy, logits, tokens=(0,), index=0, rules_state=None, end=2):
     state = strategy.first_rules_state(model, 1) if rules_state is None else rules_state
     logits = keras.ops.convert_to_tensor(np.array([logits], "float32"))
     tokens = keras.ops.convert_to_tensor(np.array(tokens, "int32"))
-    logits, state = strategy.apply_rules(model, logits, tokens, np.int32(index), state, settings)
-    return np.asarray(logits)[0].tolist(), state
+    context, state = strategy.apply_rules(Context(model, strategy, settings, logits, tokens, np.int32(index)), state)
+    return np.asarray(context.logits)[0].tolist(), state
 
 
 def test_no_rules_leave_logits_alone():

@@ -10,9 +10,9 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
 from tests.decoding import by_hand
-from tests.decoding.toys import TableTranslator, decoded
-from tfseq.decoding import Sample
-from tfseq.decoding.sample import filter_top_k_top_p
+from tests.decoding.toys import TableTranslator, assert_same, decoded, sources
+from tfseq.decoding import Context, Sample
+from tfseq.decoding.sample import filter_min_p, filter_top_k_top_p
 from tfseq.errors import InputError
 
 LOGITS = np.array([1.0, 0.0, -1.0, 2.0, 0.5])
@@ -21,10 +21,11 @@ LOGITS = np.array([1.0, 0.0, -1.0, 2.0, 0.5])
 def choices(logits, rows, **settings):
     """What `rows` rows choose at position 0, all from the same logits."""
     strategy = Sample(**settings)
-    tensors = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in Sample.OWN_DTYPES.items()}
-    choose = strategy.sampler(tensors, rows, len(logits), np.zeros(1, "int32"))
+    tensors = {name: np.asarray(spec.default, spec.dtype) for name, spec in strategy.read_settings.items()}
+    prepared = strategy.prepare(tensors, rows, len(logits), np.zeros(1, "int32"))
     logits = keras.ops.convert_to_tensor(np.tile(np.asarray(logits, "float32"), (rows, 1)))
-    return np.asarray(choose(0, logits)[0])
+    context = Context(None, strategy, tensors, logits, None, 0, prepared=prepared)
+    return np.asarray(strategy.choose(context).tokens)
 
 
 def kept(logits, temperature=1.0, top_k=0, top_p=1.0):
@@ -113,6 +114,30 @@ def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p(seed, temperature, to
     logits = np.random.default_rng(seed).normal(size=(6, 10), scale=2)
     expected = [by_hand.top_k_top_p(np.float32(row), temperature, top_k, np.float32(top_p)) for row in logits]
     assert np.array_equal(kept(logits, temperature, top_k, top_p), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_min_p_keeps_what_is_as_likely_beside_the_other_cuts(seed):
+    model, source = TableTranslator(9, seed), sources(5, seed=seed)
+    rows = [(model.logits_of(row), [1]) for row in source]
+    chosen = {
+        "temperature": (0.0, 0.7, 1.5)[seed],
+        "top_k": (0, 6, 0)[seed],
+        "min_p": (0.2, 0.3, 1.0)[seed],
+        "seed": seed,
+    }
+    expected = [by_hand.sample(*row, 9, by_hand.Rules(2), i, **chosen) for i, row in enumerate(rows)]
+    assert_same(decoded(model, Sample(**chosen), source=source, max_length=9), expected)
+
+
+@given_settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), temperature=st.sampled_from([0.3, 1.0, 2.5]), min_p=st.floats(0.0, 1.0))
+def test_min_p_cuts_by_the_ratio_to_the_most_likely(seed, temperature, min_p):
+    logits = np.random.default_rng(seed).normal(size=10, scale=2).astype("float32")
+    cut = np.asarray(filter_min_p(logits[None], np.float32(temperature), np.float32(min_p)))[0]
+    ratios = np.exp((logits - logits.max()).astype("float64") / temperature)
+    certain = np.abs(ratios - min_p) > 1e-6
+    assert np.array_equal(np.isfinite(cut)[certain], (ratios >= min_p)[certain])
 
 
 def test_one_token_stays_however_small_top_p_is():

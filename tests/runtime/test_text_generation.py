@@ -16,6 +16,7 @@ from tfseq.runtime import (
     CharacterTokenizer,
     CodePointTokenizer,
     Manifest,
+    Setting,
     SubwordTokenizer,
     TensorSpec,
     TokenizerPair,
@@ -67,6 +68,25 @@ def test_what_is_no_source_is_said(copier, text):
 def test_a_setting_that_the_file_has_not_is_named_beside_those_it_has(copier, name):
     with pytest.raises(InputError, match=f"no setting '{name}'; it has max_length, length_penalty.*'beam'"):
         load(copier).generate("a", **{name: 1})
+
+
+def test_old_files_have_the_settings_that_are_known(copier):
+    (name,) = load(copier).settings
+    penalty = load(copier).settings[name]
+    assert (name, penalty.default, penalty.neutral, penalty.dtype) == ("length_penalty", 0.5, 1.0, "float32")
+
+
+def test_a_file_describes_its_own_settings(copier):
+    model = load(copier)
+    spec = {"low": -3, "high": 2.5, "above": True, "description": "how long", "later": "ignored"}
+    model.manifest.decoding["settings"] = {"length_penalty": spec}
+    assert model.settings["length_penalty"] == Setting(0.5, "float32", None, -3, 2.5, True, "how long")
+    with pytest.raises(InputError, match=r"length_penalty is -3; expected a number, more than -3, 2.5 at most"):
+        model.generate("a", length_penalty=-3)
+    for wrong in ({"low": "0"}, {"above": 1}, {"neutral": True}, {"description": 3}, 7):
+        model.manifest.decoding["settings"] = {"length_penalty": wrong}
+        with pytest.raises(ArtefactError, match=r"manifest is damaged: .*length_penalty"):
+            model.generate("a")
 
 
 def test_a_setting_of_none_is_one_left_out(copier):

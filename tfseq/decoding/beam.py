@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from tfseq.decoding.strategy import Strategy, is_number, require_integer
+from tfseq.decoding.settings import is_number, require_integer, setting
+from tfseq.decoding.strategy import Strategy
 from tfseq.decoding.task import Task, kept_of_rows
 from tfseq.errors import InputError
 from tfseq.layers import loops
@@ -32,32 +33,34 @@ class Beam(Strategy):
         length_penalty: 0 compares log-probabilities, which favours short sequences; 1 is close to the mean per token.
         patience: inf goes on for as long as a better sequence could be found, which with a length penalty and a large
             max_length is long. It is fixed in an exported graph.
-        min_length, repetition_penalty, forbidden: see `Strategy`.
+        min_length, repetition_penalty, forbidden, rules: see `Strategy`.
 
     Raises:
         InputError: a value is out of range.
     """
 
     width: int = 4
-    length_penalty: float = 1.0
+    length_penalty: float = setting(
+        1.0,
+        "0 favours short texts, 1 or more longer ones",
+        neutral=0.0,
+        hint="0: none",
+        tried=(1.0, 0.6, 0.0, 2.0, -0.5),
+    )
     patience: float = 1.0
 
-    NAME: ClassVar[str] = "beam"
-    OWN_DTYPES: ClassVar[dict[str, str]] = {"length_penalty": "float32"}
+    token_by_token: ClassVar[bool] = False
 
     def __post_init__(self):
         super().__post_init__()
         require_integer("width", self.width, 1)
-        if not is_number(self.length_penalty) or not math.isfinite(self.length_penalty):
-            raise InputError(f"length_penalty is {self.length_penalty!r}; expected a number (0: none).")
         if not is_number(self.patience) or not self.patience > 0:
             raise InputError(
                 f"patience is {self.patience!r}; expected a number above 0 (inf: until nothing is better)."
             )
 
-    @property
-    def fixed(self):
-        return *super().fixed, self.width, self.patience
+    def decode(self, task):
+        return beam_search(task, self)
 
 
 def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
@@ -78,10 +81,9 @@ def beam_search(task: Task, beam: Beam) -> dict[str, Any]:
         tokens = wide.read(step, chosen)
         return go_on(step, tokens, alive, best, ended, rules_state, *wide.step(tokens, state))
 
-    def go_on(step, tokens, alive, best, ended, rules_state, logits, state, kept_of_step):
-        index = wide.index(step)
-        logits, rules_state = beam.apply_rules(model, logits, tokens, index, rules_state, task.settings)
-        total = ops.log_softmax(logits) + ops.reshape(alive, (-1, 1))
+    def go_on(step, tokens, alive, best, ended, rules_state, logits, state, kept_of_step, hidden):
+        context, rules_state = beam.apply_rules(wide.context(step, beam, tokens, logits, state, hidden), rules_state)
+        total = ops.log_softmax(context.logits) + ops.reshape(alive, (-1, 1))
         scores, picks = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), candidates)  # (batch, candidates)
 
         index = _column(task.index(step))  # () or (batch, 1)

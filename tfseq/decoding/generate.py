@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +9,8 @@ import numpy as np
 
 from tfseq.decoding.greedy import Greedy
 from tfseq.decoding.loop import decode as decode_in_graph
-from tfseq.decoding.strategy import Strategy, require_integer
+from tfseq.decoding.settings import require_integer
+from tfseq.decoding.strategy import Strategy
 from tfseq.errors import InputError
 from tfseq.layers import loops
 from tfseq.models.generator import Generator
@@ -55,10 +55,10 @@ def generate(
             that of all rows. A language model needs one of at least one token; an encoder-decoder can do without.
         prompt_length: tokens of each row that are prompt, (batch,); all of them if None.
         source: of an encoder-decoder: what it encodes, (batch, ...); a dictionary by name where it reads several.
-        decode: the decoding strategy: `Greedy`, `Sample` or `Beam`; greedy if None.
+        decode: the decoding strategy: `Greedy`, `Sample`, `Beam` or one of your own; greedy if None.
         max_length: tokens to generate, the end among them, at most.
         return_attention: also return the attention weights of each step.
-        settings: fields of the strategy, in place of those it has.
+        settings: fields of the strategy, or settings of its rules, in place of those it has.
 
     Returns:
         tokens, lengths, scores and attention, those of the new tokens; see `Generated`. A row depends on the seed, its
@@ -76,6 +76,8 @@ def generate(
     require_integer("max_length", max_length, 0)
     if return_attention and not model.has_attention:
         raise InputError(f"{type(model).__name__} has no attention to return: it does not attend to a source.")
+    if return_attention and strategy.sees_hidden:
+        raise InputError(f"{type(strategy).__name__} looks at hidden states, beside which a step gives no attention.")
     if model.start is None:
         if source is not None:
             raise InputError(f"{type(model).__name__} is a language model and reads no source; give a prompt.")
@@ -128,31 +130,10 @@ def _cut_to_nothing(generated):
 
 def _strategy(strategy, settings, model):
     if not isinstance(strategy, Strategy):
-        raise InputError(f"decode is {strategy!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
-    names = [field.name for field in fields(strategy)]
-    for name in settings:
-        if name not in names:
-            raise InputError(f"{type(strategy).__name__} has no setting {name!r}; it has {', '.join(names)}.")
-    strategy = replace(strategy, **settings)
-    check_strategy(strategy, model)
+        raise InputError(f"decode is {strategy!r}; expected tfseq.Greedy(), tfseq.Sample(), tfseq.Beam() or the like.")
+    strategy = strategy.replaced(**settings)
+    strategy.check(model)
     return strategy
-
-
-def check_strategy(strategy: Strategy, model: Generator) -> None:
-    """
-    Raises:
-        InputError: the strategy asks for what the model can't do.
-    """
-    vocabulary, ends = model.vocabulary_size, model.ends
-    if strategy.min_length and not ends:
-        raise InputError(
-            f"min_length is {strategy.min_length}, but no token ends {type(model).__name__}'s sequences: they all get "
-            "max_length tokens. Leave min_length at 0."
-        )
-    if strategy.forbidden and strategy.forbidden[-1] >= vocabulary:
-        raise InputError(f"forbidden holds {strategy.forbidden[-1]}; expected token ids from 0 to {vocabulary - 1}.")
-    if len({*strategy.forbidden, *ends}) == vocabulary:
-        raise InputError(f"forbidden holds {len(strategy.forbidden)} tokens, which leaves none of {vocabulary}.")
 
 
 def check_prefix(model: Generator) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from tfseq.decoding.beam import Beam, beam_search
+from tfseq.decoding.context import Context
 from tfseq.decoding.strategy import Strategy
 from tfseq.decoding.task import Task, kept_of_rows, task_of
 from tfseq.layers import loops
@@ -46,10 +46,12 @@ def decode(
     task = task_of(model, strategy, inputs, kept)
     read = task.before + task.steps
     with capacity(read) if isinstance(read, int) else contextlib.nullcontext():
-        return beam_search(task, strategy) if isinstance(strategy, Beam) else sample(task, strategy)
+        return choose_each(task, strategy) if strategy.token_by_token else strategy.decode(task)
 
 
-def decode_step(model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings):
+def decode_step(
+    model: Generator, strategy: Strategy, tokens, position, index, rules_state, state, memory, settings, max_length=None
+):
     """One decode step of `decode`, or several at once, for a loop outside of the graph.
 
     Args:
@@ -60,36 +62,41 @@ def decode_step(model: Generator, strategy: Strategy, tokens, position, index, r
         rules_state: `strategy.first_rules_state`, or what the last step returned.
         state, memory: as the model's `step` takes them.
         settings: name -> scalar tensor, those that `strategy.dtypes(model)` names.
+        max_length: new tokens at most, () int32, of a strategy that `counts_tokens`.
 
     Returns:
         the next tokens (batch,) int32, their log-probabilities (batch,) float32, the new `rules_state`, and `state`.
     """
-    at_once = len(tokens.shape) == 2
-    logits, state = (model.read if at_once else model.step)(tokens, state, memory)
+    at_once, hidden = len(tokens.shape) == 2, None
+    if strategy.sees_hidden:
+        logits, state, hidden = model.step_with_hidden(tokens, state, memory)
+    else:
+        logits, state = (model.read if at_once else model.step)(tokens, state, memory)
     if at_once:
         position = position + ops.shape(tokens)[1] - 1
         rules_state, tokens = strategy.note_read(rules_state, tokens), tokens[:, -1]
     positions = ops.reshape(position + 1, (1,))
-    choose = strategy.sampler(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
-    logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
-    chosen, log_prob = choose(0, logits)
+    prepared = strategy.prepare(settings, ops.shape(tokens)[0], model.vocabulary_size, positions)
+    given = {"state": state, "memory": memory, "prepared": prepared, "hidden": hidden, "max_length": max_length}
+    context = Context(model, strategy, settings, logits, tokens, index, **given)
+    chosen, log_prob, rules_state = strategy.chosen(*strategy.apply_rules(context, rules_state))
     return chosen, log_prob, rules_state, state
 
 
-def sample(task: Task, strategy: Strategy) -> dict[str, Any]:
-    """Greedy decoding or sampling, one hypothesis per row; returns what `decode` does."""
-    model, settings = task.model, task.settings
-    choose = strategy.sampler(settings, task.batch, model.vocabulary_size, task.positions)
+def choose_each(task: Task, strategy: Strategy) -> dict[str, Any]:
+    """Decoding by a strategy's `choose`, one hypothesis per row; returns what `decode` does."""
+    model = task.model
+    prepared = strategy.prepare(task.settings, task.batch, model.vocabulary_size, task.positions)
 
     def body(step, carry):
         chosen, alive, rules_state, state = carry
         tokens = task.read(step, chosen)
         return choose_next(step, tokens, alive, rules_state, *task.step(tokens, state))
 
-    def choose_next(step, tokens, alive, rules_state, logits, state, kept):
-        index = task.index(step)
-        logits, rules_state = strategy.apply_rules(model, logits, tokens, index, rules_state, settings)
-        chosen, log_prob = choose(step, logits)
+    def choose_next(step, tokens, alive, rules_state, logits, state, kept, hidden):
+        context = task.context(step, strategy, tokens, logits, state, hidden, prepared)
+        chosen, log_prob, rules_state = strategy.chosen(*strategy.apply_rules(context, rules_state))
+        index = context.index
         if model.ends:
             ends = model.is_end(chosen)
             if task.first is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras import ops
 
+from tfseq.decoding.context import Context
 from tfseq.decoding.strategy import Strategy
 from tfseq.layers import loops
 from tfseq.models.generator import Generator
@@ -31,6 +32,7 @@ class Task:
         before: tokens that a row has read before the one that step 0 has for it, () int32.
         max_length: new tokens of a row, at most, () int32.
         kept: what to keep of each step, the names of `KEPT`.
+        hidden: whether the strategy sees hidden states.
     """
 
     model: Generator
@@ -44,6 +46,7 @@ class Task:
     kept: frozenset[str]
     prefix: Any = None
     before: Any = 0
+    hidden: bool = False
 
     @property
     def positions(self):
@@ -66,18 +69,27 @@ class Task:
         return step if self.first is None else step - self.first
 
     def step(self, tokens, state):
-        """Logits, state and what is kept of the step, by name, after `tokens`."""
-        if "attention" in self.kept:
+        """Logits, state, what is kept of the step, by name, and the hidden state or (), after `tokens`."""
+        weights, hidden = None, ()
+        if self.hidden:
+            logits, state, hidden = self.model.step_with_hidden(tokens, state, self.memory)
+        elif "attention" in self.kept:
             logits, state, weights = self.model.step_with_attention(tokens, state, self.memory)
         else:
-            (logits, state), weights = self.model.step(tokens, state, self.memory), None
+            logits, state = self.model.step(tokens, state, self.memory)
         made = {"attention": weights, "logits": logits}
-        return logits, state, {name: made[name] for name in self.kept_dtypes}
+        return logits, state, {name: made[name] for name in self.kept_dtypes}, hidden
 
     def read_prefix(self, state):
         """What `step` returns, of step 0 where it reads the prefix."""
         logits, state = self.model.read(self.prefix, state, self.memory)
-        return logits, state, {"logits": logits} if self.kept else {}
+        return logits, state, {"logits": logits} if self.kept else {}, ()
+
+    def context(self, step, strategy, tokens, logits, state, hidden, prepared=()):
+        """What the strategy sees at a step, of the model's logits, before the rules."""
+        given = {"step": step, "max_length": self.max_length, "state": state, "memory": self.memory}
+        given |= {"prepared": prepared, "hidden": hidden if self.hidden else None}
+        return Context(self.model, strategy, self.settings, logits, tokens, self.index(step), **given)
 
     @property
     def kept_dtypes(self):
@@ -101,11 +113,14 @@ def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kep
         memory = model.encode(sources if len(sources) > 1 else next(iter(sources.values())))
         if "prompt_length" not in inputs:
             steps = loops.number(max_length)
-            return Task(model, memory, settings, batch, None, None, steps, max_length, frozenset(kept))
+            kept = frozenset(kept)
+            return Task(
+                model, memory, settings, batch, None, None, steps, max_length, kept, hidden=strategy.sees_hidden
+            )
         start = ops.full((batch, 1), model.start, "int32")
         prompt, prompt_length = ops.concatenate([start, inputs["prompt"]], axis=1), inputs["prompt_length"] + 1
     width, prefix, before = ops.shape(prompt)[1], None, 0
-    if model.reads_at_once and "attention" not in kept:
+    if model.reads_at_once and "attention" not in kept and not strategy.sees_hidden:
         shortest = loops.number(ops.min(prompt_length))
         prefix, before = prompt[:, :shortest], shortest - 1
     steps = loops.number(ops.max(prompt_length) + max_length - 1 - before)
@@ -113,7 +128,8 @@ def task_of(model: Generator, strategy: Strategy, inputs: Mapping[str, Any], kep
     given = loops.take_rows(ops.transpose(prompt), ops.minimum(times, width - 1))
     given = ops.where(ops.expand_dims(times, 1) < prompt_length, given, -1)  # (steps, batch)
     first, kept = prompt_length - 1 - before, frozenset(kept)
-    return Task(model, memory, settings, batch, given, first, steps, max_length, kept, prefix, before)
+    hidden = strategy.sees_hidden
+    return Task(model, memory, settings, batch, given, first, steps, max_length, kept, prefix, before, hidden)
 
 
 def kept_of_rows(kept, where, inside):

@@ -5,8 +5,9 @@ import os
 import keras
 import onnx
 
-from tfseq.decoding import Beam, Strategy
-from tfseq.decoding.generate import check_prefix, check_strategy
+from tfseq.decoding import Strategy
+from tfseq.decoding.generate import check_prefix
+from tfseq.decoding.settings import find_class
 from tfseq.errors import ExportError, InputError
 from tfseq.exporting.generation.protocol import PAGE, builds, require_protocol
 from tfseq.exporting.rewriting import CONVERTED, OPSETS
@@ -26,7 +27,9 @@ def check_model(model, decode, samples, verify):
         raise ExportError(_no_model(model))
     if decode is not None:
         if not isinstance(decode, Strategy):
-            raise ExportError(f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample() or tfseq.Beam().")
+            raise ExportError(
+                f"decode is {decode!r}; expected tfseq.Greedy(), tfseq.Sample(), tfseq.Beam() or the like."
+            )
         if not isinstance(model, Generator):
             raise ExportError(
                 f"decode needs a tfseq.models.Generator, with `step`; {type(model).__name__} is none. "
@@ -115,18 +118,26 @@ def _check_decoding(model, decode, attention, streaming):
             raise ExportError("attention is that of a loop that generates; it needs decode.")
         return
     try:
-        check_strategy(decode, model)
+        decode.check(model)
     except InputError as error:
         raise ExportError(f"{type(model).__name__} can't be decoded so: {error}") from None
+    known = find_class(Strategy, decode.NAME)
+    if known is None or known.__qualname__ != type(decode).__qualname__:
+        raise ExportError(f"tfseq has a strategy named {decode.NAME!r}; give your class another name, or a NAME.")
     if attention and not model.has_attention:
         raise ExportError(f"{type(model).__name__} has no attention to give out: it does not attend to a source.")
     if streaming and attention:
         raise ExportError("A graph of one decode step outputs no attention; export with streaming=False.")
-    if streaming and isinstance(decode, Beam):
+    if attention and decode.sees_hidden:
+        raise ExportError(f"{type(decode).__name__} looks at hidden states; leave attention out.")
+    if streaming and not decode.token_by_token:
         raise ExportError(
-            "A beam search knows its first token only when it is done, so it can't stream: use tfseq.Greedy() or "
-            "tfseq.Sample(), or streaming=False."
+            f"{_SEARCHES.get(decode.NAME, type(decode).__name__)} knows its first token only when it is done, so it "
+            "can't stream: use tfseq.Greedy() or tfseq.Sample(), or streaming=False."
         )
+
+
+_SEARCHES = {"beam": "A beam search"}
 
 
 def _check_prefix(model, decode, streaming):

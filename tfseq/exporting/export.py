@@ -52,9 +52,10 @@ def export(
             needs samples, unless it is a `tfseq.models.Generator`, which says what it takes. With `decode`, a Generator
             of your own is tried by `tfseq.models.check_generator`, and refused with what is to be changed.
         path: ends in .onnx for ONNX; else a SavedModel folder with the signature `serve`, and `generate` with `decode`.
-        decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()` or `tfseq.Beam()`, whose
-            fields are the defaults of the file's run-time inputs. The ONNX file then holds the loop: prompts or sources
-            in, sequences, lengths and scores out. None writes the forward graph (tokens to logits).
+        decode: how a `tfseq.models.Generator` generates: `tfseq.Greedy()`, `tfseq.Sample()`, `tfseq.Beam()` or a
+            `tfseq.decoding.Strategy` of your own, with its rules. Its settings are the defaults of the file's run-time
+            inputs. The ONNX file then holds the loop: prompts or sources in, sequences, lengths and scores out. None
+            writes the forward graph (tokens to logits).
         attention: with `decode`, the file also outputs each step's attention over the source.
         prefix: with the `decode` of an encoder-decoder, the file also reads a prompt for each source: `prompt` and
             `prompt_length`, as a language model's does. The decoder reads it behind the start token, and writes what

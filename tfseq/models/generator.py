@@ -111,6 +111,16 @@ class Generator(keras.Model):
         """Whether `step_with_attention` returns attention weights."""
         return type(self).step_with_attention is not Generator.step_with_attention
 
+    def step_with_hidden(self, tokens, state, memory=()):
+        """`step` that also returns what the logits are made of, (rows, units): for decoding strategies that look at
+        hidden states. Optional."""
+        raise TypeError(f"{type(self).__name__} does not define `step_with_hidden`: it shows no hidden states.")
+
+    @property
+    def has_hidden(self):
+        """Whether `step_with_hidden` returns hidden states."""
+        return type(self).step_with_hidden is not Generator.step_with_hidden
+
     def _incomplete(self, method):
         return TypeError(
             f"{type(self).__name__} does not define `{method}`, which a tfseq.models.Generator needs to decode. "

@@ -131,12 +131,16 @@ class RecurrentLanguageModel(Generator):
         ]
 
     def step(self, tokens, state, memory=()):
+        logits, state, _ = self.step_with_hidden(tokens, state)
+        return logits, state
+
+    def step_with_hidden(self, tokens, state, memory=()):
         x = self._embed(tokens)  # (batch, width)
         new_state = []
         for layer, layer_state in zip(self.recurrent, state):
             x, layer_state = layer.cell(x, list(layer_state))  # (batch, units)
             new_state.append(list(layer_state))
-        return ops.cast(self.head(x), "float32"), new_state
+        return ops.cast(self.head(x), "float32"), new_state, x
 
     def read(self, tokens, state, memory=()):
         x, state = self._unrolled(tokens, state)

@@ -103,13 +103,18 @@ class TransformerLanguageModel(Generator):
         return empty_cached_state(len(self.blocks), batch_size, self.heads, head_dim, self.compute_dtype)
 
     def step(self, tokens, state, memory=()):
+        logits, state, _ = self.step_with_hidden(tokens, state)
+        return logits, state
+
+    def step_with_hidden(self, tokens, state, memory=()):
         position, state = state.position, advance(state)
         x = self.embedding(tokens, position)  # (rows, units)
         caches = []
         for block, cache in zip(self.blocks, state.caches):
             x, cache = block.step(x, cache, state)
             caches.append(cache)
-        return self.embedding.logits(self.norm(x)), state._replace(caches=tuple(caches))
+        x = self.norm(x)
+        return self.embedding.logits(x), state._replace(caches=tuple(caches)), x
 
     def read(self, tokens, state, memory=()):
         time, first = ops.shape(tokens)[1], state.position

@@ -3,6 +3,7 @@
 from tfseq.runtime.classification import Label
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.model import Model, load, stream
+from tfseq.runtime.setting import Setting
 from tfseq.runtime.text_generation import Generation, UnknownCharacterWarning
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizer_kinds import (
@@ -23,6 +24,7 @@ __all__ = [
     "Label",
     "Manifest",
     "Model",
+    "Setting",
     "SubwordTokenizer",
     "TensorSpec",
     "TextStream",

@@ -3,25 +3,27 @@
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.setting import Setting
 
 INT32 = np.iinfo(np.int32)
 MAX_LENGTH = 200  # where neither the caller nor the file says anything
 
-# the neutral value of a setting, and its range: lowest, highest, whether the lowest is included
-_KNOWN: dict[str, tuple[float, float, float, bool]] = {
-    "min_length": (0, 0, INT32.max, True),
-    "temperature": (1.0, 0, math.inf, True),
-    "top_k": (0, 0, INT32.max, True),
-    "top_p": (1.0, 0, 1, False),
-    "seed": (0, INT32.min, INT32.max, True),
-    "length_penalty": (1.0, -math.inf, math.inf, False),
-    "repetition_penalty": (1.0, 0, math.inf, False),
+# Of files that do not say it themselves; newer ones describe their settings.
+_KNOWN: dict[str, dict[str, Any]] = {
+    "min_length": {"neutral": 0, "low": 0},
+    "temperature": {"neutral": 1.0, "low": 0},
+    "top_k": {"neutral": 0, "low": 0},
+    "top_p": {"neutral": 1.0, "low": 0, "high": 1, "above": True},
+    "seed": {"neutral": 0},
+    "length_penalty": {"neutral": 1.0},
+    "repetition_penalty": {"neutral": 1.0, "low": 0, "above": True},
 }
 _LENGTHS = ("max_length", "new_tokens")  # the first files that tfseq wrote say new_tokens
 
@@ -30,6 +32,24 @@ def setting_specs(manifest: Manifest) -> dict[str, TensorSpec]:
     """The settings among the inputs of a generation graph: its scalars but for lengths, positions and states."""
     other = {*_LENGTHS, "position", "index", *(state.input for state in manifest.states)}
     return {spec.name: spec for spec in manifest.inputs if spec.shape == () and spec.name not in other}
+
+
+def described_settings(manifest: Manifest) -> dict[str, Setting]:
+    """What the file, or else this version, knows of each setting, by name.
+
+    Raises:
+        ArtefactError: the file describes a setting in a way that can't be read.
+    """
+    decoding = manifest.decoding or {}
+    described = decoding.get("settings") or {}
+    if not isinstance(described, Mapping):
+        raise ArtefactError("The manifest is damaged: its settings are no JSON object.")
+    found = {}
+    for name, spec in setting_specs(manifest).items():
+        known = described.get(name, _KNOWN.get(name, {}))
+        setting = Setting.from_json(name, {"dtype": spec.dtype, **known} if isinstance(known, Mapping) else known, None)
+        found[name] = replace(setting, default=decoding.get(name, setting.neutral))
+    return found
 
 
 def length_name(inputs: Iterable[TensorSpec]) -> str:
@@ -51,7 +71,7 @@ def checked_settings(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, 
     Raises:
         InputError: the file has no such setting, or a value is out of range.
     """
-    specs = setting_specs(manifest)
+    specs, described = setting_specs(manifest), described_settings(manifest)
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in specs:
@@ -59,13 +79,12 @@ def checked_settings(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, 
             strategy = (manifest.decoding or {}).get("strategy")
             fixed = f" It was exported with the strategy {strategy!r}." if strategy else ""
             raise InputError(f"This file has no setting {name!r}; it has {has}.{fixed}")
-    defaults = {name: known[0] for name, known in _KNOWN.items()} | dict(manifest.decoding or {})
     values = {}
     for name, spec in specs.items():
-        value = given.get(name, defaults.get(name))
+        value = given.get(name, described[name].default)
         if value is None:
             raise InputError(f"The setting {name!r} has no default; give it: {spec}.")
-        values[name] = _checked(name, value, np.dtype(spec.dtype))
+        values[name] = _checked(name, value, np.dtype(spec.dtype), described[name])
     return values
 
 
@@ -94,11 +113,11 @@ def checked_length(manifest: Manifest, max_length: Any, already: int = 0) -> int
     return length
 
 
-def _checked(name: str, value: Any, dtype: np.dtype) -> Any:
-    _, low, high, inclusive = _KNOWN.get(name, (0, -math.inf, math.inf, False))
+def _checked(name: str, value: Any, dtype: np.dtype, setting: Setting) -> Any:
+    low, high, inclusive = setting.low, setting.high, not setting.above
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
-        return dtype.type(_whole(name, value, max(low, info.min), min(high, info.max)))
+        return dtype.type(_whole(name, value, int(max(low, info.min)), int(min(high, info.max))))
     try:
         with np.errstate(over="ignore"):
             number = dtype.type(value)

@@ -30,6 +30,7 @@ def describe(manifest: Any, size: int | None = None) -> str:
         ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),
         ("labels", [[_labels(manifest.labels)]] if manifest.labels else []),
         ("decoding", [[_decoding(manifest.decoding)]]),
+        ("settings", _settings(manifest.decoding)),
         ("operators", _operators(manifest.operators, manifest.opset)),
         ("notes", [[note] for note in manifest.notes]),
         ("size", [] if size is None else [[_size(size, manifest.external_data)]]),
@@ -179,8 +180,46 @@ def _tokenizer(value: Mapping[str, Any] | None) -> str:
 def _decoding(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "none"
-    settings = [f"{name} {setting}" for name, setting in value.items() if name != "strategy" and setting is not None]
-    return ", ".join([str(value.get("strategy")), *settings])
+    apart = ("strategy", "rules", "settings")
+    settings = [f"{name} {setting}" for name, setting in value.items() if name not in apart and setting is not None]
+    return ", ".join([str(value.get("strategy")), *settings, *map(_rule, value.get("rules") or ())])
+
+
+def _rule(value: Mapping[str, Any]) -> str:
+    """A rule with what it holds, but for tables."""
+    shown = {name: part for name, part in value.items() if name != "rule" and len(str(part)) <= _LONGEST}
+    if "described" in value:
+        shown = {"": _cut(str(value["described"]))}
+    return " ".join([str(value.get("rule")), *(f"{name} {part}".strip() for name, part in shown.items())])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 2 * _LONGEST else text[: 2 * _LONGEST - 3] + "..."
+
+
+_LONGEST = 40  # characters of what is shown of a rule
+
+
+def _settings(decoding: Mapping[str, Any] | None) -> Rows:
+    """Each setting that the file describes: its default, its range, what it does."""
+    described = (decoding or {}).get("settings")
+    if decoding is None or not isinstance(described, Mapping):
+        return []
+    return [
+        [name, str(decoding.get(name)), _range(spec), str(spec.get("description", ""))]
+        for name, spec in described.items()
+        if isinstance(spec, Mapping)
+    ]
+
+
+def _range(spec: Mapping[str, Any]) -> str:
+    low, high = spec.get("low"), spec.get("high")
+    whole = spec.get("dtype") == "int32"
+    if whole and high == 2**31 - 1:
+        low, high = None if low == -(2**31) else low, None
+    ends = [] if low is None else [f"above {low:g}" if spec.get("above") else f"from {low:g}"]
+    ends += [] if high is None else [f"to {high:g}"]
+    return " ".join(ends) or ("any whole number" if whole else "any number")
 
 
 def _operators(counts: Mapping[str, int], opset: int) -> Rows:

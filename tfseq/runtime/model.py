@@ -10,11 +10,12 @@ import numpy as np
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds, with_texts
-from tfseq.runtime.decoding_settings import checked_length, checked_settings, length_name
+from tfseq.runtime.decoding_settings import checked_length, checked_settings, described_settings, length_name
 from tfseq.runtime.devices import Provider
 from tfseq.runtime.input_binding import bind, require_finite
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.session import Session
+from tfseq.runtime.setting import Setting
 from tfseq.runtime.text_generation import Generation, read, written
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizer_kinds import Tokenizer, load_tokenizer
@@ -61,6 +62,12 @@ class Model:
     def continues_prompts(self) -> bool:
         """Whether the file generates by continuing a prompt; otherwise it reads a source, or does not generate."""
         return self.manifest.continues_prompts
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings that `generate` takes beside `max_length`, by name: type, default, neutral value, range and
+        description of each, as far as the file says; {} of a file that does not generate."""
+        return {} if self.manifest.task == "predict" else described_settings(self.manifest)
 
     def predict(self, *arrays: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Runs the graph on its inputs, by position or by name.
@@ -212,6 +219,8 @@ class Model:
                 min_length: tokens before the text may end.
                 length_penalty: of beam search; 0 favours short texts, 1 or more longer ones.
                 repetition_penalty: above 1 makes tokens that the row has read or written less likely.
+                min_p: samples from the tokens that are at least `min_p` times as likely as the most likely one.
+                Others that its decoding strategy has: `settings` describes them all.
 
         What is left out takes the file's default (`manifest.decoding`).
 

@@ -65,6 +65,7 @@ class TextStream(Iterator[str]):
         end = (manifest.decoding or {}).get("end")
         self._ends = end if isinstance(end, list | tuple) else [end]
         self._at_once = len(manifest.inputs[0].shape) == 2  # the file reads several tokens at once
+        self._counts = any(spec.name == "max_length" for spec in manifest.inputs)
         self._states = first_states(manifest.states, manifest.inputs, 1)
         self._position = 0  # tokens that the model has read
         self._index = 0  # tokens that it has written since it last read a text
@@ -134,6 +135,8 @@ class TextStream(Iterator[str]):
                 "position": np.array(self._position, np.int32),
                 "index": np.array(self._index - len(later), np.int32),
             }
+            if self._counts:
+                feeds["max_length"] = np.array(self._index + self._left, np.int32)
             outputs = self._run({**self._fixed, **self._states, **feeds})
             self._states = {state.input: outputs[state.output] for state in self._manifest.states}
             self._position += len(now)

@@ -8,7 +8,7 @@ import { read, written } from "./generation.js";
 import { readManifest } from "./manifest.js";
 import { readMetadata } from "./metadata.js";
 import { DEFAULT, Session } from "./session.js";
-import { checkedLength, checkedSettings, lengthName } from "./settings.js";
+import { checkedLength, checkedSettings, describedSettings, lengthName } from "./settings.js";
 import { Chunks } from "./chunks.js";
 import { Tensor, bind, isKnown, requireFinite, zeros } from "./tensors.js";
 import { TextStream } from "./text_stream.js";
@@ -30,6 +30,13 @@ import { loadTokenizer } from "./tokenizers.js";
  * @property {number} [seed] the same seed gives the same text
  * @property {number} [lengthPenalty] of beam search; 0 favours short texts, 1 or more longer ones
  * @property {number} [repetitionPenalty] above 1 makes tokens that the row has read or written less likely
+ * @property {number} [minP] samples from the tokens at least this many times as likely as the most likely one
+ */
+
+/**
+ * Others that the file's decoding strategy has are taken, too: `model.settings` describes them all.
+ *
+ * @typedef {Settings & Record<string, any>} AnySettings
  */
 
 /**
@@ -61,6 +68,16 @@ export class Model {
   #name;
   #session;
   #allowNaN;
+
+  /**
+   * The settings that `generate` takes beside `maxLength`, by name: type, default, neutral value, range and description
+   * of each, as far as the file says; none of a file that does not generate.
+   *
+   * @returns {Record<string, import("./settings.js").Setting>}
+   */
+  get settings() {
+    return this.manifest.task === "predict" ? {} : describedSettings(this.manifest);
+  }
 
   /**
    * Runs the graph on its inputs.
@@ -136,7 +153,7 @@ export class Model {
    * @param {any} given the prompt of a language model, or the source of an encoder-decoder: a text, or an array of
    *   texts, at least one character each. For a model that reads no text an array of several, (batch, ...), or an
    *   object of arrays by name.
-   * @param {Settings & {details?: boolean, prompt?: Prompt}} [options] settings of the file; `details` also returns
+   * @param {AnySettings & {details?: boolean, prompt?: Prompt}} [options] settings of the file; `details` also returns
    *   scores, tokens and, where the file has it, attention; `prompt` is for files exported with `prefix=True`
    * @returns {Promise<any>} the continuation without the prompt, or the output for the source; an array of them for an
    *   array. With `details` a `Generation` in place of each text.
@@ -163,7 +180,7 @@ export class Model {
    * `generate` for one text, token by token: for files of one decode step (`streaming=True`).
    *
    * @param {any} given as `generate` takes it
-   * @param {Settings & {prompt?: Prompt}} [settings] with the `prompt` of any encoder-decoder
+   * @param {AnySettings & {prompt?: Prompt}} [settings] with the `prompt` of any encoder-decoder
    * @returns {TextStream} to loop over with `for await`; its pieces together are what `generate` returns
    * @throws {InputError} the file is not exported for streaming, or as `generate` does
    */

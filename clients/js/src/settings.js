@@ -11,19 +11,56 @@ const MAX_LENGTH = 200; // where neither the caller nor the file says anything
 const LENGTHS = ["max_length", "new_tokens"]; // the first files that tfseq wrote say new_tokens
 
 /**
- * What a setting does nothing at, and its range.
+ * A setting as a file describes it: its type, default, the value that it does nothing at, its range, and what it does.
  *
- * @type {Record<string, {neutral: number, low: number, high: number, above?: boolean}>}
+ * @typedef {object} Setting
+ * @property {string} dtype
+ * @property {number | undefined} default undefined if it has to be given
+ * @property {number | undefined} neutral
+ * @property {number} low
+ * @property {number} high
+ * @property {boolean} above whether it has to be larger than `low`
+ * @property {string} description
+ */
+
+/**
+ * Of files that do not say it themselves; newer ones describe their settings.
+ *
+ * @type {Record<string, Partial<Setting>>}
  */
 const KNOWN = {
-  min_length: { neutral: 0, low: 0, high: INT32 - 1 },
-  temperature: { neutral: 1, low: 0, high: Infinity },
-  top_k: { neutral: 0, low: 0, high: INT32 - 1 },
+  min_length: { neutral: 0, low: 0 },
+  temperature: { neutral: 1, low: 0 },
+  top_k: { neutral: 0, low: 0 },
   top_p: { neutral: 1, low: 0, high: 1, above: true },
-  seed: { neutral: 0, low: -INT32, high: INT32 - 1 },
-  length_penalty: { neutral: 1, low: -Infinity, high: Infinity },
-  repetition_penalty: { neutral: 1, low: 0, high: Infinity, above: true },
+  seed: { neutral: 0 },
+  length_penalty: { neutral: 1 },
+  repetition_penalty: { neutral: 1, low: 0, above: true },
 };
+
+/** @param {Manifest} manifest */
+function settingSpecs({ inputs, states }) {
+  const other = [...LENGTHS, "position", "index", ...states.map((state) => state.input)];
+  return inputs.filter((spec) => spec.shape.length === 0 && !other.includes(spec.name));
+}
+
+/**
+ * What the file, or else this version, knows of each setting.
+ *
+ * @param {Manifest} manifest
+ * @returns {Record<string, Setting>} by JavaScript's names, such as topK
+ */
+export function describedSettings(manifest) {
+  const decoding = manifest.decoding ?? {};
+  return Object.fromEntries(
+    settingSpecs(manifest).map(({ name, dtype }) => {
+      const known = decoding.settings?.[name] ?? KNOWN[name] ?? {};
+      const any = dtype.startsWith("float") ? { low: -Infinity, high: Infinity } : { low: -INT32, high: INT32 - 1 };
+      const setting = { neutral: undefined, ...any, above: false, description: "", ...known, dtype };
+      return [toCamelCase(name), { ...setting, default: decoding[name] ?? setting.neutral }];
+    }),
+  );
+}
 
 /** What a generation graph calls the number of new tokens. @param {Manifest} manifest */
 export function lengthName({ inputs }) {
@@ -39,8 +76,8 @@ export function lengthName({ inputs }) {
  * @throws {InputError} the file has no such setting, or a value is out of range
  */
 export function checkedSettings(manifest, given) {
-  const other = [...LENGTHS, "position", "index", ...manifest.states.map((state) => state.input)];
-  const specs = manifest.inputs.filter((spec) => spec.shape.length === 0 && !other.includes(spec.name));
+  const specs = settingSpecs(manifest);
+  const described = describedSettings(manifest);
   const decoding = manifest.decoding ?? {};
   for (const [name, value] of Object.entries(given)) {
     if (value == null || specs.some((spec) => toCamelCase(spec.name) === name)) continue;
@@ -51,11 +88,11 @@ export function checkedSettings(manifest, given) {
   return Object.fromEntries(
     specs.map((spec) => {
       const name = toCamelCase(spec.name);
-      const value = given[name] ?? decoding[spec.name] ?? KNOWN[spec.name]?.neutral;
+      const value = given[name] ?? described[name].default;
       if (value === undefined) {
         throw new InputError(`The setting ${quote(name)} has no default; give it: ${describe(spec)}.`);
       }
-      return [spec.name, checked(name, value, spec)];
+      return [spec.name, checked(name, value, spec, described[name])];
     }),
   );
 }
@@ -83,9 +120,13 @@ export function checkedLength(manifest, maxLength, already) {
   return length;
 }
 
-/** @param {string} name @param {any} value @param {import("./manifest.js").TensorSpec} spec */
-function checked(name, value, spec) {
-  const { low, high, above } = KNOWN[spec.name] ?? { low: -Infinity, high: Infinity };
+/**
+ * @param {string} name
+ * @param {any} value
+ * @param {import("./manifest.js").TensorSpec} spec
+ * @param {Setting} setting
+ */
+function checked(name, value, spec, { low, high, above }) {
   if (!spec.dtype.startsWith("float")) return cast(spec, whole(name, value, low, high));
   const number = spec.dtype === "float64" ? value : Math.fround(value);
   const isNumber = typeof value === "number" && Number.isFinite(number);

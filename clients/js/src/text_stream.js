@@ -139,6 +139,9 @@ export class TextStream {
         position: new Tensor("int32", Int32Array.of(this.#position), []),
         index: new Tensor("int32", Int32Array.of(this.#index - later.length), []),
       };
+      if (inputs.some(({ name }) => name === "max_length")) {
+        feeds.max_length = new Tensor("int32", Int32Array.of(this.#index + this.#left), []);
+      }
       chosen = await this.#run({ ...this.#fixed, ...this.#states, ...feeds });
       this.#states = takeStates(this.#manifest, chosen);
       this.#position += now.length;

@@ -10,6 +10,7 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tokenizer_fixtures import HARD, HELD_OUT, LEARNED, LINES, tokenizer_answers
 import tfseq
 from tfseq import runtime
 from tfseq.data import character_tokenizer, subword_tokenizer, word_tokenizer
+from tfseq.decoding import Automaton, NoRepeatNGram, setting
 from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.models import (
     AttentionSeq2Seq,
@@ -41,8 +43,20 @@ SETTINGS: dict[str, list[Any]] = {  # of one batch after another
     "min_length": [0, 0, 5],
     "length_penalty": [1.0, 0.0, 0.6, 2.0],
     "repetition_penalty": [1.3, 1.0, 2.0],
+    "min_p": [0.1, 0.0, 0.5],
+    "cap": [4.0, 0.5],
 }
 PROMPTS: list[Any] = [None, "Two men", [5, 7], ["Zwei", "", [9], [], "a man", [3, 4, 5], "né", "x"]]  # of ROWS rows
+
+
+@dataclass(frozen=True)
+class Capped(tfseq.Sample):
+    """A strategy of a user's own: no token is more than so many times as likely as one of logit 0."""
+
+    cap: float = setting(3.0, "the largest logit", low=0)
+
+    def keep(self, logits, settings):
+        return keras.ops.minimum(super().keep(logits, settings), settings["cap"])
 
 
 def main() -> None:
@@ -73,6 +87,9 @@ def written(folder: Path) -> Iterator[Path]:
         "greedy": tfseq.Greedy(repetition_penalty=1.3),
         "beam": tfseq.Beam(4),
         "sample": tfseq.Sample(forbidden=(0,)),
+        "capped": Capped(rules=[NoRepeatNGram(3)], min_p=0.1),
+        "answers": tfseq.Beam(3, rules=[Automaton.answers([line[:12] for line in LINES[:20]], with_ends)]),
+        "pattern": tfseq.Sample(rules=[Automaton.pattern("[A-Z][a-z]{2,9}( [a-z]+){1,3}[.!]?", with_ends)]),
     }
 
     def export(name: str, make: Callable[[], keras.Model], tokenizer: Any, *names: str, **settings: Any):
@@ -83,16 +100,17 @@ def written(folder: Path) -> Iterator[Path]:
             yield path
 
     size = characters.vocabulary_size
-    yield from export("lstm", partial(RecurrentLanguageModel, size, 32, depth=2), characters, *strategies)
+    plain = ("greedy", "beam", "sample")
+    yield from export("lstm", partial(RecurrentLanguageModel, size, 32, depth=2), characters, *plain)
     gru = partial(RecurrentLanguageModel, size, 32, cell="gru")
-    yield from export("gru", gru, characters, "sample", code_points=False)
+    yield from export("gru", gru, characters, "sample", "capped", code_points=False)
     state_space = partial(StateSpaceLanguageModel, size, 16, depth=2, states=4)
     yield from export("state_space", state_space, characters, "sample")
     size = with_ends.vocabulary_size
     ends = {"start": with_ends.start, "end": with_ends.end}
-    yield from export(
-        "attention", partial(AttentionSeq2Seq, size, units=32, **ends), with_ends, "greedy", attention=True
-    )
+    reader = partial(AttentionSeq2Seq, size, units=32, **ends)
+    yield from export("attention", reader, with_ends, "greedy", attention=True)
+    yield from export("attention", reader, with_ends, "answers", "pattern")
     size = words.vocabulary_size
     ends = {"start": words.start, "end": words.end}
     reader = partial(AttentionSeq2Seq, size, units=32, cell="lstm", **ends)
@@ -104,8 +122,8 @@ def written(folder: Path) -> Iterator[Path]:
     translator = partial(AttentionSeq2Seq, size, words.vocabulary_size, units=32, **ends)
     yield from export("pair", translator, pair, "greedy")
     yield from export("prefix", translator, pair, "beam", "sample", prefix=True)
-    yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *strategies)
-    yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, *strategies)
+    yield from export("transformer", partial(Transformer, size, **shape, **ends), pieces, *plain)
+    yield from export("causal", partial(TransformerLanguageModel, size, **shape), pieces, *plain)
 
 
 def varied(model: keras.Model) -> keras.Model:
@@ -212,7 +230,9 @@ def step_files(folder: Path) -> Iterator[Path]:
     models = {"lstm_steps": (recurrent, characters), "causal_steps": (causal, pieces), "words_steps": (reader, words)}
     for name, (model, tokenizer) in models.items():
         path = folder / f"{name}.onnx"
-        tfseq.export(varied(model), path, decode=tfseq.Sample(), tokenizer=tokenizer, streaming=True, verify=False)
+        rules = [Automaton.pattern("( ?[a-z]+){2,9}", tokenizer)] if name == "words_steps" else []
+        decode = tfseq.Sample(rules=rules)
+        tfseq.export(varied(model), path, decode=decode, tokenizer=tokenizer, streaming=True, verify=False)
         yield path
 
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { checkedLength, checkedSettings, lengthName } from "../src/settings.js";
+import { checkedLength, checkedSettings, describedSettings, lengthName } from "../src/settings.js";
 
 const scalar = (name, dtype = "int32") => ({ name, dtype, shape: [] });
 const manifest = (decoding, ...inputs) => ({ decoding, inputs, states: [{ input: "carried" }] });
@@ -15,6 +15,15 @@ test("settings are the given ones, then the file's, then those that do nothing",
   const chosen = checkedSettings(file, { topK: 7, seed: null, topP: undefined });
   assert.deepEqual(values(chosen), { temperature: 0.5, top_k: 7, top_p: 1, seed: 0 });
   assert.deepEqual(chosen.temperature.dims, []);
+});
+
+test("a file describes the settings that only its strategy has", () => {
+  const alpha = { dtype: "float32", neutral: 0, low: 0, high: 1, above: true, description: "how much" };
+  const file = manifest({ alpha: 0.5, settings: { alpha } }, scalar("alpha", "float32"), scalar("top_k"));
+  assert.deepEqual(values(checkedSettings(file, {})), { alpha: 0.5, top_k: 0 });
+  assert.deepEqual(describedSettings(file).alpha, { ...alpha, default: 0.5 });
+  assert.equal(describedSettings(file).topK.high, 2 ** 31 - 1);
+  assert.throws(() => checkedSettings(file, { alpha: 0 }), { message: /alpha is 0; expected a number, more than 0/ });
 });
 
 test("the first files that tfseq wrote call the length new_tokens", () => {

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,6 @@ FEWEST = 4  # cases of a large model, of at most
 MOST_ROWS = 8
 IN_FULL = 3_000_000  # parameters of the largest model that generates them all: a step reads every weight
 MAX_LENGTHS = (32, 32, 24, 5, 1)
-SETTINGS: dict[str, Sequence[Any]] = {
-    "temperature": (1.0, 0.0, 0.5, 0.8, 1.5),
-    "top_k": (0, 0, 2, 5, 1_000_000),
-    "top_p": (1.0, 1.0, 0.9, 0.5),
-    "length_penalty": (1.0, 0.6, 0.0, 2.0, -0.5),
-    "repetition_penalty": (1.3, 1.1, 0.7),  # a strategy with 1 has no such input
-    "min_length": (0, 0, 4, 10),
-}
 
 
 def affordable(model: Generator) -> float:
@@ -110,12 +102,14 @@ def generation_cases(
         prefix: whether sources have prompts beside them, also empty ones.
     """
     share = math.sqrt(effort)
-    settings = {name: SETTINGS[name] for name in strategy.dtypes(model) if name in SETTINGS}
+    tried = {name: strategy.tried(name) for name in strategy.dtypes(model)}
     for case in range(max(math.ceil(count * share), min(count, FEWEST))):
         random = np.random.default_rng(case)
-        chosen = {name: values[int(random.integers(len(values)))] for name, values in settings.items()} if case else {}
-        if case and "seed" in strategy.settings:
-            chosen["seed"] = int(random.integers(-(2**31), 2**31))
+        chosen: dict[str, Any] = {}
+        if case:
+            some = {name: values for name, values in tried.items() if values}
+            chosen |= {name: values[int(random.integers(len(values)))] for name, values in some.items()}
+            chosen |= {name: int(random.integers(-(2**31), 2**31)) for name in tried if name not in some}
         room = model.max_positions or max(LONGEST) + max(MAX_LENGTHS)
         longest = min(math.ceil(share * LONGEST[case % len(LONGEST)]), max(room - 1, 1))
         batch = min(BATCHES[case % len(BATCHES)], MOST_ROWS if effort < 1 else max(BATCHES))
@@ -128,7 +122,7 @@ def generation_cases(
             read += int(inputs["prompt_length"].max())
         most = math.ceil(share * MAX_LENGTHS[case // 2 % len(MAX_LENGTHS)])
         max_length = max(min(most, room - read), 1)  # `call` reads it all, too
-        yield GenerationCase(inputs, replace(strategy, **chosen), max_length, chosen)
+        yield GenerationCase(inputs, strategy.replaced(**chosen), max_length, chosen)
 
 
 def sample_cases(

@@ -1,14 +1,13 @@
 """The generation graph: the decoding loop with named inputs and outputs, and its settings in the manifest."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from tfseq.decoding import Beam, Greedy, Sample, Strategy, decode
+from tfseq.decoding import Strategy, decode
+from tfseq.decoding.settings import find_class
 from tfseq.errors import ArtefactError
 from tfseq.exporting.generation.code_points import CodePoints
 from tfseq.exporting.signatures.generator_inputs import (
@@ -106,31 +105,31 @@ def _read(code_points, name, codes):
 
 
 def decoding_json(model: Generator, strategy: Strategy) -> dict[str, Any]:
-    """As the manifest's `decoding`: the strategy, what it has fixed in the graph, and the defaults of its settings."""
-    fixed = {field.name: getattr(strategy, field.name) for field in fields(strategy)}
-    for name in strategy.settings:
-        del fixed[name]
-    if not fixed["forbidden"]:
-        del fixed["forbidden"]
-    fixed = {name: None if value == math.inf else value for name, value in fixed.items()}  # JSON has no infinity
-    defaults = {name: strategy.settings[name] for name in strategy.dtypes(model)}
+    """As the manifest's `decoding`: the strategy, what it has fixed in the graph, and its settings: their defaults by
+    name, and under `settings` what else there is to know of each."""
+    values, specs = strategy.to_json(), strategy.specs(model)
+    fixed = {name: values[name] for name in strategy.fixed_fields}
+    for name in ("forbidden", "rules"):
+        if not fixed[name]:
+            del fixed[name]
+    defaults = {name: spec.default for name, spec in specs.items()}
     positions = {} if model.max_positions is None else {"max_positions": model.max_positions}
     end = model.ends[0] if len(model.ends) == 1 else list(model.ends) or None
-    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": end, **positions}
+    settings = {"settings": {name: spec.to_json() for name, spec in specs.items()}}
+    return {"strategy": strategy.NAME, **fixed, **defaults, "start": model.start, "end": end, **positions, **settings}
 
 
 def strategy_of(decoding: Mapping[str, Any]) -> Strategy:
     """The inverse of `decoding_json`.
 
     Raises:
-        ArtefactError: this version knows no such strategy.
+        ArtefactError: there is no such strategy here, or it is damaged.
     """
-    kinds = {kind.NAME: kind for kind in (Greedy, Sample, Beam)}
-    kind = kinds.get(str(decoding.get("strategy")))
+    name = decoding.get("strategy")
+    kind = find_class(Strategy, str(name))
     if kind is None:
         raise ArtefactError(
-            f"This tfseq knows no strategy {decoding.get('strategy')!r} (known: {', '.join(kinds)}); a newer one may."
+            f"There is no strategy {name!r} here: import the module that defines it, or use a newer tfseq, which may."
         )
-    given: dict[str, Any] = {field.name: decoding[field.name] for field in fields(kind) if field.name in decoding}
-    given |= {name: math.inf for name, value in given.items() if value is None}
-    return kind(**given)
+    assert issubclass(kind, Strategy)
+    return kind.from_json(decoding)

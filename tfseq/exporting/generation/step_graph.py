@@ -26,6 +26,7 @@ from tfseq.runtime.manifest import StateSpec, TensorSpec
 TOKENS = TensorSpec("tokens", "int32", ("batch",))
 TOKENS_AT_ONCE = TensorSpec("tokens", "int32", ("batch", "time"))
 POSITION = TensorSpec("position", "int32", ())
+MAX_LENGTH = TensorSpec("max_length", "int32", ())
 INDEX = TensorSpec("index", "int32", ())
 CHOSEN = TensorSpec("chosen", "int32", ("batch",))
 LOG_PROBABILITY = TensorSpec("log_probability", "float32", ("batch",))
@@ -39,7 +40,7 @@ class StepGraph:
     Attributes:
         signature: of `tokens` just read, (batch,) or several at once, (batch, time); `position` in the sequence, of the
             first of them; `index` (new tokens so far; negative before the prompt's last token); the strategy's
-            settings, the sources, the states.
+            settings (and `max_length` if it looks at that), the sources, the states.
         states: what connects one step to the next.
         outputs: the tokens `chosen` and their `log_probability`, then the new states.
     """
@@ -61,7 +62,8 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
     """
     parts = _Parts(model, strategy)
     sources = () if model.start is None else source_specs(model)
-    at_once = model.start is None and model.reads_at_once
+    at_once = model.start is None and model.reads_at_once and not strategy.sees_hidden
+    counted = (MAX_LENGTH,) if strategy.counts_tokens else ()
     settings = {name: TensorSpec(name, dtype, ()) for name, dtype in strategy.dtypes(model).items()}
 
     def step(tokens, position, index, **given):
@@ -70,7 +72,8 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
             if sources:
                 state, memory = _begun(model, position, {s.name: given[s.name] for s in sources}, state, memory)
             run = partial(decode_step, model, strategy)
-            arguments = tokens, position, index, rules_state, state, memory, {name: given[name] for name in settings}
+            values = {name: given[name] for name in settings}
+            arguments = tokens, position, index, rules_state, state, memory, values, given.get(MAX_LENGTH.name, ())
             chosen, log_prob, *after = _step_or_read(run, *arguments) if at_once else run(*arguments)
         new = tree.flatten((*after, memory))
         return {
@@ -80,7 +83,7 @@ def step_graph(model: Generator, strategy: Strategy) -> StepGraph:
         }
 
     read = TOKENS_AT_ONCE if at_once else TOKENS
-    inputs = (read, POSITION, INDEX, *settings.values(), *sources, *parts.specs)
+    inputs = (read, POSITION, INDEX, *counted, *settings.values(), *sources, *parts.specs)
     states = tuple(StateSpec(spec.name, _next(spec.name), first) for spec, first in zip(parts.specs, parts.first))
     outputs = (CHOSEN, LOG_PROBABILITY, *map(_after, parts.specs))
     sizes = {read.name: model.vocabulary_size, **(source_vocabulary_sizes(model) if sources else {})}
@@ -159,9 +162,12 @@ def _first_steps(model, strategy, batch, length):
     with portable(model):
         state = model.initial_state(memory, batch)
         rules_state = strategy.first_rules_state(model, batch)
-        tokens = ops.zeros((batch,), "int32")
-        _, after = model.step(tokens, state, memory)
-    return (rules_state, state, memory), (rules_state, after, memory)
+        tokens, place = ops.zeros((batch,), "int32"), ops.convert_to_tensor(np.int32(0))
+        values = {name: ops.convert_to_tensor(spec.default, spec.dtype) for name, spec in strategy.specs(model).items()}
+        *_, rules_after, after = decode_step(
+            model, strategy, tokens, place, place, rules_state, state, memory, values, place
+        )
+    return (rules_state, state, memory), (rules_after, after, memory)
 
 
 def _names(structure) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ import onnx
 import tensorflow as tf
 from keras import ops, tree
 
-from tfseq.decoding import Strategy, generate
+from tfseq.decoding import Context, Greedy, Sample, Strategy, generate
 from tfseq.decoding.random import draw_bits, draw_keys, gumbel
 from tfseq.exporting.conversion.convert import to_onnx
 from tfseq.exporting.generation.generation_cases import GenerationCase, affordable, generation_cases, sample_cases
@@ -132,15 +133,16 @@ def _is_tie(model, call, case, row, wanted, found, scores, tolerance) -> bool:
     """Whether errors within the tolerance could make the strategy choose `found` where Keras has `wanted`."""
     if not (found.min(initial=0) >= 0 and found.max(initial=0) < model.vocabulary_size):
         return False
-    if case.strategy.NAME == "beam":  # as good as the one found, by Keras' own account
+    if not case.strategy.token_by_token:  # as good as the one found, by Keras' own account
         score = _log_probability(model, call, case, row, found)
         return bool(abs(score - scores[row]) <= tolerance * max(1.0, abs(score)))
     place = _first_difference(wanted, found)
     if place == min(len(wanted), len(found)):
         return False
     (logits,) = _logits(model, call, case, row, wanted[:place], [place])
+    decides = _rounding_decides if type(case.strategy) in (Greedy, Sample) else _chosen_within
     return all(
-        any(_rounding_decides(model, case, row, logits, place, token, tolerance) for token in _tokens(model, chosen))
+        any(decides(model, case, row, logits, place, token, tolerance) for token in _tokens(model, chosen))
         for chosen in (wanted[place], found[place])
     )
 
@@ -159,12 +161,32 @@ def _rounding_decides(model, case, row, logits, place, token, tolerance) -> bool
     keys = draw_keys(np.int32(settings.get("seed", 0)), np.array([row], "int32"), np.array([position], "int32"))[0]
     noise = ops.convert_to_numpy(gumbel(draw_bits(keys, model.vocabulary_size)))[0]
     scores = logits + temperature * noise
-    surely, possibly = _kept(logits, temperature, settings.get("top_k", 0), settings.get("top_p", 1.0), slack)
+    surely, possibly = _kept(
+        logits, temperature, settings.get("top_k", 0), settings.get("top_p", 1.0), settings.get("min_p", 0.0), slack
+    )
     rivals = scores[surely & allowed]
     return bool(possibly[token] and allowed[token] and scores[token] >= rivals.max(initial=-np.inf) - 2 * slack)
 
 
-def _kept(logits, temperature, top_k, top_p, slack):
+def _chosen_within(model, case, row, logits, place, token, tolerance) -> bool:
+    """Whether any strategy chooses the token where errors of the tolerance favour it most.
+
+    One that sees more than logits, or keeps a state of its own, is not asked: its choice is taken for exact.
+    """
+    strategy, rows = case.strategy, row + 1
+    if strategy.sees_hidden or strategy.sees_history or strategy.first(model, 1) != ():
+        return False
+    slack = tolerance * max(1.0, float(np.abs(logits[np.isfinite(logits)]).max()))
+    favoured = np.where(np.arange(len(logits)) == token, logits + slack, logits - slack).astype("float32")
+    settings = {name: np.asarray(strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
+    positions = np.array([len(case.begun_of(model, row)) + place], "int32")
+    prepared = strategy.prepare(settings, rows, model.vocabulary_size, positions)
+    of_rows, tokens = np.tile(favoured, (rows, 1)), np.zeros(rows, "int32")  # what it draws depends on the row
+    context = Context(model, strategy, settings, ops.convert_to_tensor(of_rows), tokens, np.int32(place))
+    return bool(ops.convert_to_numpy(strategy.choose(replace(context, prepared=prepared)).tokens)[row] == token)
+
+
+def _kept(logits, temperature, top_k, top_p, min_p, slack):
     """The tokens that `Sample` keeps whatever errors of `slack` the logits have, and those that it keeps for some."""
     order = np.sort(logits)[::-1]
     surely = possibly = np.ones(len(logits), bool)
@@ -179,6 +201,9 @@ def _kept(logits, temperature, top_k, top_p, slack):
         enough = top_p * weights.sum()
         surely = surely & (before < enough - doubt)
         possibly = possibly & ((least < enough + doubt) | (logits >= order[0] - 2 * slack))
+    if min_p > 0:
+        least_kept = order[0] + temperature * math.log(min_p)
+        surely, possibly = surely & (logits > least_kept + 2 * slack), possibly & (logits >= least_kept - 2 * slack)
     return surely, possibly
 
 
@@ -205,21 +230,18 @@ def _logits(model, call, case, row, tokens, places) -> np.ndarray:
     inputs = {name: array[row : row + 1] for name, array in case.inputs.items()}
     logits = teacher_forced(model, call, inputs, read[None])[0]
     settings = {name: np.asarray(case.strategy.settings[name], dtype) for name, dtype in _dtypes(model, case)}
-    results = []
-    for place in places:
-        until = len(begun) + place  # tokens read before this one is chosen
-        rules_state = case.strategy.first_rules_state(model, 1)
-        if not isinstance(rules_state, tuple):
-            rules_state = ops.convert_to_tensor(np.isin(np.arange(model.vocabulary_size), read[: until - 1])[None])
-        after, _ = case.strategy.apply_rules(
-            model,
-            ops.convert_to_tensor(logits[until - 1 : until]),
-            read[until - 1 : until],
-            ops.convert_to_tensor(np.int32(place)),
-            rules_state,
-            settings,
-        )
-        results.append(ops.convert_to_numpy(after)[0])
+    strategy, results = case.strategy, []
+    rules_state = strategy.first_rules_state(model, 1)
+    wanted = {len(begun) + place: place for place in places}  # by tokens read before one is chosen
+    most = ops.convert_to_tensor(np.int32(case.max_length))
+    for until in range(1, max(wanted) + 1):  # the rules go along, as they keep states
+        index = ops.convert_to_tensor(np.int32(until - len(begun)))
+        of_model = ops.convert_to_tensor(logits[until - 1 : until])
+        token = ops.convert_to_tensor(read[until - 1 : until])
+        context = Context(model, strategy, settings, of_model, token, index, max_length=most)
+        after, rules_state = strategy.apply_rules(context, rules_state)
+        if until in wanted:
+            results.append(ops.convert_to_numpy(after.logits)[0])
     return np.stack(results)
 
 
@@ -280,7 +302,7 @@ def check_loop_logits(
         prefix: whether it reads prompts beside sources.
     """
     if "min_length" in strategy.dtypes(model):
-        strategy = replace(strategy, min_length=SHORTEST)
+        strategy = strategy.replaced(min_length=SHORTEST)
     worst, call = WorstError(tolerance), traced_call(model)
     for case in generation_cases(model, strategy, interface.readable, LOGIT_CASES, affordable(model), prefix=prefix):
         got = run(case.feeds(model))
