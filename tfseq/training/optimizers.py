@@ -68,9 +68,13 @@ class _OneRateForAllWeights:
             self._learning_rate = rate
 
 
-@keras.saving.register_keras_serializable(package="tfseq")
 class AdamW(_OneRateForAllWeights, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` (Loshchilov and Hutter, 2019), whose steps are sooner traced."""
+    """`keras.optimizers.AdamW` (Loshchilov and Hutter, 2019), whose steps are sooner traced.
+
+    In a .keras file it is Keras' own, so that a compiled model is loaded without tfseq.
+    """
+
+    __module__ = "keras.optimizers"
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
