@@ -7,6 +7,8 @@ import random
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What XLA compiles runs a few times: optimizing its machine code takes longer than it saves.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from _pytest import runner
 from onnx import TensorProto, helper
 
 from tests.on_jax import OnJax
@@ -34,6 +37,33 @@ def pytest_collection_finish() -> None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:  # graphs run a few times here: optimizing them takes longer than it saves
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        _trace_without_stacks()
+
+
+def _trace_without_stacks() -> None:
+    """TensorFlow notes with each operator of a graph where in the code it was made, for messages; here one place."""
+    from tensorflow.python.util import tf_stack
+
+    here = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda *_, **__: here
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Runs a test where calls, however deep, find their place in memory that is there already.
+
+    CPython keeps the frames of calls in blocks of 16 KB. Where a test happens to work at the edge of one, each call
+    asks the operating system for the next block and gives it back: an operator of a graph then takes twice as long.
+    A frame that needs half a megabyte gets a block of one.
+    """
+    return _in_a_large_frame(lambda: runner.pytest_runtest_protocol(item, nextitem))
+
+
+def _in_a_large_frame(run: Callable[[], bool]) -> bool:
+    return run()
+
+
+_in_a_large_frame.__code__ = _in_a_large_frame.__code__.replace(co_stacksize=2**16)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,14 @@
-"""Muon: updates of matrices are made orthogonal, all else is AdamW's."""
+"""AdamW is Keras', with one learning rate a step; Muon makes updates of matrices orthogonal, all else is AdamW's."""
+
+from unittest import mock
 
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
 
-from tfseq.training.optimizers import Muon, muon
+from tfseq.training.optimizers import OPTIMIZERS, Muon, adamw, muon
 
 RNG = np.random.default_rng(0)
 
@@ -46,3 +49,47 @@ def test_vectors_and_embeddings_take_the_step_of_adam(shape, path):
 def test_the_learning_rate_rises_then_falls_to_a_hundredth():
     rate = muon(0.5, steps=110, warmup=10, weight_decay=0.0, clip_norm=1.0)._learning_rate
     assert [float(rate(step)) for step in (0, 5, 10, 60, 110)] == pytest.approx([0, 0.25, 0.5, 0.2525, 0.005])
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_adamw_takes_the_steps_of_keras(eager):
+    ours = adamw(0.1, steps=9, warmup=3, weight_decay=0.2, clip_norm=0.7)
+    theirs = keras.optimizers.AdamW.from_config(ours.get_config())
+    theirs.exclude_from_weight_decay(var_names=["bias"])
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(ours))
+    assert type(again) is keras.optimizers.AdamW  # what can be loaded without tfseq
+    assert again.get_config() == ours.get_config()
+
+    start = [RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.normal(size=(4, 2))]
+    steps = [[RNG.normal(size=array.shape).astype("float32") for array in start] for _ in range(5)]
+    results = []
+    for optimizer in (ours, theirs):
+        variables = [keras.Variable(array, name=name) for array, name in zip(start, ("kernel", "bias", "table"))]
+        optimizer.build(variables)
+        step = as_one_step(optimizer, variables, eager)
+        for gradients in steps:
+            step([keras.ops.convert_to_tensor(gradient) for gradient in gradients])
+        results.append([np.asarray(variable) for variable in variables])
+    for found, expected in zip(*results):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def as_one_step(optimizer, variables, eager):
+    def step(gradients):
+        optimizer.apply(gradients, variables)
+
+    return step if eager else tf.function(step)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_schedule_is_computed_as_often_for_many_weights_as_for_one(name):
+    def computed(weights):
+        optimizer = OPTIMIZERS[name](0.1, steps=9, warmup=3, weight_decay=0.2, clip_norm=1.0)
+        schedule = type(optimizer._learning_rate)
+        variables = [keras.Variable(np.ones((3, 4), "float32"), name=f"kernel_{i}") for i in range(weights)]
+        optimizer.build(variables)
+        with mock.patch.object(schedule, "__call__", autospec=True, side_effect=schedule.__call__) as call:
+            optimizer.apply([keras.ops.ones((3, 4))] * weights, variables)
+        return call.call_count
+
+    assert computed(5) == computed(1) > 0

@@ -1,5 +1,7 @@
 """AdamW and Muon, with warm-up, cosine decay and gradient clipping."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -19,7 +21,7 @@ def adamw(
         clip_norm: largest global norm of the gradients (Pascanu et al., 2013).
     """
     return _without_decay_of_biases(
-        keras.optimizers.AdamW(
+        AdamW(
             _warm_up_then_decay(learning_rate, steps, warmup),
             weight_decay=weight_decay,
             beta_2=0.99,
@@ -50,8 +52,33 @@ def muon(
 OPTIMIZERS = {"adamw": adamw, "muon": muon}
 
 
+class _OneRateForAllWeights:
+    """Decays weights by one learning rate, where Keras has the graph compute its schedule anew for each of them."""
+
+    iterations: Any
+    _learning_rate: Any
+
+    def _apply_weight_decay(self, variables):
+        rate = self._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            self._learning_rate = rate(self.iterations)
+        try:
+            super()._apply_weight_decay(variables)  # type: ignore[misc]
+        finally:
+            self._learning_rate = rate
+
+
+class AdamW(_OneRateForAllWeights, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` (Loshchilov and Hutter, 2019), whose steps are sooner traced.
+
+    In a .keras file it is Keras' own, so that a compiled model is loaded without tfseq.
+    """
+
+    __module__ = "keras.optimizers"
+
+
 @keras.saving.register_keras_serializable(package="tfseq")
-class Muon(keras_versions.Muon):  # type: ignore[valid-type, misc]
+class Muon(_OneRateForAllWeights, keras_versions.Muon):  # type: ignore[valid-type, misc]
     """`keras.optimizers.Muon` (Jordan et al., 2024) that makes updates orthogonal in bfloat16, as its authors do.
 
     The Newton-Schulz iteration is nearly all products, and wants no exact result.
