@@ -24,7 +24,7 @@ from tfseq.reasons import first_line
 SECONDS = 30.0  # that the random cases of one comparison may take, about
 SEARCH_SECONDS = 20.0  # that looking for sizes may take
 _SAMPLES, _ROWS = 3, 2  # that tell an output's axes apart
-SLOW = 0.05  # seconds of a run, from which on a traced graph is quicker over all cases
+SLOW = 0.05  # seconds of computing in a run, from which on a traced graph is quicker over all cases
 _FIRST_SLOW = 1.0  # of a first run, which is never quick
 _LONG = 2.0  # seconds
 _FEW = 20  # runs that are quicker than tracing
@@ -208,10 +208,10 @@ class AcceptedInputs:
 
     def _run_and_compare(self, feeds: Mapping[str, Any]) -> Arrays | None:
         """As `run`, which tells whether the model is slow, and if it is, whether its graph gives the same."""
-        start = time.monotonic()
+        start = time.process_time()
         outputs = self.run(feeds)
         if outputs is not None:
-            seconds = time.monotonic() - start
+            seconds = time.process_time() - start
             self._slow = seconds > (SLOW if self._runs > 0 else _FIRST_SLOW if self._lengths else math.inf)
             if self._slow or self._runs > 0:
                 self._longest = max(self._longest, (self._steps(feeds), seconds))

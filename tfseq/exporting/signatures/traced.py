@@ -54,9 +54,9 @@ class Traced:
 
     @cached_property
     def _outcome(self) -> Any:
-        start = time.monotonic()
+        start = time.process_time()
         outcome = self._trace({})
-        self.seconds = time.monotonic() - start
+        self.seconds = time.process_time() - start
         return outcome
 
     def _trace(self, sizes: Mapping[str, int]) -> Any:
