@@ -47,12 +47,16 @@ def _object(members):
 def test_json_that_fits_a_schema_matches_its_pattern(data):
     schema, values = data.draw(st.recursive(LEAVES, wider, max_leaves=5))
     value = data.draw(values)
-    text = json.dumps(value, ensure_ascii=data.draw(st.booleans()), separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     pattern = pattern_of(schema)
-    if "\x7f" not in text:
-        assert re.fullmatch(pattern, text)
+    assert re.fullmatch(pattern, text)
     assert not re.fullmatch(pattern, text[:-1] + "}]"[text.endswith("}")])
     assert not re.fullmatch(pattern, " " + text)
+
+
+@given(st.text(max_size=4, alphabet=st.characters(exclude_categories=["Cs"])))
+def test_a_text_may_be_written_in_escapes(text):
+    assert re.fullmatch(pattern_of({"type": "string", "maxLength": len(text)}), json.dumps(text, ensure_ascii=True))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,7 @@ def test_json_that_fits_a_schema_matches_its_pattern(data):
         ({"type": ["integer", "null"]}, ["0", "-12", "null"], ["01", "1.5", ""]),
         ({"anyOf": [{"const": 1}, {"type": "boolean"}]}, ["1", "true"], ["2", '"true"']),
         ({"type": "object"}, ["{}"], ['{"a":1}']),
+        ({"type": "string", "maxLength": 1}, [r'"\ud83d\ude80"', r'"\u00e4"', '""'], [r'"\ud83d\ude80a"', r'"\u12"']),
     ],
 )
 def test_what_fits_and_what_does_not(schema, right, wrong):

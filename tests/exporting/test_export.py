@@ -95,7 +95,9 @@ def test_the_manifest_says_what_the_file_is(generator):
     model, _, manifest = generator
     assert manifest.name == "chars"
     assert manifest.task == "generate"
-    assert manifest.decoding == {
+    told = dict(manifest.decoding)
+    assert told.pop("settings").keys() == {"temperature", "top_k", "top_p", "seed"}
+    assert told == {
         **{"strategy": "sample", "temperature": 0.5, "top_k": 3, "top_p": 1.0, "seed": 42},
         **{"start": None, "end": None},
     }

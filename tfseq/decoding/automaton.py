@@ -316,4 +316,6 @@ def _packed(array: np.ndarray) -> str:
 def _unpacked(text: str) -> np.ndarray:
     unpacking = zlib.decompressobj()
     content = unpacking.decompress(base64.b85decode(text), 2**30)
+    if not unpacking.eof:
+        raise ValueError("a table is cut off, or too large")
     return np.frombuffer(content, "<i4").astype("int32")

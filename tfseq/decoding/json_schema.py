@@ -7,7 +7,8 @@ from typing import Any
 
 from tfseq.errors import InputError
 
-_CHARACTER = r'(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})'
+_BEYOND = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # one character, written as two halves
+_CHARACTER = rf'(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|{_BEYOND}|\\u[0-9a-fA-F]{{4}})'
 _INTEGER = r"-?(?:0|[1-9][0-9]*)"
 _PATTERNS = {
     "integer": _INTEGER,
@@ -28,7 +29,8 @@ def pattern_of(schema: Mapping[str, Any]) -> str:
 
     Known are the types string (minLength, maxLength), integer, number, boolean, null, array (items, minItems,
     maxItems) and object (properties, in their order, of which those that are not `required` may be left out); enum,
-    const and anyOf. A text has no spaces between its parts, and arrays in arrays are as deep as the schema.
+    const and anyOf. A text has no spaces between its parts, names and constants are not written in escapes, and arrays
+    in arrays are as deep as the schema.
 
     Raises:
         InputError: the schema has what is not known.
