@@ -72,7 +72,7 @@ def test_beams_attend_over_their_own_past_after_any_reordering(width, steps_befo
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_cache_of_a_fixed_size_knows_which_steps_are_recent(width, monkeypatch):
-    monkeypatch.setattr(kv, "_fixed_steps", kv._CAPACITY.get)  # as backends have it that compile loops
+    monkeypatch.setattr(kv, "fixed_steps", kv._CAPACITY.get)  # as backends have it that compile loops
     with kv.capacity(9):
         rng = np.random.default_rng(0)
         naive, state = NaiveBeams(window=2), kv.empty_cached_state(LAYERS, BATCH, HEADS, HEAD_DIM)

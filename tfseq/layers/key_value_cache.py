@@ -54,7 +54,7 @@ class CachedState(NamedTuple):
 
 def empty_cached_state(layers: int, batch_size: Any, heads: int, head_dim: int, dtype: str = "float32") -> CachedState:
     """The state before the first step, of one beam."""
-    steps = _fixed_steps()
+    steps = fixed_steps()
     entries = steps or 0
     caches = tuple(
         (
@@ -151,7 +151,7 @@ def mask_of_steps(state: CachedState, steps: Any, window: int | None = None) -> 
     Returns:
         (1, 1, steps, entries) bool.
     """
-    entries = _fixed_steps() or state.position
+    entries = fixed_steps() or state.position
     of_step = ops.expand_dims(state.position - steps + ops.arange(steps, dtype="int32"), 1)  # (steps, 1)
     back = of_step - ops.arange(entries, dtype="int32")  # (steps, entries), from a step to an entry
     seen = back >= 0 if window is None else ops.logical_and(back >= 0, back < window)
@@ -170,7 +170,7 @@ def _within(window: int | None, entries: Any, state: CachedState) -> Any:
 def _step_of_each(entries: Any, state: CachedState) -> Any:
     """Which step wrote an entry, (entries,)."""
     index, width = ops.arange(entries, dtype="int32"), state.width
-    if width == 1 or _fixed_steps() is not None:
+    if width == 1 or fixed_steps() is not None:
         return index // width
     shared = (width * state.position - entries) // (width - 1)  # written one by one, before there were beams
     return ops.where(index < shared, index, shared + (index - shared) // width)
@@ -196,7 +196,7 @@ def _repeated(leaf: Any, width: int) -> Any:
 
 
 def _widen_cached(state: CachedState, width: int) -> CachedState:
-    if _fixed_steps() is None:
+    if fixed_steps() is None:
         batch, entries = (ops.shape(state.caches[0][0])[i] for i in (0, 2))
         return state._replace(ancestors=ops.ones((batch, width, entries), "bool"))
     caches = tuple(
@@ -238,13 +238,14 @@ def _map(state: Any, on_leaf: Callable, on_cached: Callable) -> Any:
     return tree.traverse(visit, state)
 
 
-def _fixed_steps() -> int | None:
+def fixed_steps() -> int | None:
+    """For how many steps caches that are made now have room; None where they grow."""
     return None if keras.backend.backend() == "tensorflow" else _CAPACITY.get()
 
 
 def _written(old: Any, new: Any, axis: int, state: CachedState) -> Any:
     """`old` with the entries of the steps from `state.position` on, `width` of each."""
-    if _fixed_steps() is None:
+    if fixed_steps() is None:
         return ops.concatenate([old, new], axis=axis)
     start = [0] * len(old.shape)
     start[axis] = state.position * state.width
