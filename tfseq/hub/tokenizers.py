@@ -1,0 +1,230 @@
+"""KerasHub's tokenizers as descriptions of the library `tokenizers`: BytePair, SentencePiece and WordPiece."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfseq.errors import ArtefactError, ExportError
+from tfseq.runtime.subword_tokenizer import SubwordTokenizer
+
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece writes spaces so
+
+
+def converted(tokenizer: Any, **special: Any) -> SubwordTokenizer:
+    """A tokenizer of KerasHub's as one that a file carries and that makes the same token ids.
+
+    Args:
+        tokenizer: a `keras_hub.tokenizers.Tokenizer`.
+        special: `start`, `end`, `prepend` and `append` of the `SubwordTokenizer`.
+
+    Raises:
+        ExportError: it is of another kind, or what the library makes of some texts differs.
+    """
+    kinds = {type_.__name__: type_ for type_ in type(tokenizer).__mro__}
+    convert = next((_KINDS[name] for name in kinds if name in _KINDS), None)
+    if convert is None:
+        raise ExportError(_refused(tokenizer, "is neither BytePair nor SentencePiece nor WordPiece"))
+    if tokenizer.compute_dtype == "string":
+        raise ExportError(_refused(tokenizer, "makes strings, not token ids"))
+    try:
+        made = SubwordTokenizer(json.dumps(convert(tokenizer)), **special)
+    except ArtefactError as error:
+        raise ExportError(_refused(tokenizer, f"can't be read by the library tokenizers: {error}")) from None
+    for text in _TEXTS:
+        ours, theirs = made.encode(text).tolist(), ids_of(tokenizer, text)
+        if ours != theirs:
+            what = f"makes {theirs[:20]} of {text!r}, where the library tokenizers makes {ours[:20]}"
+            raise ExportError(_refused(tokenizer, what))
+    return made
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    """The token ids that KerasHub's tokenizer makes of a text, however long."""
+    length, tokenizer.sequence_length = tokenizer.sequence_length, None
+    try:
+        return np.asarray(tokenizer.tokenize(text)).astype(int).tolist()
+    finally:
+        tokenizer.sequence_length = length
+
+
+def _refused(tokenizer: Any, what: str) -> str:
+    return (
+        f"The tokenizer ({type(tokenizer).__name__} of KerasHub) {what}, so that no file can hold it. Export the model "
+        "with tokenizer=False: the file then takes token ids."
+    )
+
+
+def _byte_pair(tokenizer: Any) -> dict[str, Any]:
+    """What KerasHub itself runs, with special tokens found in texts, as it finds them."""
+    tokenizer._maybe_initialized_tokenizers()
+    description = json.loads(tokenizer._tokenizer.to_str())
+    for token in description["added_tokens"]:
+        token["special"] = False
+    return description
+
+
+def _word_piece(tokenizer: Any) -> dict[str, Any]:
+    if not tokenizer.split:
+        raise ExportError(_refused(tokenizer, "takes words and no texts (split=False)"))
+    if tokenizer._special_tokens_for_splitting():
+        raise ExportError(_refused(tokenizer, "reads special tokens in texts (special_tokens_in_strings=True)"))
+    normalizers: list[dict[str, Any]] = []
+    if tokenizer.strip_accents:
+        normalizers += [{"type": "NFD"}, _replaced(r"\p{Mn}", "")]
+    if tokenizer.lowercase:
+        normalizers += [{"type": "NFKC"}, {"type": "Lowercase"}, *(_replaced(*fold) for fold in _FOLDED), {"type": "NFKC"}]
+    kept = "|".join([_PUNCTUATION, *([_IDEOGRAPHS] if tokenizer.split_on_cjk else [])])
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": _sequence(normalizers, "normalizers"),
+        "pre_tokenizer": _sequence([_split(_BETWEEN_WORDS, "Removed"), _split(kept, "Isolated")], "pretokenizers"),
+        "post_processor": None,
+        "decoder": {"type": "WordPiece", "prefix": tokenizer.suffix_indicator, "cleanup": False},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": tokenizer.oov_token,
+            "continuing_subword_prefix": tokenizer.suffix_indicator,
+            "max_input_chars_per_word": 100,
+            "vocab": {token: i for i, token in enumerate(tokenizer.vocabulary)},
+        },
+    }
+
+
+_BETWEEN_WORDS = r"[ \t\n\r\f]|\p{Cc}|\p{Cf}"
+_PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
+_IDEOGRAPHS = (
+    r"[\x{4E00}-\x{9FFF}]|[\x{3400}-\x{4DBF}]|[\x{20000}-\x{2A6DF}]|[\x{2A700}-\x{2B73F}]|[\x{2B740}-\x{2B81F}]|"
+    r"[\x{2B820}-\x{2CEAF}]|[\x{F900}-\x{FAFF}]|[\x{2F800}-\x{2FA1F}]"
+)
+_FOLDED = (("ß", "ss"), ("ς", "σ"))  # by case folding, not by lower case
+
+
+def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
+    from sentencepiece import sentencepiece_model_pb2  # KerasHub needs it
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.proto)
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    kinds = type(model).SentencePiece
+    if trainer.model_type not in (trainer.UNIGRAM, trainer.BPE):
+        raise ExportError(_refused(tokenizer, "is a SentencePiece model of words or characters"))
+    if trainer.treat_whitespace_as_suffix or not normalizer.escape_whitespaces:
+        raise ExportError(_refused(tokenizer, "writes spaces behind words, or as they are"))
+    if tokenizer.add_bos or tokenizer.add_eos:
+        raise ExportError(_refused(tokenizer, "adds tokens by itself (add_bos, add_eos)"))
+    pieces = {piece.piece: piece for piece in model.pieces}
+    vocabulary = list(tokenizer.get_vocabulary())
+    defined = sorted((p.piece for p in model.pieces if p.type == kinds.USER_DEFINED), key=len, reverse=True)
+    unknown = ids_of(tokenizer, "\U000e0fff")[-1]
+    normalizers: list[dict[str, Any]] = []
+    if normalizer.precompiled_charsmap:
+        import base64
+
+        charsmap = base64.b64encode(normalizer.precompiled_charsmap).decode()
+        normalizers.append({"type": "Precompiled", "precompiled_charsmap": charsmap})
+    if normalizer.remove_extra_whitespaces:
+        normalizers += [_replaced("^ +| +$", ""), _replaced(" {2,}", " ")]
+    if normalizer.add_dummy_prefix:
+        normalizers.append({"type": "Prepend", "prepend": " "})
+    normalizers.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
+    fallback = trainer.byte_fallback
+    if trainer.model_type == trainer.BPE:
+        found = {piece.piece: piece for piece in model.pieces if piece.type in (kinds.NORMAL, kinds.USER_DEFINED)}
+        ids = {token: i for i, token in enumerate(vocabulary)}
+        described: dict[str, Any] = {
+            "type": "BPE",
+            "unk_token": vocabulary[unknown] if not fallback else None,
+            "fuse_unk": True,
+            "byte_fallback": fallback,
+            "ignore_merges": bool(defined),
+            "vocab": ids,
+            "merges": _merges({token: piece.score for token, piece in found.items() if piece.type == kinds.NORMAL}, ids),
+        }
+    else:
+        described = {
+            "type": "Unigram",
+            "unk_id": unknown,
+            "byte_fallback": fallback,
+            "vocab": [_scored(token, pieces.get(token), kinds) for token in vocabulary],
+        }
+    decoders: list[dict[str, Any]] = [
+        {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+        *([{"type": "ByteFallback"}] if fallback else []),
+        {"type": "Fuse"},
+        *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if normalizer.add_dummy_prefix else []),
+    ]
+    control = [i for i, token in enumerate(vocabulary) if token not in pieces or pieces[token].type == kinds.CONTROL]
+    names = vocabulary if described["type"] == "BPE" else [token for token, _ in described["vocab"]]
+    return {
+        "version": "1.0",
+        "added_tokens": [_added(i, names[i]) for i in control],
+        "normalizer": _sequence(normalizers, "normalizers"),
+        "pre_tokenizer": _split("|".join(map(_escaped, defined)), "Isolated") if defined else None,
+        "post_processor": None,
+        "decoder": _sequence(decoders, "decoders"),
+        "model": described,
+    }
+
+
+_UNSPELLED = "\ue000"  # of the private use area
+
+
+def _scored(token: str, piece: Any, kinds: Any) -> list[Any]:
+    """A piece with its score; one that texts can't spell has a name that they don't have, either."""
+    if piece is None or piece.type in (kinds.CONTROL, kinds.UNKNOWN, kinds.UNUSED):
+        return [token + _UNSPELLED, 0.0]
+    return [token, 0.0 if piece.type == kinds.USER_DEFINED else float(piece.score)]
+
+
+def _merges(scores: dict[str, float], ids: dict[str, int]) -> list[list[str]]:
+    """The pairs that make each piece, those of the best score first; of one piece those with the longest left part."""
+    merges = []
+    for token, score in scores.items():
+        for cut in range(1, len(token)):
+            left, right = token[:cut], token[cut:]
+            if left in scores and right in scores:
+                merges.append((-score, ids[token], -cut, left, right))
+    return [[left, right] for *_, left, right in sorted(merges)]
+
+
+def _added(id_: int, content: str) -> dict[str, Any]:
+    options = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": id_, "content": content, "special": True, **options}
+
+
+def _replaced(pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+
+
+def _split(pattern: str, behavior: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": behavior, "invert": False}
+
+
+def _sequence(parts: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return {"type": "Sequence", name: parts} if parts else None
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\x{{{ord(character):x}}}" for character in text)
+
+
+_KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "BytePairTokenizer": _byte_pair,
+    "SentencePieceTokenizer": _sentence_piece,
+    "WordPieceTokenizer": _word_piece,
+}
+
+# What a converted tokenizer is tried on.
+_TEXTS = (
+    "The quick brown fox jumped over the lazy dog.",
+    " two  spaces, a tab\tand a line\nend ",
+    "It's 3.14159 and 1234567, isn't it? (Yes!) #1 a_b @c",
+    "Élève, Straße, naïve façade, ñandú, ÅNGSTRÖM, smørrebrød",
+    "Привет, мир! Καλημέρα κόσμε. שלום עולם مرحبا بالعالم",
+    "नमस्ते दुनिया สวัสดีชาวโลก 你好，世界。 こんにちは世界 안녕하세요",
+    "emoji 😀 👩‍👩‍👧 🏳️‍🌈 and ½ × ² ﬁ …",
+    "aaaaaaa ---- ====== !!!!!",
+    "x",
+)
