@@ -1,6 +1,7 @@
 """`CausalLanguageModel`, KerasHub's CausalLM as a `Generator`: its own `call_with_cache` reads prompts and decodes."""
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -8,8 +9,8 @@ from unittest import mock
 import keras
 from keras import ops
 
-from tfseq.errors import ExportError
-from tfseq.hub.key_value_views import PackedCache
+from tfseq.hub.gpt_neo_x import positioned
+from tfseq.hub.key_value_views import PackedCache, Untranslated
 from tfseq.hub.task_settings import input_names, positions_of, refused, without_preprocessor
 from tfseq.keras_versions import ReversibleEmbedding
 from tfseq.models.generator import Generator
@@ -40,7 +41,7 @@ class CausalLanguageModel(Generator):
         self.task, self.end = task, tuple(end)
         self.vocabulary_size = int(task.outputs[0].shape[-1])
         self.max_positions = positions_of(task.backbone)
-        with _refusals(task):
+        with refusals(task):
             self._cache = PackedCache(lambda batch, length: _empty_cache(task, batch, length))
         self.built = True
 
@@ -56,11 +57,11 @@ class CausalLanguageModel(Generator):
 
     def read(self, tokens, state, memory=()):
         def run(cache):
-            with _last_logits():
+            with last_logits(), positioned(self.task, state.position[0]):
                 logits, _, cache = self.task.call_with_cache(tokens, cache, state.position[0])
             return ops.cast(logits[:, -1], "float32"), cache
 
-        with _refusals(self.task):
+        with refusals(self.task):
             return self._cache.extended(state, ops.shape(tokens)[1], run)
 
     def get_config(self):
@@ -85,13 +86,12 @@ def _empty_cache(task: Any, batch: int, length: int) -> Any:
 
 
 def _arguments(function: Any) -> list[str]:
-    import inspect
-
-    return [name for name, argument in inspect.signature(function).parameters.items() if argument.default is argument.empty]
+    arguments = inspect.signature(function).parameters.items()
+    return [name for name, argument in arguments if argument.default is argument.empty]
 
 
 @contextlib.contextmanager
-def _last_logits() -> Iterator[None]:
+def last_logits() -> Iterator[None]:
     """Within, embeddings that turn states into logits do so of the last position alone."""
     usual = ReversibleEmbedding.call
 
@@ -103,8 +103,8 @@ def _last_logits() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _refusals(task: Any) -> Iterator[None]:
+def refusals(task: Any) -> Iterator[None]:
     try:
         yield
-    except NotImplementedError as error:
+    except Untranslated as error:
         raise refused(task, str(error)) from error

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,10 @@ from tfseq.layers.key_value_cache import fixed_steps
 
 _ENTRIES = 2  # the axis of a stored tensor, (batch, heads, entries, head_dim), along which it grows
 _RANK = 4  # of a stored tensor: what a packed cache has more are axes of layers, and of keys and values
+
+
+class Untranslated(Exception):
+    """Layers use their cache in a way that has no translation."""
 
 
 class GrowingState(NamedTuple):
@@ -62,6 +67,12 @@ class _Leaf:
         return (rest[0], rest[1], self.time - len(self.packed), rest[2])
 
 
+    @property
+    def back(self) -> tuple[int, ...]:
+        """The inverse of `order`."""
+        return tuple(self.order.index(axis) for axis in range(_RANK))
+
+
 class PackedCache:
     """The layout of a cache, found out by building it for two lengths.
 
@@ -74,17 +85,31 @@ class PackedCache:
         self._structure = shapes[0]
         self._leaves = [_leaf(*pair) for pair in zip(*map(tree.flatten, shapes))]
 
-    def empty(self, batch: Any) -> GrowingState:
-        """The state before the first step, of `batch` rows."""
+    def empty(self, batch: Any, grows: bool = False) -> GrowingState:
+        """The state before the first step, of `batch` rows; with `grows` one that grows on every backend."""
         entries, carried = [], []
         for leaf in self._leaves:
             if leaf.time is None:
                 carried.append(ops.zeros((batch, *leaf.shape), leaf.dtype))
                 continue
             sizes = [(0, *leaf.shape[len(leaf.packed) :])[axis] for axis in leaf.order]
-            sizes[_ENTRIES] = fixed_steps() or 0
+            sizes[_ENTRIES] = 0 if grows else fixed_steps() or 0
             entries += [ops.zeros((batch, *sizes[1:]), leaf.dtype) for _ in range(math.prod(leaf.packed))]
         return GrowingState(tuple(entries), tuple(carried), ops.zeros((batch,), "int32"))
+
+    def read_only(self, entries: Sequence[Any]) -> Any:
+        """The cache as KerasHub's layers read one that they don't write to.
+
+        Args:
+            entries: of a `GrowingState`.
+        """
+        views, rest = [], list(entries)
+        for leaf in self._leaves:
+            cells = np.empty(leaf.packed, object)
+            for index in np.ndindex(*leaf.packed):
+                cells[index] = ops.transpose(rest.pop(0), leaf.back)
+            views.append(_View.of(cells))
+        return tree.pack_sequence_as(self._structure, views)
 
     def extended(self, state: GrowingState, steps: Any, run: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, GrowingState]:
         """Has KerasHub's layers read and write the state as if it were a cache with room for `steps` more.
@@ -96,7 +121,7 @@ class PackedCache:
             the outputs, and the state after the steps.
 
         Raises:
-            NotImplementedError: the layers do something else with a cache than writing behind what it holds.
+            Untranslated: the layers do something else with a cache than writing behind what it holds.
         """
         entries, carried = list(state.entries), list(state.carried)
         views = []
@@ -121,7 +146,7 @@ class PackedCache:
 def _leaf(short: Any, long: Any) -> _Leaf:
     growing = [axis for axis, sizes in enumerate(zip(short.shape, long.shape)) if sizes[0] != sizes[1]]
     if len(growing) > 1 or (growing and (len(short.shape) < _RANK or growing[0] <= len(short.shape) - _RANK)):
-        raise NotImplementedError(f"its cache has the shape {tuple(short.shape)}, whose axes {growing} follow the length")
+        raise Untranslated(f"its cache has the shape {tuple(short.shape)}, whose axes {growing} follow the length")
     dtype = keras.backend.standardize_dtype(short.dtype)
     return _Leaf(tuple(short.shape[1:]), dtype, growing[0] if growing else None)
 
@@ -135,23 +160,24 @@ class _Past:
 
     def __init__(self, stored: Any, leaf: _Leaf, steps: Any):
         self.stored, self._leaf = stored, leaf
-        self._steps = 0 if fixed_steps() else steps
+        self._grows = not fixed_steps() or stored.shape[_ENTRIES] == 0
+        self._steps = steps if self._grows else 0
 
     @property
     def shape(self) -> tuple[Any, ...]:
         sizes = list(ops.shape(self.stored))
         sizes[_ENTRIES] = sizes[_ENTRIES] + self._steps
-        return tuple(sizes[self._leaf.order.index(axis)] for axis in range(_RANK))
+        return tuple(sizes[axis] for axis in self._leaf.back)
 
     def written(self, start: Sequence[Any], update: Any) -> Any:
         """All entries as the layers want them, and as they are stored: the past, and `update` at the end of it."""
         new = ops.transpose(update, self._leaf.order)
-        if fixed_steps():
+        if not self._grows:
             place = [start[axis] for axis in self._leaf.order]
             stored = _SLICE_UPDATE(self.stored, place, new)
         else:
             stored = ops.concatenate([self.stored, new], axis=_ENTRIES)
-        return ops.transpose(stored, np.argsort(self._leaf.order).tolist()), stored
+        return ops.transpose(stored, self._leaf.back), stored
 
 
 class _View:
@@ -163,7 +189,9 @@ class _View:
     @staticmethod
     def of(cells: Any) -> Any:
         """A view of several cells; of one, that itself."""
-        return _View(cells) if isinstance(cells, np.ndarray) and cells.ndim else np.asarray(cells, object).item()
+        if not isinstance(cells, np.ndarray):
+            return cells
+        return _View(cells) if cells.ndim else cells.item()
 
     @staticmethod
     def cells_of(part: Any) -> np.ndarray:
@@ -183,7 +211,7 @@ class _View:
         rows, *others = index if isinstance(index, tuple) else (index,)
         others = [part for part in others if part is not Ellipsis]
         if rows != slice(None) or len(others) > self.cells.ndim or not all(isinstance(i, int) for i in others):
-            raise NotImplementedError(f"its layers read their cache by {index!r}")
+            raise Untranslated(f"its layers read their cache by {index!r}")
         return _View.of(self.cells[tuple(others)])
 
 
@@ -200,7 +228,7 @@ class _Written:
         for given, stored in self._pairs:
             if given is part:
                 return stored
-        raise NotImplementedError("its layers return something else as their cache than keys and values")
+        raise Untranslated("its layers return something else as their cache than keys and values")
 
     def _has(self, part: Any) -> bool:
         return isinstance(part, _View | _Past) or any(part is given for given, _ in self._pairs)
@@ -216,7 +244,7 @@ class _Written:
         if not all(self._has(part) for part in x):
             return _STACK(x, axis)
         if axis != 1:
-            raise NotImplementedError(f"its layers stack their caches along axis {axis}")
+            raise Untranslated(f"its layers stack their caches along axis {axis}")
         parts = [_View.cells_of(part) for part in x]
         cells = np.empty((len(parts), *parts[0].shape), object)
         for i, part in enumerate(parts):
@@ -233,7 +261,18 @@ def _shape(x: Any) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _written() -> Iterator[_Written]:
-    """Within, KerasHub's layers take views for caches."""
+    """Within, KerasHub's layers take views for caches; within another such context, of both."""
+    if (current := _CURRENT.get()) is not None:
+        yield current
+        return
     written = _Written()
-    with patched(((ops, "slice_update", written.slice_update), (ops, "stack", written.stack), (ops, "shape", _shape))):
-        yield written
+    token = _CURRENT.set(written)
+    patches = ((ops, "slice_update", written.slice_update), (ops, "stack", written.stack), (ops, "shape", _shape))
+    try:
+        with patched(patches):
+            yield written
+    finally:
+        _CURRENT.reset(token)
+
+
+_CURRENT: ContextVar[_Written | None] = ContextVar("written", default=None)
