@@ -44,9 +44,14 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True) -> Adapted:
         from tfseq.hub.task_settings import ends_of
 
         model: keras.Model = CausalLanguageModel(task, ends_of(task))
+    elif generates and "Seq2SeqLM" in kinds:
+        from tfseq.hub.seq_2_seq_lm import EncoderDecoder
+        from tfseq.hub.task_settings import begin_of, ends_of
+
+        model = EncoderDecoder(task, begin_of(task), ends_of(task))
     elif generates:
         raise ExportError(
-            f"{task.name} ({type(task).__name__} of KerasHub) does not generate with call_with_cache; leave decode out, "
+            f"{task.name} ({type(task).__name__} of KerasHub) is neither a CausalLM nor a Seq2SeqLM; leave decode out, "
             "and the file holds its forward pass."
         )
     else:

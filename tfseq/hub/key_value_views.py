@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import ops, tree
+from keras.src.layers import layer
 
 from tfseq.keras_versions import patched
 from tfseq.layers.key_value_cache import fixed_steps
@@ -85,15 +86,20 @@ class PackedCache:
         self._structure = shapes[0]
         self._leaves = [_leaf(*pair) for pair in zip(*map(tree.flatten, shapes))]
 
-    def empty(self, batch: Any, grows: bool = False) -> GrowingState:
-        """The state before the first step, of `batch` rows; with `grows` one that grows on every backend."""
+    def empty(self, batch: Any, grows: bool = False, more: int = 0) -> GrowingState:
+        """The state before the first step, of `batch` rows.
+
+        Args:
+            grows: on every backend.
+            more: steps that a cache of fixed size has to have room for, beside those that the loop counts.
+        """
         entries, carried = [], []
         for leaf in self._leaves:
             if leaf.time is None:
                 carried.append(ops.zeros((batch, *leaf.shape), leaf.dtype))
                 continue
             sizes = [(0, *leaf.shape[len(leaf.packed) :])[axis] for axis in leaf.order]
-            sizes[_ENTRIES] = 0 if grows else fixed_steps() or 0
+            sizes[_ENTRIES] = 0 if grows or not fixed_steps() else fixed_steps() + more  # type: ignore[operator]
             entries += [ops.zeros((batch, *sizes[1:]), leaf.dtype) for _ in range(math.prod(leaf.packed))]
         return GrowingState(tuple(entries), tuple(carried), ops.zeros((batch,), "int32"))
 
@@ -259,6 +265,14 @@ def _shape(x: Any) -> tuple[Any, ...]:
     return x.shape if isinstance(x, _View | _Past) else _SHAPE(x)
 
 
+_IS_TENSOR = layer.is_backend_tensor_or_symbolic
+
+
+def _is_tensor(x: Any, allow_none: bool = False) -> bool:
+    """What layers take in one argument together with tensors."""
+    return isinstance(x, _View | _Past) or _IS_TENSOR(x, allow_none)
+
+
 @contextlib.contextmanager
 def _written() -> Iterator[_Written]:
     """Within, KerasHub's layers take views for caches; within another such context, of both."""
@@ -267,7 +281,12 @@ def _written() -> Iterator[_Written]:
         return
     written = _Written()
     token = _CURRENT.set(written)
-    patches = ((ops, "slice_update", written.slice_update), (ops, "stack", written.stack), (ops, "shape", _shape))
+    patches = (
+        (ops, "slice_update", written.slice_update),
+        (ops, "stack", written.stack),
+        (ops, "shape", _shape),
+        (layer, "is_backend_tensor_or_symbolic", _is_tensor),
+    )
     try:
         with patched(patches):
             yield written

@@ -80,7 +80,7 @@ class EncoderDecoder(Generator):
                 outputs = self._decoded(encoded, real, tokens, own, 0, cross, 0)
                 return outputs[3], outputs[2]
 
-            cross, _ = self._own.extended(self._own.empty(batch), 1, read)
+            cross, _ = self._own.extended(self._own.empty(batch, grows=True), 1, read)
             return None, cross
 
         with refusals(self.task):
@@ -88,7 +88,7 @@ class EncoderDecoder(Generator):
         return {"encoded": encoded, "real": real, "entries": state.entries}
 
     def initial_state(self, memory, batch_size):
-        state = self._own.empty(batch_size)
+        state = self._own.empty(batch_size, more=len(self._before))
         return self.read(self._tokens_before(batch_size), state, memory)[1] if self._before else state
 
     def step(self, tokens, state, memory=()):

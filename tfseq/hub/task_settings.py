@@ -4,6 +4,7 @@ from typing import Any
 from unittest import mock
 
 import keras
+import numpy as np
 
 from tfseq.errors import ExportError
 
@@ -23,8 +24,24 @@ def _learns_positions(layer: Any) -> bool:
     return type(layer).__name__.endswith("PositionEmbedding") and hasattr(layer, "position_embeddings")
 
 
+def begin_of(task: Any) -> tuple[int, ...]:
+    """Ids of the tokens that a Seq2SeqLM's outputs begin with, by its preprocessor.
+
+    Raises:
+        ExportError: it has none.
+    """
+    if task.preprocessor is None:
+        raise refused(task, "has no preprocessor to say what its outputs begin with")
+    packed = task.preprocessor.generate_preprocess(["a"], sequence_length=8)
+    ids, real = (np.asarray(packed[f"decoder_{name}"])[0] for name in ("token_ids", "padding_mask"))
+    return tuple(ids[real.astype(bool)].tolist())
+
+
 def ends_of(task: Any) -> tuple[int, ...]:
-    """Ids of the tokens that the task's own `generate` stops at; () without a preprocessor."""
+    """Ids of the tokens that the task's own `generate` stops at; () without a preprocessor.
+
+    It is called, up to the function that would generate.
+    """
     if task.preprocessor is None:
         return ()
     found: list[Any] = []
@@ -35,7 +52,7 @@ def ends_of(task: Any) -> tuple[int, ...]:
 
     with mock.patch.object(task, "make_generate_function", lambda: generate_function):
         try:
-            task.generate(_some_input(task), max_length=8)
+            task.generate(["a"], max_length=8)
         except _Found:
             return tuple(int(token) for token in dict.fromkeys(found) if token is not None)
     raise AssertionError("generate has called no generate function")
@@ -43,10 +60,6 @@ def ends_of(task: Any) -> tuple[int, ...]:
 
 class _Found(Exception):
     pass
-
-
-def _some_input(task: Any) -> Any:
-    return ["a"]
 
 
 def without_preprocessor(task: Any) -> dict[str, Any]:

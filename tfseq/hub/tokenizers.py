@@ -134,7 +134,9 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     if tokenizer.add_bos or tokenizer.add_eos:
         raise ExportError(_refused(tokenizer, "adds tokens by itself (add_bos, add_eos)"))
     pieces = {piece.piece: piece for piece in model.pieces}
+    spelled = (kinds.NORMAL, kinds.USER_DEFINED, kinds.BYTE)
     vocabulary = list(tokenizer.get_vocabulary())
+    names = [token if token in pieces and pieces[token].type in spelled else token + _UNSPELLED for token in vocabulary]
     defined = sorted((p.piece for p in model.pieces if p.type == kinds.USER_DEFINED), key=len, reverse=True)
     normalizers: list[dict[str, Any]] = []
     if normalizer.precompiled_charsmap:
@@ -149,26 +151,29 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     normalizers.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
     fallback = trainer.byte_fallback
     unknown = tokenizer._unk_token_id if fallback else ids_of(tokenizer, _NOWHERE)[-1]
+    # What a model's maker has defined is found first: as added tokens, or where texts begin with a space, which
+    # would stand behind each of these, too, by splitting.
+    split = bool(defined) and normalizer.add_dummy_prefix
+    found = [] if split else [_added(vocabulary.index(token), token, special=False) for token in defined]
     if trainer.model_type == trainer.BPE:
-        found = {piece.piece: piece for piece in model.pieces if piece.type in (kinds.NORMAL, kinds.USER_DEFINED)}
-        ids = {token: i for i, token in enumerate(vocabulary)}
+        scores = {piece.piece: piece.score for piece in model.pieces if piece.type == kinds.NORMAL}
+        ids = {token: i for i, token in enumerate(names)}
         described: dict[str, Any] = {
             "type": "BPE",
-            "unk_token": vocabulary[unknown] if not fallback else None,
+            "unk_token": None if fallback else names[unknown],
             "fuse_unk": True,
             "byte_fallback": fallback,
-            "ignore_merges": bool(defined),
+            "ignore_merges": bool(split),
             "vocab": ids,
-            "merges": _merges({token: piece.score for token, piece in found.items() if piece.type == kinds.NORMAL}, ids),
+            "merges": _merges(scores, ids),
         }
     else:
         described = {
             "type": "Unigram",
             "unk_id": unknown,
             "byte_fallback": fallback,
-            "vocab": [_scored(token, pieces.get(token), kinds) for token in vocabulary],
+            "vocab": [[name, _score(pieces.get(name), kinds)] for name in names],
         }
-    names = vocabulary if described["type"] == "BPE" else [token for token, _ in described["vocab"]]
     decoders: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
         {"type": "Replace", "pattern": {"String": names[unknown]}, "content": trainer.unk_surface},
@@ -179,9 +184,9 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     control = [i for i, token in enumerate(vocabulary) if token not in pieces or pieces[token].type == kinds.CONTROL]
     return {
         "version": "1.0",
-        "added_tokens": [_added(i, names[i]) for i in control],
+        "added_tokens": [*(_added(i, names[i]) for i in control), *found],
         "normalizer": _sequence(normalizers, "normalizers"),
-        "pre_tokenizer": _split("|".join(map(_escaped, defined)), "Isolated") if defined else None,
+        "pre_tokenizer": _split("|".join(map(_escaped, defined)), "Isolated") if split else None,
         "post_processor": None,
         "decoder": _sequence(decoders, "decoders"),
         "model": described,
@@ -189,14 +194,11 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
 
 
 _NOWHERE = "\U000e0fff"  # a code point without a character, which no vocabulary has
-_UNSPELLED = "\ue000"  # of the private use area
+_UNSPELLED = "\ue000"  # of the private use area: behind the names of pieces that texts can't spell
 
 
-def _scored(token: str, piece: Any, kinds: Any) -> list[Any]:
-    """A piece with its score; one that texts can't spell has a name that they don't have, either."""
-    if piece is None or piece.type in (kinds.CONTROL, kinds.UNKNOWN, kinds.UNUSED):
-        return [token + _UNSPELLED, 0.0]
-    return [token, 0.0 if piece.type == kinds.USER_DEFINED else float(piece.score)]
+def _score(piece: Any, kinds: Any) -> float:
+    return 0.0 if piece is None or piece.type == kinds.USER_DEFINED else float(piece.score)
 
 
 def _merges(scores: dict[str, float], ids: dict[str, int]) -> list[list[str]]:
@@ -210,9 +212,9 @@ def _merges(scores: dict[str, float], ids: dict[str, int]) -> list[list[str]]:
     return [[left, right] for *_, left, right in sorted(merges)]
 
 
-def _added(id_: int, content: str) -> dict[str, Any]:
-    options = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": id_, "content": content, "special": True, **options}
+def _added(id_: int, content: str, special: bool = True) -> dict[str, Any]:
+    options = dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    return {"id": id_, "content": content, "special": special, "normalized": not special, **options}
 
 
 def _replaced(pattern: str, content: str) -> dict[str, Any]:

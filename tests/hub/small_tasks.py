@@ -1,0 +1,126 @@
+"""Small tasks of KerasHub with random weights, of enough spread that what they write varies; and small vocabularies."""
+
+import io
+import json
+from functools import cache
+
+import keras
+import keras_hub
+import numpy as np
+
+VOCABULARY = 60
+TEXTS = (
+    "Train any classic sequence architecture in Keras and ship it as one verified ONNX file.",
+    "Two men are outside, aren't they? It's 3.14 or 2024 in the café; naïve façade, Straße.",
+    "Привет, мир! Καλημέρα κόσμε. שלום עולם مرحبا नमस्ते दुनिया สวัสดีชาวโลก 你好，世界。 안녕하세요 😀👍",
+    "def f(x):\n\treturn x ** 2  # twice    spaces",
+) * 4
+
+_SIZES = {"vocabulary_size": VOCABULARY, "num_layers": 2, "hidden_dim": 32, "intermediate_dim": 48}
+_HEADS = {**_SIZES, "num_heads": 4, "max_sequence_length": 64}
+_GROUPED = {**_SIZES, "num_query_heads": 4, "num_key_value_heads": 2}
+_EXPERTS = {"num_experts": 4, "top_k": 2}
+_NORMS = {"use_post_ffw_norm": True, "use_post_attention_norm": True, "head_dim": 8}
+_WINDOW = {"use_sliding_window_attention": True, "sliding_window_size": 5}
+_SMOL_LAYERS = {"layer_types": ["full_attention"] * 2, "rope_layer_enabled_list": [True, False]}
+_SMOL = {
+    **_SIZES,
+    **_SMOL_LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "mlp_bias": False,
+    "layer_norm_epsilon": 1e-5,
+    "max_position_embeddings": 64,
+    "rope_theta": 10000.0,
+    "partial_rotary_factor": 1.0,
+}
+
+# By family of CausalLM, the arguments of its backbone.
+CAUSAL = {
+    "Bloom": _HEADS,
+    "Falcon": {**_SIZES, "num_attention_heads": 4},
+    "Gemma": {**_GROUPED, **_NORMS, **_WINDOW, "final_logit_soft_cap": 30.0, "attention_logit_soft_cap": 50.0},
+    "Gemma3": {**_GROUPED, **_NORMS, **_WINDOW, "num_layers": 6, "image_size": 16, "vision_encoder": None},
+    "GPT2": _HEADS,
+    "GPTNeoX": {**_HEADS, "rotary_percentage": 0.5},
+    "GptOss": {**_GROUPED, **_EXPERTS, "sliding_window": 5},
+    "Llama": _GROUPED,
+    "Llama3": _GROUPED,
+    "Mistral": {**_GROUPED, "sliding_window": 5},
+    "Mixtral": {**_GROUPED, **_EXPERTS, "sliding_window": 5},
+    "OPT": _HEADS,
+    "Phi3": {**_GROUPED, "max_sequence_length": 64, "pretraining_sequence_length": 64},
+    "Qwen": _GROUPED,
+    "Qwen3": {**_GROUPED, "head_dim": 8},
+    "Qwen3Moe": {**_GROUPED, **_EXPERTS, "head_dim": 8, "moe_intermediate_dim": 16, "norm_top_k_prob": True},
+    "QwenMoe": {**_GROUPED, **_EXPERTS, "moe_intermediate_dim": 16, "shared_expert_intermediate_dim": 16},
+    "SmolLM3": _SMOL,
+}
+# Of Seq2SeqLM: those arguments, and the tokens that outputs begin with.
+ENCODER_DECODER = {
+    "Bart": (_HEADS, (2, 0)),
+    "T5": ({**_SIZES, "num_heads": 4, "key_value_dim": 8, "use_gated_activation": True, "activation": "gelu"}, (0,)),
+}
+
+
+def causal_lm(family, preprocessor=None, **sizes):
+    backbone = getattr(keras_hub.models, f"{family}Backbone")(**CAUSAL[family] | sizes)
+    task = getattr(keras_hub.models, f"{family}CausalLM")(backbone=backbone, preprocessor=preprocessor)
+    return spread(task)
+
+
+def seq_2_seq_lm(family, preprocessor=None, **sizes):
+    backbone = getattr(keras_hub.models, f"{family}Backbone")(**ENCODER_DECODER[family][0] | sizes)
+    return spread(getattr(keras_hub.models, f"{family}Seq2SeqLM")(backbone=backbone, preprocessor=preprocessor))
+
+
+def spread(task):
+    """The task, with weights that make its greedy texts vary."""
+    random = np.random.default_rng(0)
+    for weight in task.weights:
+        if len(weight.shape) < 2:
+            continue
+        scale = 1.0 if "embedding" in weight.path else 1.5 / np.sqrt(weight.shape[0])
+        weight.assign(random.normal(size=weight.shape) * scale)
+    return task
+
+
+def own_texts(task, prompts, lengths, steps, stop=None):
+    """What KerasHub's `generate_step` writes greedily behind prompts (batch, time), up to `steps` tokens in all."""
+    padded = np.zeros((len(prompts), steps), "int32")
+    padded[:, : prompts.shape[1]] = prompts
+    real = np.arange(steps) < np.asarray(lengths)[:, None]
+    inputs = {"token_ids": padded * real, "padding_mask": real}
+    task.compile(sampler="greedy")
+    written = task.generate_step(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), stop_token_ids=stop)
+    return np.asarray(written["token_ids"])
+
+
+@cache
+def byte_pairs(size=400, special=("<|endoftext|>",)):
+    """(vocabulary, merges) as KerasHub's BytePair tokenizers take them; special tokens are the last."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    library.train_from_iterator(TEXTS, trainer)
+    model = json.loads(library.to_str())["model"]
+    vocabulary = dict(model["vocab"])
+    vocabulary |= {token: len(model["vocab"]) + i for i, token in enumerate(special)}
+    return vocabulary, [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+
+
+@cache
+def sentence_pieces(**options):
+    """A SentencePiece model as bytes."""
+    import sentencepiece
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=400, minloglevel=2, hard_vocab_limit=False, **options
+    )
+    return written.getvalue()
