@@ -1,13 +1,13 @@
-"""KerasHub's CausalLM as Generators: the logits of its `call`, the tokens of its own `generate`, in Keras and in files."""
+"""KerasHub's CausalLM as Generators: the logits of its `call`, the tokens and texts of its own `generate`."""
 
-import keras
 import numpy as np
 import pytest
 
 keras_hub = pytest.importorskip("keras_hub")
 
 import tfseq
-from tests.hub.small_tasks import CAUSAL, VOCABULARY, byte_pairs, causal_lm, own_texts, spread
+from benchmarks.harness.hub_tasks import CAUSAL, VOCABULARY, causal_lm, own_texts
+from tests.hub.vocabularies import byte_pairs
 from tfseq.errors import ExportError
 from tfseq.hub import adapted
 from tfseq.hub.causal_lm import CausalLanguageModel
@@ -68,7 +68,9 @@ def test_a_file_takes_text_and_writes_what_generate_does(with_text, tmp_path):
     file = tfseq.runtime.load(tmp_path / "lm.onnx")
     with_text.compile(sampler="greedy")
     for prompt in ("Train any", "naïve 你好", "one <|endoftext|> two"):
-        read = np.asarray(with_text.preprocessor.generate_preprocess([prompt], sequence_length=40)["padding_mask"]).sum()
+        read = np.asarray(
+            with_text.preprocessor.generate_preprocess([prompt], sequence_length=40)["padding_mask"]
+        ).sum()
         theirs = with_text.generate(prompt, max_length=40)
         spelled = with_text.preprocessor.tokenizer.detokenize(with_text.preprocessor.tokenizer(prompt))
         assert file.generate(prompt, max_length=int(40 - read)) == theirs[len(spelled.replace("<|endoftext|>", "")) :]
@@ -85,8 +87,15 @@ def test_a_preset_in_a_folder_makes_the_same_tokenizer_and_logits(with_text, tmp
 
 def test_models_that_read_pictures_are_refused_by_what_they_read():
     vision = keras_hub.models.Gemma3VisionEncoder(
-        image_size=16, patch_size=4, pool_size=2, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8, output_dim=32
+        image_size=16,
+        patch_size=4,
+        pool_size=2,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=8,
+        output_dim=32,
     )
     task = causal_lm("Gemma3", vision_encoder=vision)
-    with pytest.raises(ExportError, match="Gemma3CausalLM.*reads images"):
+    with pytest.raises(ExportError, match=r"Gemma3CausalLM.*reads images"):
         adapted(task, generates=True)

@@ -8,7 +8,7 @@ keras_hub = pytest.importorskip("keras_hub")
 import keras
 
 import tfseq
-from tests.hub.small_tasks import ENCODER_DECODER, VOCABULARY, seq_2_seq_lm
+from benchmarks.harness.hub_tasks import ENCODER_DECODER, VOCABULARY, own_answers, seq_2_seq_lm
 from tfseq.hub.seq_2_seq_lm import EncoderDecoder, is_real
 
 END = 1
@@ -22,22 +22,6 @@ def test_padding_begins_behind_the_last_token_that_is_not_0():
     assert np.asarray(is_real(keras.ops.convert_to_tensor(sources))).tolist() == expected
 
 
-def own_texts(task, sources, begin):
-    """What KerasHub's `generate_step` writes greedily, (batch, NEW)."""
-    written = np.zeros((len(sources), len(begin) + NEW), "int32")
-    written[:, : len(begin)] = begin
-    real = np.arange(written.shape[1]) < len(begin)
-    inputs = {
-        "encoder_token_ids": sources,
-        "encoder_padding_mask": sources > 0,
-        "decoder_token_ids": written,
-        "decoder_padding_mask": np.broadcast_to(real, written.shape),
-    }
-    task.compile(sampler="greedy")
-    given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
-    return np.asarray(task.generate_step(given, stop_token_ids=(END,))["decoder_token_ids"])[:, len(begin) :]
-
-
 @pytest.mark.parametrize("family", ["Bart", pytest.param("T5", marks=pytest.mark.slow)])
 def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
     task, begin = seq_2_seq_lm(family), ENCODER_DECODER[family][1]
@@ -47,7 +31,7 @@ def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
     sources *= np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
     given = {"source": sources, "max_length": np.int32(NEW), "min_length": np.int32(0)}
     found = tfseq.runtime.load(tmp_path / "translator.onnx").run(given)
-    expected = own_texts(task, sources, begin)
+    expected = own_answers(task, sources, begin, NEW, END)
     assert len(np.unique(expected)) > len(LENGTHS)
     for row, length, theirs in zip(found["tokens"], found["lengths"], expected):
         ends = np.flatnonzero(theirs == END)

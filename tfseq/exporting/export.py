@@ -112,7 +112,7 @@ def export(
     if _is_task(model):
         from tfseq.hub import adapted
 
-        task = adapted(model, decode is not None, tokenizer is None)
+        task = adapted(model, decode is not None, with_tokenizer=tokenizer is None, labelled=bool(labels))
         model, arguments["tokenizer"] = task.model, tokenizer or task.tokenizer
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
@@ -162,7 +162,9 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), 
     if _is_task(model):
         from tfseq.hub import adapted
 
-        model = adapted(model, _generates(path), with_tokenizer=False).model
+        manifest = Manifest.from_file(path)
+        generates, labelled = manifest.decoding is not None, bool(manifest.labels)
+        model = adapted(model, generates, with_tokenizer=False, labelled=labelled).model
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.proving.parity import compare, opened
@@ -196,15 +198,6 @@ def _is_task(model: Any) -> bool:
     from tfseq.hub import is_task
 
     return is_task(model)
-
-
-def _generates(path: str | os.PathLike[str]) -> bool:
-    """Whether a file generates.
-
-    Raises:
-        ArtefactError: there is no such file, or it can't be read.
-    """
-    return Manifest.from_file(path).decoding is not None
 
 
 def _here() -> bool:

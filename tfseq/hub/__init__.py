@@ -1,4 +1,4 @@
-"""KerasHub's models for `tfseq.export`: CausalLM and Seq2SeqLM as Generators, tasks that take text or pictures, tokenizers."""
+"""KerasHub's models for `tfseq.export`: CausalLM and Seq2SeqLM as Generators, classifiers of texts, tokenizers."""
 
 from tfseq.hub.adapted import Adapted, adapted, is_task
 

@@ -27,12 +27,13 @@ def is_task(model: Any) -> bool:
     return "Task" in _classes(model)
 
 
-def adapted(task: Any, generates: bool, with_tokenizer: bool = True) -> Adapted:
+def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: bool = False) -> Adapted:
     """A task as an export takes it.
 
     Args:
         task: a `keras_hub.models.Task`.
         generates: whether the file is to generate, rather than compute one forward pass.
+        labelled: whether the file is to name classes, which takes probabilities.
         with_tokenizer: whether the file is to read and write text; False has it take token ids.
 
     Raises:
@@ -54,6 +55,10 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True) -> Adapted:
             f"{task.name} ({type(task).__name__} of KerasHub) is neither a CausalLM nor a Seq2SeqLM; leave decode out, "
             "and the file holds its forward pass."
         )
+    elif kinds & {"TextClassifier", "TextEmbedder"}:
+        from tfseq.hub.text_tasks import text_model
+
+        model = text_model(task, labelled)
     else:
         return Adapted(task)
     if task.preprocessor is None or not with_tokenizer:

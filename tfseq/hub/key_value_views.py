@@ -67,7 +67,6 @@ class _Leaf:
         rest = [axis for axis in range(_RANK) if axis != self.time - len(self.packed)]
         return (rest[0], rest[1], self.time - len(self.packed), rest[2])
 
-
     @property
     def back(self) -> tuple[int, ...]:
         """The inverse of `order`."""
@@ -117,7 +116,9 @@ class PackedCache:
             views.append(_View.of(cells))
         return tree.pack_sequence_as(self._structure, views)
 
-    def extended(self, state: GrowingState, steps: Any, run: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, GrowingState]:
+    def extended(
+        self, state: GrowingState, steps: Any, run: Callable[[Any], tuple[Any, Any]]
+    ) -> tuple[Any, GrowingState]:
         """Has KerasHub's layers read and write the state as if it were a cache with room for `steps` more.
 
         Args:
@@ -187,7 +188,7 @@ class _Past:
 
 
 class _View:
-    """A packed cache, or a part of it, (batch, layers, 2, time, heads, head_dim), as an array of its layers' tensors."""
+    """A packed cache, or a part of it, as an array of its layers' tensors: (batch, layers, 2, time, heads, width)."""
 
     def __init__(self, cells: np.ndarray):
         self.cells = cells

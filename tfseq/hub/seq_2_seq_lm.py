@@ -132,9 +132,8 @@ class EncoderDecoder(Generator):
 
 def is_real(source: Any) -> Any:
     """Which tokens of sources are no padding, (batch, time) bool: those up to the last that is not 0."""
-    index = ops.arange(ops.shape(source)[1], dtype="int32")
-    length = ops.max(ops.where(ops.equal(source, 0), 0, index + 1), axis=1, keepdims=True)
-    return index < length
+    place = ops.cumsum(ops.ones_like(source), axis=1)  # from 1
+    return place <= ops.max(place * ops.cast(source != 0, "int32"), axis=1, keepdims=True)
 
 
 def _empty_caches(task: Any, batch: int, length: int) -> Any:

@@ -50,7 +50,7 @@ def ends_of(task: Any) -> tuple[int, ...]:
         found.extend(stop_token_ids or ())
         raise _Found
 
-    with mock.patch.object(task, "make_generate_function", lambda: generate_function):
+    with mock.patch.object(task, "make_generate_function", return_value=generate_function):
         try:
             task.generate(["a"], max_length=8)
         except _Found:
@@ -75,6 +75,6 @@ def without_preprocessor(task: Any) -> dict[str, Any]:
 def refused(task: Any, what: str) -> ExportError:
     """The error of a task that does something without translation."""
     return ExportError(
-        f"{task.name} ({type(task).__name__} of KerasHub) can't be exported: {what}, which has no translation. Export its "
-        "backbone, the forward pass alone."
+        f"{task.name} ({type(task).__name__} of KerasHub) can't be exported: {what}, which has no translation. "
+        "Export its backbone, the forward pass alone."
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfseq.hub.task_settings import refused
@@ -12,18 +13,21 @@ from tfseq.runtime.subword_tokenizer import SubwordTokenizer
 _TEXT = "to"
 
 
-def tokenizer_of(task: Any, model: Generator) -> SubwordTokenizer:
+def tokenizer_of(task: Any, model: keras.Model) -> SubwordTokenizer:
     """The tokenizer that the task's preprocessor uses, and what this puts before and behind a text that is read.
 
     Args:
-        model: the task as a Generator.
+        model: the task as a Generator, or as a model of token ids.
 
     Raises:
         ExportError: no file can hold the tokenizer, or what the preprocessor does with texts.
     """
     tokenizer = task.preprocessor.tokenizer
+    if not isinstance(model, Generator):
+        before, behind = _around(task, task.preprocessor([_TEXT]))
+        return converted(tokenizer, prepend=before, append=behind)
     packed = task.preprocessor.generate_preprocess([_TEXT], sequence_length=_LONG)
-    before, behind = around(task, packed, "encoder_" if model.sources else "")
+    before, behind = _around(task, packed, "encoder_" if model.sources else "")
     end = model.ends[0] if model.ends else None
     return converted(tokenizer, model.vocabulary_size, start=model.start, end=end, prepend=before, append=behind)
 
@@ -31,7 +35,7 @@ def tokenizer_of(task: Any, model: Generator) -> SubwordTokenizer:
 _LONG = 64  # tokens, more than those of _TEXT
 
 
-def around(task: Any, packed: Any, prefix: str = "") -> tuple[list[int], list[int]]:
+def _around(task: Any, packed: Any, prefix: str = "") -> tuple[list[int], list[int]]:
     """The tokens that a preprocessor has put before and behind those of _TEXT.
 
     Args:

@@ -13,8 +13,9 @@ from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
 class SubwordTokenizer(Tokenizer):
     """A tokenizer of the library `tokenizers` (Hugging Face): word-level, byte-level BPE, Unigram and so on.
 
-    Special tokens come from `start`, `end`, `prepend` and `append` alone: a text that spells one, such as "<end>", is encoded as
-    the characters it has, and what the JSON's post-processor would add, or its padding and truncation, is left out.
+    Special tokens come from `start`, `end`, `prepend` and `append` alone: a text that spells one, such as "<end>", is
+    encoded as the characters it has, and what the JSON's post-processor would add, or its padding and truncation, is
+    left out. Added tokens that are not special are found in texts.
 
     Args:
         description: the text of a tokenizer.json. In encoder-decoders token 0 is padding.

@@ -1,20 +1,10 @@
-"""Small tasks of KerasHub with random weights, of enough spread that what they write varies; and small vocabularies."""
-
-import io
-import json
-from functools import cache
+"""Small tasks of KerasHub with random weights, of enough spread that what they write varies, and what they write."""
 
 import keras
 import keras_hub
 import numpy as np
 
 VOCABULARY = 60
-TEXTS = (
-    "Train any classic sequence architecture in Keras and ship it as one verified ONNX file.",
-    "Two men are outside, aren't they? It's 3.14 or 2024 in the café; naïve façade, Straße.",
-    "Привет, мир! Καλημέρα κόσμε. שלום עולם مرحبا नमस्ते दुनिया สวัสดีชาวโลก 你好，世界。 안녕하세요 😀👍",
-    "def f(x):\n\treturn x ** 2  # twice    spaces",
-) * 4
 
 _SIZES = {"vocabulary_size": VOCABULARY, "num_layers": 2, "hidden_dim": 32, "intermediate_dim": 48}
 _HEADS = {**_SIZES, "num_heads": 4, "max_sequence_length": 64}
@@ -82,7 +72,7 @@ def spread(task):
     for weight in task.weights:
         if len(weight.shape) < 2:
             continue
-        scale = 1.0 if "embedding" in weight.path else 1.5 / np.sqrt(weight.shape[0])
+        scale = 0.3 if "embedding" in weight.path else 3.0 / np.sqrt(weight.shape[0])
         weight.assign(random.normal(size=weight.shape) * scale)
     return task
 
@@ -98,29 +88,17 @@ def own_texts(task, prompts, lengths, steps, stop=None):
     return np.asarray(written["token_ids"])
 
 
-@cache
-def byte_pairs(size=400, special=("<|endoftext|>",)):
-    """(vocabulary, merges) as KerasHub's BytePair tokenizers take them; special tokens are the last."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    library = Tokenizer(models.BPE())
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    library.train_from_iterator(TEXTS, trainer)
-    model = json.loads(library.to_str())["model"]
-    vocabulary = dict(model["vocab"])
-    vocabulary |= {token: len(model["vocab"]) + i for i, token in enumerate(special)}
-    return vocabulary, [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-
-
-@cache
-def sentence_pieces(**options):
-    """A SentencePiece model as bytes."""
-    import sentencepiece
-
-    written = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=400, minloglevel=2, hard_vocab_limit=False, **options
-    )
-    return written.getvalue()
+def own_answers(task, sources, begin, new, end):
+    """What a Seq2SeqLM's `generate_step` writes greedily for sources (batch, time), (batch, new)."""
+    written = np.zeros((len(sources), len(begin) + new), "int32")
+    written[:, : len(begin)] = begin
+    real = np.broadcast_to(np.arange(written.shape[1]) < len(begin), written.shape)
+    inputs = {
+        "encoder_token_ids": sources,
+        "encoder_padding_mask": sources > 0,
+        "decoder_token_ids": written,
+        "decoder_padding_mask": real,
+    }
+    task.compile(sampler="greedy")
+    given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    return np.asarray(task.generate_step(given, stop_token_ids=(end,))["decoder_token_ids"])[:, len(begin) :]

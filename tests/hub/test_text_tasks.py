@@ -1,0 +1,44 @@
+"""KerasHub's text classifiers and embedders: text in, KerasHub's own predictions out."""
+
+import numpy as np
+import pytest
+
+keras_hub = pytest.importorskip("keras_hub")
+
+import tfseq
+from benchmarks.harness.hub_tasks import spread
+from tests.hub.test_tokenizers import _ROBERTA, word_pieces
+from tests.hub.vocabularies import byte_pairs
+
+TEXTS = ["two men are outside", "a", "It's 3.14 or 2024, aren't they?"]
+_SIZES = {"num_layers": 2, "num_heads": 4, "hidden_dim": 32, "intermediate_dim": 48, "max_sequence_length": 64}
+
+
+def bert(m):
+    tokenizer = m.BertTokenizer(word_pieces(), lowercase=True)
+    preprocessor = m.BertTextClassifierPreprocessor(tokenizer, sequence_length=64)
+    backbone = m.BertBackbone(vocabulary_size=tokenizer.vocabulary_size(), **_SIZES)
+    return m.BertTextClassifier(backbone=backbone, preprocessor=preprocessor, num_classes=3)
+
+
+def roberta(m):
+    tokenizer = m.RobertaTokenizer(*byte_pairs(special=_ROBERTA))
+    preprocessor = m.RobertaTextClassifierPreprocessor(tokenizer, sequence_length=64)
+    backbone = m.RobertaBackbone(vocabulary_size=tokenizer.vocabulary_size(), **_SIZES)
+    return m.RobertaTextClassifier(backbone=backbone, preprocessor=preprocessor, num_classes=3, activation="softmax")
+
+
+@pytest.mark.parametrize("make", [bert, roberta])
+def test_a_text_gets_the_class_that_predict_gives_it(make, tmp_path):
+    task = spread(make(keras_hub.models))
+    labels = ["bad", "so so", "good"]
+    tfseq.export(task, tmp_path / "sentiment.onnx", labels=labels)
+    file = tfseq.runtime.load(tmp_path / "sentiment.onnx")
+    scores = np.asarray(task.predict(TEXTS, verbose=0), "float64")
+    if make is bert:  # which gives logits
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    for label, row in zip(file.classify(TEXTS), scores):
+        assert label.name == labels[row.argmax()]
+        assert abs(label.probability - row.max()) < 1e-4
+    assert tfseq.verify(tmp_path / "sentiment.onnx", task).passed
