@@ -12,7 +12,7 @@ from tfseq.errors import ExportError
 from tfseq.hub import adapted
 from tfseq.hub.causal_lm import CausalLanguageModel
 
-QUICK = ("Gemma", "GPT2", "Llama")
+QUICK = ("Gemma", "Llama")
 FAMILIES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CAUSAL]
 LENGTHS = (4, 3, 7, 1)
 STEPS = 24  # tokens of a prompt and its continuation
