@@ -9,6 +9,9 @@ import keras
 
 import tfseq
 from benchmarks.harness.hub_tasks import ENCODER_DECODER, VOCABULARY, own_answers, seq_2_seq_lm
+from tests.hub.vocabularies import byte_pairs, sentence_pieces
+from tfseq.errors import ExportError
+from tfseq.hub import adapted
 from tfseq.hub.seq_2_seq_lm import EncoderDecoder, is_real
 
 END = 1
@@ -37,6 +40,36 @@ def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
         ends = np.flatnonzero(theirs == END)
         assert length == (ends[0] if len(ends) else NEW)
         assert row[:length].tolist() == theirs[:length].tolist()
+
+
+def bart(m):
+    tokenizer = m.BartTokenizer(*byte_pairs(special=("<s>", "<pad>", "</s>", "<mask>")))
+    return m.BartSeq2SeqLMPreprocessor(tokenizer, encoder_sequence_length=32, decoder_sequence_length=32)
+
+
+def t5(m):
+    pieces = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "pad_piece": "<pad>"}
+    tokenizer = m.T5Tokenizer(proto=sentence_pieces(model_type="unigram", **pieces))
+    return m.T5Seq2SeqLMPreprocessor(tokenizer, encoder_sequence_length=32, decoder_sequence_length=32)
+
+
+AROUND = [("Bart", bart, "</s> <s>", "<s>"), ("T5", t5, "<pad>", "")]
+
+
+@pytest.mark.parametrize(("family", "make", "begin", "before"), AROUND)
+def test_what_stands_around_texts_comes_from_the_preprocessor(family, make, begin, before):
+    preprocessor = make(keras_hub.models)
+    tokenizer = preprocessor.tokenizer
+    found = adapted(seq_2_seq_lm(family, preprocessor, vocabulary_size=tokenizer.vocabulary_size()), generates=True)
+    assert [tokenizer.id_to_token(id_) for id_ in found.model.begin] == begin.split()
+    assert [tokenizer.id_to_token(id_) for id_ in found.tokenizer.prepend] == before.split()
+    assert [tokenizer.id_to_token(id_) for id_ in found.tokenizer.append] == ["</s>"]
+    assert found.model.ends == (tokenizer.token_to_id("</s>"),)
+
+
+def test_without_a_preprocessor_nothing_says_what_outputs_begin_with():
+    with pytest.raises(ExportError, match=r"BartSeq2SeqLM.*what its outputs begin with"):
+        adapted(seq_2_seq_lm("Bart"), generates=True)
 
 
 @pytest.mark.slow

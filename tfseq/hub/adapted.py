@@ -40,16 +40,16 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: b
         ExportError: the task, or its tokenizer, does something that no file can hold.
     """
     kinds = _classes(task)
-    if generates and "CausalLM" in kinds:
-        from tfseq.hub.causal_lm import CausalLanguageModel
-        from tfseq.hub.task_settings import ends_of
-
-        model: keras.Model = CausalLanguageModel(task, ends_of(task))
-    elif generates and "Seq2SeqLM" in kinds:
+    if generates and "Seq2SeqLM" in kinds:  # which is a CausalLM, too
         from tfseq.hub.seq_2_seq_lm import EncoderDecoder
         from tfseq.hub.task_settings import begin_of, ends_of
 
-        model = EncoderDecoder(task, begin_of(task), ends_of(task))
+        model: keras.Model = EncoderDecoder(task, begin_of(task), ends_of(task))
+    elif generates and "CausalLM" in kinds:
+        from tfseq.hub.causal_lm import CausalLanguageModel
+        from tfseq.hub.task_settings import ends_of
+
+        model = CausalLanguageModel(task, ends_of(task))
     elif generates:
         raise ExportError(
             f"{task.name} ({type(task).__name__} of KerasHub) is neither a CausalLM nor a Seq2SeqLM; leave decode out, "

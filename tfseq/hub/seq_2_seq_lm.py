@@ -133,7 +133,7 @@ class EncoderDecoder(Generator):
 def is_real(source: Any) -> Any:
     """Which tokens of sources are no padding, (batch, time) bool: those up to the last that is not 0."""
     place = ops.cumsum(ops.ones_like(source), axis=1)  # from 1
-    return place <= ops.max(place * ops.cast(source != 0, "int32"), axis=1, keepdims=True)
+    return place <= ops.max(ops.where(source != 0, place, 0), axis=1, keepdims=True)
 
 
 def _empty_caches(task: Any, batch: int, length: int) -> Any:
