@@ -1,5 +1,7 @@
 """Small tasks of KerasHub with random weights, of enough spread that what they write varies, and what they write."""
 
+from typing import Any
+
 import keras
 import keras_hub
 import numpy as np
@@ -28,7 +30,7 @@ _SMOL = {
 }
 
 # By family of CausalLM, the arguments of its backbone.
-CAUSAL = {
+CAUSAL: dict[str, dict[str, Any]] = {
     "Bloom": _HEADS,
     "Falcon": {**_SIZES, "num_attention_heads": 4},
     "Gemma": {**_GROUPED, **_NORMS, **_WINDOW, "final_logit_soft_cap": 30.0, "attention_logit_soft_cap": 50.0},
@@ -49,7 +51,7 @@ CAUSAL = {
     "SmolLM3": _SMOL,
 }
 # Of Seq2SeqLM: those arguments, and the tokens that outputs begin with.
-ENCODER_DECODER = {
+ENCODER_DECODER: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "Bart": (_HEADS, (2, 0)),
     "T5": ({**_SIZES, "num_heads": 4, "key_value_dim": 8, "use_gated_activation": True, "activation": "gelu"}, (0,)),
 }

@@ -1,5 +1,6 @@
 """KerasHub's tokenizers as descriptions of the library `tokenizers`: BytePair, SentencePiece and WordPiece."""
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -138,17 +139,6 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     vocabulary = list(tokenizer.get_vocabulary())
     names = [token if token in pieces and pieces[token].type in spelled else token + _UNSPELLED for token in vocabulary]
     defined = sorted((p.piece for p in model.pieces if p.type == kinds.USER_DEFINED), key=len, reverse=True)
-    normalizers: list[dict[str, Any]] = []
-    if normalizer.precompiled_charsmap:
-        import base64
-
-        charsmap = base64.b64encode(normalizer.precompiled_charsmap).decode()
-        normalizers.append({"type": "Precompiled", "precompiled_charsmap": charsmap})
-    if normalizer.remove_extra_whitespaces:
-        normalizers += [_replaced("^ +| +$", ""), _replaced(" {2,}", " ")]
-    if normalizer.add_dummy_prefix:
-        normalizers.append({"type": "Prepend", "prepend": " "})
-    normalizers.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
     fallback = trainer.byte_fallback
     unknown = tokenizer._unk_token_id if fallback else ids_of(tokenizer, _NOWHERE)[-1]
     # What a model's maker has defined is found first: as added tokens, or where texts begin with a space, which
@@ -174,23 +164,45 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
             "byte_fallback": fallback,
             "vocab": [[name, _score(pieces.get(name), kinds)] for name in names],
         }
-    decoders: list[dict[str, Any]] = [
-        {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
-        {"type": "Replace", "pattern": {"String": names[unknown]}, "content": trainer.unk_surface},
-        *([{"type": "ByteFallback"}] if fallback else []),
-        {"type": "Fuse"},
-        *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if normalizer.add_dummy_prefix else []),
-    ]
     control = [i for i, token in enumerate(vocabulary) if token not in pieces or pieces[token].type == kinds.CONTROL]
     return {
         "version": "1.0",
         "added_tokens": [*(_added(i, names[i]) for i in control), *found],
-        "normalizer": _sequence(normalizers, "normalizers"),
+        "normalizer": _sequence(_piece_normalizers(normalizer), "normalizers"),
         "pre_tokenizer": _split("|".join(map(_escaped, defined)), "Isolated") if split else None,
         "post_processor": None,
-        "decoder": _sequence(decoders, "decoders"),
+        "decoder": _sequence(_piece_decoders(model, names[unknown]), "decoders"),
         "model": described,
     }
+
+
+def _piece_normalizers(normalizer: Any) -> list[dict[str, Any]]:
+    """Of a SentencePiece model's `normalizer_spec`."""
+    normalizers: list[dict[str, Any]] = []
+    if normalizer.precompiled_charsmap:
+        charsmap = base64.b64encode(normalizer.precompiled_charsmap).decode()
+        normalizers.append({"type": "Precompiled", "precompiled_charsmap": charsmap})
+    if normalizer.remove_extra_whitespaces:
+        normalizers += [_replaced("^ +| +$", ""), _replaced(" {2,}", " ")]
+    if normalizer.add_dummy_prefix:
+        normalizers.append({"type": "Prepend", "prepend": " "})
+    normalizers.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
+    return normalizers
+
+
+def _piece_decoders(model: Any, unknown: str) -> list[dict[str, Any]]:
+    """Pieces as text again.
+
+    Args:
+        unknown: the name of the piece that stands for what has none.
+    """
+    return [
+        {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+        {"type": "Replace", "pattern": {"String": unknown}, "content": model.trainer_spec.unk_surface},
+        *([{"type": "ByteFallback"}] if model.trainer_spec.byte_fallback else []),
+        {"type": "Fuse"},
+        *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if model.normalizer_spec.add_dummy_prefix else []),
+    ]
 
 
 _NOWHERE = "\U000e0fff"  # a code point without a character, which no vocabulary has
