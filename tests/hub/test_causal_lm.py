@@ -85,6 +85,13 @@ def test_a_preset_in_a_folder_makes_the_same_tokenizer_and_logits(with_text, tmp
     np.testing.assert_array_equal(ours.model(prompts()), theirs.model(prompts()))
 
 
+def test_models_that_keep_other_states_are_refused():
+    sizes = {"vocabulary_size": 20, "hidden_size": 16, "head_size": 8, "num_layers": 1, "intermediate_dim": 16}
+    task = keras_hub.models.RWKV7CausalLM(backbone=keras_hub.models.RWKV7Backbone(**sizes))
+    with pytest.raises(ExportError, match=r"RWKV7CausalLM.*its own way"):
+        adapted(task, generates=True)
+
+
 def test_models_that_read_pictures_are_refused_by_what_they_read():
     vision = keras_hub.models.Gemma3VisionEncoder(
         image_size=16,

@@ -38,6 +38,8 @@ class CausalLanguageModel(Generator):
         super().__init__(**kwargs)
         if extra := input_names(task) - {"token_ids", "padding_mask"}:
             raise refused(task, f"reads {', '.join(sorted(extra))} beside text")
+        if "cache_update_index" not in inspect.signature(task.call_with_cache).parameters:
+            raise refused(task, "keeps the state of its decoder in its own way")
         self.task, self.end = task, tuple(end)
         self.vocabulary_size = int(task.outputs[0].shape[-1])
         self.max_positions = positions_of(task.backbone)
