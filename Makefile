@@ -6,6 +6,7 @@
 # make install    what all of these need
 # make test       lint, types, import rules and the tests; make test-slow runs the long ones
 # make test-oldest  some of the tests with the oldest versions that work (constraints-oldest.txt)
+# make test-hub   the tests of KerasHub's models, which bring another build of TensorFlow
 # make test-js    the JavaScript client beside Python; needs Node 20 or later
 # make contents   the first docstring line of every module, one under the other; FOLDERS="tfseq/data" for some
 #
@@ -22,6 +23,7 @@ INSTALL ?= $(BIN)/python -m pip install --quiet
 SPREAD = -n auto --dist worksteal
 # They have an environment of their own.
 OLDEST ?= .venv-oldest
+HUB ?= .venv-hub
 OLDEST_TESTS = tests/test_keras_versions.py tests/runtime \
     tests/exporting/test_export.py::test_every_cell_predicts_the_same_from_the_file \
     tests/exporting/test_export.py::test_a_functional_model_keeps_its_names \
@@ -52,7 +54,7 @@ export RUN_QUICK
 CAPTIONERS = cnn_rnn cnn_rnn_attention cnn_transformer # a minute each
 CELLS = rnn irnn lstm gru # of the character models, for twice as many steps as quick makes
 
-.PHONY: demo quick zoo install test test-slow test-oldest test-with-oldest test-js lint contents clean
+.PHONY: demo quick zoo install test test-slow test-oldest test-with-oldest test-hub test-with-hub test-js lint contents clean
 
 demo: $(VENV)/train.stamp
 	$(BIN)/python -m pipelines.char_lm quick
@@ -82,6 +84,12 @@ test-oldest:
 test-with-oldest: $(VENV)/oldest.stamp
 	$(BIN)/python -m pytest -W ignore $(OLDEST_TESTS)
 
+test-hub:
+	@$(MAKE) --no-print-directory VENV=$(HUB) test-with-hub
+
+test-with-hub: $(VENV)/hub.stamp
+	$(BIN)/python -m pytest -W ignore tests/hub
+
 test-js: $(VENV)/train.stamp $(JS)/node_modules/.package-lock.json
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	echo "Writing files for JavaScript to run, and what Python makes of them." && \
@@ -99,7 +107,7 @@ contents:
 	@find $(FOLDERS) -name '*.py' | sort | xargs awk 'FNR == 1 { gsub(/"""/, ""); printf "%-64s %s\n", FILENAME, $$0 }'
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf $(VENV) $(OLDEST) $(HUB) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 	    $(JS)/node_modules
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
@@ -119,6 +127,11 @@ $(VENV)/dev.stamp: $(VENV)/train.stamp
 $(VENV)/oldest.stamp: pyproject.toml constraints-oldest.txt | $(BIN)/python
 	@echo "Installing the oldest TensorFlow and what tfseq needs into $(VENV): a few minutes, once."
 	$(INSTALL) -c constraints-oldest.txt -e ".[$(TRAIN)]" pytest hypothesis
+	@touch $@
+
+$(VENV)/hub.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing KerasHub and what tfseq needs into $(VENV): a few minutes, once."
+	$(INSTALL) -c constraints.txt -e ".[$(TRAIN),hub]" pytest hypothesis
 	@touch $@
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json

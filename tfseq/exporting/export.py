@@ -45,6 +45,8 @@ def export(
     TensorFlow converts. On the JAX and PyTorch backends a process of its own does that, with a copy of the model, its
     classes and functions included, which have to compute in `keras.ops`; the file is compared with the model as it is.
 
+    A task of KerasHub is exported as what it does: a CausalLM with `decode` continues text, see docs/hub.md.
+
     A model of Keras 2 (tf_keras) is exported as a copy in Keras 3, and on TensorFlow the file is compared with itself.
 
     Args:
@@ -61,6 +63,7 @@ def export(
             `prompt_length`, as a language model's does. The decoder reads it behind the start token, and writes what
             follows: task and language tokens, or how an answer begins. A prompt may be empty.
         tokenizer: turns text into the model's tokens, such as `tfseq.runtime.CharacterTokenizer`; goes into the file.
+            None takes that of a KerasHub task's preprocessor; False leaves that out, and the file takes token ids.
         code_points: with `decode` and a character tokenizer, the graph itself reads and writes Unicode code points.
             False has it read and write token ids, as with other tokenizers.
         labels: names of the classes that the last axis of the (first) output counts, for
@@ -108,6 +111,11 @@ def export(
         "external_data": external_data,
     }
     require_installed()
+    if _is_task(model):
+        from tfseq.hub import adapted
+
+        task = adapted(model, decode is not None, with_tokenizer=tokenizer is None, labelled=bool(labels))
+        model, arguments["tokenizer"] = task.model, tokenizer or task.tokenizer
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.verified_file import write_verified
@@ -154,6 +162,12 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), 
         ExportError: the model can't be run, on a sample or on any input that was tried.
     """
     require_installed()
+    if _is_task(model):
+        from tfseq.hub import adapted
+
+        manifest = Manifest.from_file(path)
+        generates, labelled = manifest.decoding is not None, bool(manifest.labels)
+        model = adapted(model, generates, with_tokenizer=False, labelled=labelled).model
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.proving.parity import compare, opened
@@ -180,6 +194,13 @@ def require_installed() -> None:
                 f"Exporting needs {package}, on every backend of Keras, and it is not installed: "
                 'pip install "tfseq[train]", or "tfseq[train-cpu]" without a GPU.'
             )
+
+
+def _is_task(model: Any) -> bool:
+    """Whether a model is a task of KerasHub's."""
+    from tfseq.hub import is_task
+
+    return is_task(model)
 
 
 def _here() -> bool:

@@ -13,14 +13,16 @@ from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
 class SubwordTokenizer(Tokenizer):
     """A tokenizer of the library `tokenizers` (Hugging Face): word-level, byte-level BPE, Unigram and so on.
 
-    Special tokens come from `start`, `end` and `append` alone: a text that spells one, such as "<end>", is encoded as
-    the characters it has, and what the JSON's post-processor would add, or its padding and truncation, is left out.
+    Special tokens come from `start`, `end`, `prepend` and `append` alone: a text that spells one, such as "<end>", is
+    encoded as the characters it has, and what the JSON's post-processor would add, or its padding and truncation, is
+    left out. Added tokens that are not special are found in texts.
 
     Args:
         description: the text of a tokenizer.json. In encoder-decoders token 0 is padding.
         start: the token that decoding begins with.
         end: the token that ends a sequence.
-        append: tokens that a source ends with.
+        append: tokens that a source ends with, or a text to classify.
+        prepend: tokens that these and prompts begin with.
 
     Raises:
         ArtefactError: the library can't read `description`, or it has no such tokens.
@@ -28,7 +30,14 @@ class SubwordTokenizer(Tokenizer):
 
     kind = "tokenizers"
 
-    def __init__(self, description: str, start: int | None = None, end: int | None = None, append: Sequence[int] = ()):
+    def __init__(
+        self,
+        description: str,
+        start: int | None = None,
+        end: int | None = None,
+        append: Sequence[int] = (),
+        prepend: Sequence[int] = (),
+    ):
         from tokenizers import Tokenizer as Library  # here, so that other files do without it
 
         try:
@@ -43,8 +52,9 @@ class SubwordTokenizer(Tokenizer):
         self._library.no_padding()
         self._library.no_truncation()
         self._size = 1 + max(self._library.get_vocab().values(), default=-1)
-        self.start, self.end, self.append = start, end, tuple(append)
-        for name, token in (("start", start), ("end", end), *(("append", token) for token in append)):
+        self.start, self.end, self.append, self.prepend = start, end, tuple(append), tuple(prepend)
+        added_to_texts = [("append", token) for token in append] + [("prepend", token) for token in prepend]
+        for name, token in (("start", start), ("end", end), *added_to_texts):
             if token is not None and (type(token) is not int or not 0 <= token < self._size):
                 raise ArtefactError(f"A tokenizer is damaged: {name} is {token!r} in a vocabulary of {self._size}.")
         self.splits_characters = any(name in json.dumps(value.get("decoder")) for name in ("ByteLevel", "ByteFallback"))
@@ -86,6 +96,7 @@ class SubwordTokenizer(Tokenizer):
             "start": self.start,
             "end": self.end,
             "append": list(self.append),
+            **({"prepend": list(self.prepend)} if self.prepend else {}),
         }
 
     @classmethod
@@ -95,10 +106,11 @@ class SubwordTokenizer(Tokenizer):
         Raises:
             ArtefactError: `value` does not describe such a tokenizer.
         """
-        description, append = value.get("json"), value.get("append") or []
-        if value.get("kind") != cls.kind or not isinstance(description, str) or not isinstance(append, list):
+        description, added = value.get("json"), [value.get(name) or [] for name in ("append", "prepend")]
+        are_lists = all(isinstance(tokens, list) for tokens in added)
+        if value.get("kind") != cls.kind or not isinstance(description, str) or not are_lists:
             raise ArtefactError(f'Not such a tokenizer; expected {{"kind": "{cls.kind}", "json": "...", ...}}.')
-        return cls(description, value.get("start"), value.get("end"), append)
+        return cls(description, value.get("start"), value.get("end"), *added)
 
     def token(self, text: str) -> int:
         """The id of the token that is spelled `text` in the vocabulary.

@@ -149,7 +149,7 @@ def prompt_tokens(tokenizer: Tokenizer, given: Any, rows: int) -> list[np.ndarra
 
 def _ids(tokenizer, prompt):
     if isinstance(prompt, str):
-        return encode(tokenizer, prompt, "prompt") if prompt else np.zeros(0, np.int32)
+        return encode(tokenizer, prompt, "prompt", alone=False) if prompt else np.zeros(0, np.int32)
     return checked_ids(prompt, tokenizer.vocabulary_size).astype(np.int32)
 
 
@@ -157,7 +157,7 @@ def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.
     """The token ids of a text or several: of each, (time,) int32, and of all, padded with 0, (batch, time) int32.
 
     Args:
-        what: "prompt", "source" or "text", for messages; a source ends with what the tokenizer appends.
+        what: "prompt", "source" or "text", for messages; what the tokenizer prepends and appends is added.
 
     Raises:
         InputError: `given` is no text and no list of texts, or one of them has no token.
@@ -182,15 +182,19 @@ def _padded(encoded):
     return padded
 
 
-def encode(tokenizer: Tokenizer, text: str, what: str) -> np.ndarray:
+def encode(tokenizer: Tokenizer, text: str, what: str, alone: bool = True) -> np.ndarray:
     """The token ids of a prompt, a source or another text.
+
+    Args:
+        what: "prompt", "source" or "text".
+        alone: whether it is all that is read; not so of a prompt beside a source.
 
     Raises:
         InputError: there are none.
     """
-    ids = tokenizer.encode(text)
-    if what == "source":
-        ids = np.append(ids, tokenizer.append).astype(np.int32)
+    before = tokenizer.prepend if alone else ()
+    behind = () if what == "prompt" else tokenizer.append
+    ids = np.concatenate([before, tokenizer.encode(text), behind]).astype(np.int32)
     if not len(ids):
         raise InputError(f"The tokenizer makes no token of the {what} {text!r}; give a longer text.")
     return ids

@@ -23,7 +23,9 @@ class Tokenizer(ABC):
     Attributes:
         start: the token that decoding begins with; None if there is none.
         end: the token that ends a sequence; None if there is none.
-        append: tokens that an encoder-decoder's source ends with.
+        prepend: tokens that what a model reads begins with: a prompt, a source, or a text to classify; not the prompt
+            beside a source.
+        append: tokens that an encoder-decoder's source ends with, and a text to classify.
         splits_characters: whether a token may be a part of a character.
         takes_empty: whether a text among others may have no token, and is padding then.
     """
@@ -31,6 +33,7 @@ class Tokenizer(ABC):
     kind: ClassVar[str]
     start: int | None = None
     end: int | None = None
+    prepend: tuple[int, ...] = ()
     append: tuple[int, ...] = ()
     splits_characters: bool = False
     takes_empty: bool = False

@@ -40,7 +40,8 @@ class TokenizerPair(Tokenizer):
 
     def __init__(self, source: Tokenizer, target: Tokenizer):
         self.source, self.target = source, target
-        self.start, self.end, self.append = target.start, target.end, source.append
+        self.start, self.end = target.start, target.end
+        self.prepend, self.append = source.prepend, source.append
         self.splits_characters = target.splits_characters
 
     @property

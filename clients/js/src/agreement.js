@@ -27,7 +27,11 @@ export function agreeing(json) {
     BPE: isPlain && !model.dropout,
     Unigram: !model.byte_fallback,
   });
-  if (added.some((token) => !token.special)) throw disagrees("added tokens that are not special");
+  const spelled = added.filter((token) => !token.special);
+  if (spelled.length && normalizer) throw disagrees("added tokens that are not special beside a normalizer");
+  if (spelled.some((token) => token.single_word || token.lstrip || token.rstrip)) {
+    throw disagrees("added tokens that are not special and take spaces or words with them");
+  }
   return {
     ...json,
     model,

@@ -14,7 +14,9 @@ const REPLACEMENT = 0xfffd;
  * @typedef {object} Tokenizer
  * @property {number} vocabularySize
  * @property {boolean} splitsCharacters whether a token may be a part of a character
- * @property {number[]} append tokens that an encoder-decoder's source ends with
+ * @property {number[]} [prepend] tokens that what a model reads begins with: a prompt, a source, or a text to classify;
+ *   not the prompt beside a source
+ * @property {number[]} append tokens that an encoder-decoder's source ends with, and a text to classify
  * @property {boolean} [takesEmpty] whether a text among others may have no token, and is padding then
  * @property {(text: string) => number[]} encode
  * @property {(ids: ArrayLike<number>) => string} decode throws an InputError where an id is outside the vocabulary

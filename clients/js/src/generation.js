@@ -155,7 +155,7 @@ function promptTokens(tokenizer, given, rows) {
   const encoded = prompts.map((prompt) => {
     if (isList(prompt)) return checked(prompt, writer.vocabularySize);
     if (!isText(prompt)) throw new InputError(`A prompt is ${quote(prompt)}; expected a text or token ids.`);
-    return prompt === "" ? [] : encode(writer, prompt, "prompt");
+    return prompt === "" ? [] : encode(writer, prompt, "prompt", false);
   });
   return oneForAll ? Array.from({ length: rows }, () => encoded[0]) : encoded;
 }
@@ -166,7 +166,7 @@ function promptTokens(tokenizer, given, rows) {
  *
  * @param {Tokenizer} tokenizer
  * @param {any} given
- * @param {string} what "prompt", "source" or "text", for messages; a source ends with what the tokenizer appends
+ * @param {string} what "prompt", "source" or "text", for messages; what the tokenizer prepends and appends is added
  * @returns {{encoded: number[][], padded: Tensor}}
  * @throws {InputError} `given` is no text and no array of texts, or one of them has no token
  */
@@ -195,11 +195,12 @@ function padded(rows) {
  * @param {Tokenizer} tokenizer
  * @param {string} text
  * @param {string} what "prompt", "source" or "text"
+ * @param {boolean} alone whether it is all that is read; not so of a prompt beside a source
  * @throws {InputError} there are none
  */
-export function encode(tokenizer, text, what) {
-  const ids = tokenizer.encode(text);
-  if (what === "source") ids.push(...tokenizer.append);
+export function encode(tokenizer, text, what, alone = true) {
+  const before = alone ? (tokenizer.prepend ?? []) : [];
+  const ids = [...before, ...tokenizer.encode(text), ...(what === "prompt" ? [] : tokenizer.append)];
   if (ids.length === 0) {
     throw new InputError(`The tokenizer makes no token of the ${what} ${quote(text)}; give a longer text.`);
   }

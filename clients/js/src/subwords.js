@@ -8,8 +8,9 @@ import { quote } from "./manifest.js";
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
 
 /**
- * Special tokens come from `start`, `end` and `append` alone: a text that spells one, such as "<end>", is encoded as
- * the characters it has, and what the JSON's post-processor would add is left out.
+ * Special tokens come from `start`, `end`, `prepend` and `append` alone: a text that spells one, such as "<end>", is
+ * encoded as the characters it has, and what the JSON's post-processor would add is left out. Added tokens that are not
+ * special are found in texts.
  *
  * @implements {Tokenizer}
  */
@@ -19,7 +20,7 @@ export class SubwordTokenizer {
    * @param {Record<string, any>} json its tokenizer.json
    * @param {Record<string, any>} description as the manifest has it
    */
-  constructor(library, json, { start, end, append }) {
+  constructor(library, json, { start, end, append, prepend }) {
     const { added_tokens: added, model } = json;
     this.#library = library;
     this.#ofWords = model.type === "WordLevel";
@@ -28,7 +29,9 @@ export class SubwordTokenizer {
     this.splitsCharacters = /ByteLevel|ByteFallback/.test(JSON.stringify(json.decoder ?? null));
     /** @type {number[]} */
     this.append = append ?? [];
-    for (const [name, token] of [["start", start], ["end", end], ...this.append.map((id) => ["append", id])]) {
+    this.prepend = prepend ?? [];
+    const around = [...this.append.map((id) => ["append", id]), ...this.prepend.map((id) => ["prepend", id])];
+    for (const [name, token] of [["start", start], ["end", end], ...around]) {
       if (token != null && !(Number.isInteger(token) && token >= 0 && token < this.vocabularySize)) {
         throw damaged(`${name} is ${quote(token)} in a vocabulary of ${this.vocabularySize}.`);
       }
@@ -38,21 +41,23 @@ export class SubwordTokenizer {
     const special = added.filter((token) => token.special).map((token) => token.id);
     this.#silent = new Set([...special, start, end]);
     this.#silent.delete(this.#unknown);
+    this.#spelled = spelledTokens(added);
   }
 
   #library;
+  #spelled;
   #ofWords;
   #unknown;
   #silent;
 
   /**
-   * @param {Record<string, any>} description {"kind": "tokenizers", "json": "...", "start", "end", "append"}
+   * @param {Record<string, any>} description {"kind": "tokenizers", "json": "...", "start", "end", "append", "prepend"}
    * @returns {Promise<SubwordTokenizer>}
    * @throws {ArtefactError} it is damaged, or has parts that JavaScript does not read as Python does
    */
   static async create(description) {
-    const { json: text, append } = description;
-    if (typeof text !== "string" || !(append == null || Array.isArray(append))) {
+    const { json: text, append, prepend } = description;
+    if (typeof text !== "string" || ![append, prepend].every((ids) => ids == null || Array.isArray(ids))) {
       throw new ArtefactError('Not such a tokenizer; expected {"kind": "tokenizers", "json": "...", ...}.');
     }
     const parts = await import("@huggingface/tokenizers");
@@ -74,8 +79,12 @@ export class SubwordTokenizer {
    * @returns {number[]} nothing is put before or after the text's own tokens
    */
   encode(text) {
-    if (text === "") return [];
-    const { ids } = this.#library.encode(wellFormed(text), { add_special_tokens: false });
+    /** @type {number[]} */
+    const ids = [];
+    for (const part of this.#spelled.split(wellFormed(text))) {
+      if (typeof part === "number") ids.push(part);
+      else if (part) ids.push(...this.#library.encode(part, { add_special_tokens: false }).ids);
+    }
     return ids.map((id) => {
       if (id === undefined) throw new InputError(`The tokenizer can't read ${quote(text)}: it has no unknown token.`);
       return id;
@@ -110,6 +119,20 @@ export class SubwordTokenizer {
 
 // the white space at the ends of a word, as Python strips it
 const AROUND = /^[\p{White_Space}\x1c-\x1f]+|[\p{White_Space}\x1c-\x1f]+$/gu;
+
+/**
+ * Added tokens that texts can spell.
+ *
+ * @param {any[]} added of a tokenizer.json
+ * @returns {{split: (text: string) => (string | number)[]}} the parts of a text, and the ids of tokens between them
+ */
+function spelledTokens(added) {
+  const ids = new Map(added.filter((token) => !token.special).map((token) => [token.content, token.id]));
+  if (ids.size === 0) return { split: (text) => [text] };
+  const contents = [...ids.keys()].sort((a, b) => b.length - a.length);
+  const pattern = new RegExp(`(${contents.map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|")})`);
+  return { split: (text) => text.split(pattern).map((part, i) => (i % 2 ? /** @type {number} */ (ids.get(part)) : part)) };
+}
 
 /** @param {string} text */
 function wellFormed(text) {

@@ -44,6 +44,7 @@ async function loadPair(description) {
   return {
     vocabularySize: target.vocabularySize,
     splitsCharacters: target.splitsCharacters,
+    prepend: source.prepend ?? [],
     append: source.append,
     encode: (text) => source.encode(text),
     decode: (ids) => target.decode(ids),

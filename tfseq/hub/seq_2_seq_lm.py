@@ -1,0 +1,141 @@
+"""`EncoderDecoder`, KerasHub's Seq2SeqLM as a `Generator`: its own `call_encoder` and `call_decoder_with_cache`."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfseq.hub.causal_lm import last_logits, refusals
+from tfseq.hub.key_value_views import PackedCache
+from tfseq.hub.task_settings import input_names, positions_of, refused, without_preprocessor
+from tfseq.models.generator import Generator
+
+_READ = {"encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask"}
+_SOURCE = keras.InputSpec(shape=(None, None), dtype="int32", name="source")
+
+
+@keras.saving.register_keras_serializable(package="tfseq")
+class EncoderDecoder(Generator):
+    """KerasHub's Seq2SeqLM, of any family whose decoder takes `self_attention_cache` and `cross_attention_cache`.
+
+    Keys and values of the source are computed once, by `encode`.
+
+    Args:
+        task: a `keras_hub.models.Seq2SeqLM`, whose weights it shares.
+        begin: ids of the tokens that every output begins with, one at least; decoding begins with the last of them.
+        end: ids of the tokens that end a text; () where only the maximum length ends it.
+
+    Call arguments:
+        inputs: {"source": (batch, source_time), "target": (batch, time)} int32; sources padded on the right with 0,
+            targets from the last of `begin` on.
+
+    Returns:
+        next-token logits at each position of the target, (batch, time, vocabulary) float32.
+
+    Raises:
+        ExportError: the task reads something else than text, or keeps caches in its own way.
+    """
+
+    sources = (_SOURCE,)
+
+    def __init__(self, task: Any, begin: Sequence[int], end: Sequence[int] = (), **kwargs: Any):
+        super().__init__(**kwargs)
+        if extra := input_names(task) - _READ:
+            raise refused(task, f"reads {', '.join(sorted(extra))} beside text")
+        arguments = inspect.signature(task.call_decoder_with_cache).parameters
+        if "cross_attention_cache_update_index" not in arguments or not hasattr(task, "_initialize_cache"):
+            raise refused(task, "keeps the caches of its decoder in its own way")
+        self.task, self.begin, self.end = task, tuple(begin), tuple(end)
+        *self._before, self.start = self.begin
+        self.vocabulary_size = int(task.outputs[0].shape[-1])
+        positions = positions_of(task.backbone)
+        self.max_positions = None if positions is None else positions - len(self._before)
+        with refusals(task):
+            self._own = PackedCache(lambda batch, length: _empty_caches(task, batch, length)[0])
+            self._cross = PackedCache(lambda batch, length: _empty_caches(task, batch, length)[1])
+        self.built = True
+
+    def call(self, inputs, training=False):
+        source, target = inputs["source"], inputs["target"]
+        target = ops.concatenate([self._tokens_before(ops.shape(target)[0]), target], axis=1)
+        given = {
+            "encoder_token_ids": source,
+            "encoder_padding_mask": ops.cast(is_real(source), "int32"),
+            "decoder_token_ids": target,
+            "decoder_padding_mask": ops.ones_like(target),
+        }
+        return ops.cast(self.task(given, training=training)[:, len(self._before) :], "float32")
+
+    def encode(self, inputs=None):
+        """What the encoder makes of the source, which of it is real, and its keys and values for each layer."""
+        real = is_real(inputs)
+        encoded = self.task.call_encoder(token_ids=inputs, padding_mask=real)
+        batch = ops.shape(inputs)[0]
+        tokens = ops.full((batch, 1), self.start, "int32")
+
+        def run(cross):
+            def read(own):
+                outputs = self._decoded(encoded, real, tokens, own, 0, cross, 0)
+                return outputs[3], outputs[2]
+
+            cross, _ = self._own.extended(self._own.empty(batch, grows=True), 1, read)
+            return None, cross
+
+        with refusals(self.task):
+            _, state = self._cross.extended(self._cross.empty(batch, grows=True), ops.shape(inputs)[1], run)
+        return {"encoded": encoded, "real": real, "entries": state.entries}
+
+    def initial_state(self, memory, batch_size):
+        state = self._own.empty(batch_size, more=len(self._before))
+        return self.read(self._tokens_before(batch_size), state, memory)[1] if self._before else state
+
+    def step(self, tokens, state, memory=()):
+        return self.read(ops.expand_dims(tokens, 1), state, memory)
+
+    def read(self, tokens, state, memory=()):
+        cross = self._cross.read_only(memory["entries"])
+
+        def run(own):
+            with last_logits():
+                outputs = self._decoded(memory["encoded"], memory["real"], tokens, own, state.position[0], cross, None)
+            return ops.cast(outputs[0][:, -1], "float32"), outputs[2]
+
+        with refusals(self.task):
+            return self._own.extended(state, ops.shape(tokens)[1], run)
+
+    def _decoded(self, encoded, real, tokens, own, index, cross, cross_index):
+        """Logits, hidden states, and both caches."""
+        return self.task.call_decoder_with_cache(
+            encoder_hidden_states=encoded,
+            encoder_padding_mask=real,
+            decoder_token_ids=tokens,
+            self_attention_cache=own,
+            self_attention_cache_update_index=index,
+            cross_attention_cache=cross,
+            cross_attention_cache_update_index=cross_index,
+        )
+
+    def _tokens_before(self, batch):
+        return ops.broadcast_to(ops.reshape(ops.cast(self._before, "int32"), (1, -1)), (batch, len(self._before)))
+
+    def get_config(self):
+        own = {"task": without_preprocessor(self.task), "begin": self.begin, "end": self.end}
+        return super().get_config() | own
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        task = keras.saving.deserialize_keras_object(config.pop("task"), custom_objects)
+        return cls(task, **config)
+
+
+def is_real(source: Any) -> Any:
+    """Which tokens of sources are no padding, (batch, time) bool: those up to the last that is not 0."""
+    place = ops.cumsum(ops.ones_like(source), axis=1)  # from 1
+    return place <= ops.max(ops.where(source != 0, place, 0), axis=1, keepdims=True)
+
+
+def _empty_caches(task: Any, batch: int, length: int) -> Any:
+    tokens = ops.zeros((batch, length), "int32")
+    return task._initialize_cache(tokens, tokens)
