@@ -15,8 +15,8 @@ class Finding:
     """Something that a generator does otherwise than the protocol says; as a string, one sentence.
 
     Attributes:
-        rule: what it is about: an attribute or a method of `Generator`, or one of `class`, `state`, `memory`, `logits`,
-            `random`, `padding`, `neighbours`, `beams`, `call and step`, `read and step`.
+        rule: what it is about: an attribute or a method of `Generator`, or one of `class`, `state`, `growing state`,
+            `memory`, `logits`, `random`, `padding`, `neighbours`, `beams`, `call and step`, `read and step`.
         saw: what the model declares, returns or raises.
         expected: what the protocol wants in its place.
         write: what to write or change in the model.

@@ -161,7 +161,7 @@ class Runs:
                 )
             elif axis is not None and axis < len(shape) and shape[axis] != 0:
                 self.note(
-                    "state",
+                    "growing state",
                     f"{self.name}.initial_state returned {path} of shape {shape}, which grows along axis {axis}",
                     "a growing axis that begins with size 0",
                     "begin it with size 0",
