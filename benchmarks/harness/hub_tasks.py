@@ -65,16 +65,23 @@ def causal_lm(family, preprocessor=None, **sizes):
 
 def seq_2_seq_lm(family, preprocessor=None, **sizes):
     backbone = getattr(keras_hub.models, f"{family}Backbone")(**ENCODER_DECODER[family][0] | sizes)
-    return spread(getattr(keras_hub.models, f"{family}Seq2SeqLM")(backbone=backbone, preprocessor=preprocessor))
+    task = getattr(keras_hub.models, f"{family}Seq2SeqLM")(backbone=backbone, preprocessor=preprocessor)
+    return spread(task, dense=0.5, positions=3.0) if family == "Bart" else spread(task)
 
 
-def spread(task):
-    """The task, with weights that make its greedy texts vary."""
+def spread(task, dense=3.0, positions=0.3):
+    """The task, with weights that make its greedy texts vary.
+
+    Args:
+        dense: the size of products; BART's norms behind each layer make one token of large ones.
+        positions: the size of learned positions.
+    """
     random = np.random.default_rng(0)
     for weight in task.weights:
         if len(weight.shape) < 2:
             continue
-        scale = 0.3 if "embedding" in weight.path else 3.0 / np.sqrt(weight.shape[0])
+        scale = 0.3 if "embedding" in weight.path else dense / np.sqrt(weight.shape[0])
+        scale = positions if "position_embedding" in weight.path else scale
         weight.assign(random.normal(size=weight.shape) * scale)
     return task
 
