@@ -22,12 +22,13 @@ from tfseq.analysis.palette import BLACK, BLUE, RED
 from tfseq.data import DataSet, Part, shuffled_batches, sunspots
 from tfseq.models import Autoregressive, Forecaster, LatentAutoregressive
 from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 60  # years before the forecast that the picture shows
 
 
 @dataclass(frozen=True)
-class Forecasting:
+class Forecasting(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -42,17 +43,17 @@ class Forecasting:
         name: of the artefact, in exported/.
     """
 
-    window: int = 9
+    window: Size = 9
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 32
-    depth: int = 1
-    dropout: float = 0.4
-    past: int = 48
-    horizon: int = 11
+    units: Size = 32
+    depth: Depth = 1
+    dropout: ShareBelowOne = 0.4
+    past: Count = 48
+    horizon: Count = 11
     training: SupervisedSettings = field(
         default_factory=lambda: SupervisedSettings(epochs=150, batch=152, learning_rate=1e-2)
     )
-    name: str = "forecasting"
+    name: Name = "forecasting"
 
 
 QUICK = Forecasting()

@@ -24,13 +24,14 @@ from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentAttentionModel
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Name, PositiveAmount, ShareBelowOne, Size
 
 SHOWN = 12  # images in the picture
 SAMPLED = 4  # of them in words
 
 
 @dataclass(frozen=True)
-class Glimpses:
+class Glimpses(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -53,17 +54,17 @@ class Glimpses:
 
     data: Path | None = None
     tfds: str | None = None
-    glimpses: int = 6
-    size: int = 8
-    scales: int = 1
-    units: int = 256
+    glimpses: Count = 6
+    size: Size = 8
+    scales: Size = 1
+    units: Size = 256
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "irnn"
-    sigma: float = 0.1
-    dropout: float = 0.0
+    sigma: PositiveAmount = 0.1
+    dropout: ShareBelowOne = 0.0
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 

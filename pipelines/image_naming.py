@@ -31,13 +31,14 @@ from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer
 from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
 
 
 @dataclass(frozen=True)
-class ImageNaming:
+class ImageNaming(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -60,17 +61,17 @@ class ImageNaming:
 
     data: Path | None = None
     tfds: str | None = None
-    filters: tuple[int, ...] = (32, 64)
-    convolutions: int = 1
-    features: int = 128
+    filters: tuple[Size, ...] = (32, 64)
+    convolutions: Size = 1
+    features: Size = 128
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 64
-    depth: int = 1
-    dropout: float = 0.3
+    units: Size = 64
+    depth: Depth = 1
+    dropout: ShareBelowOne = 0.3
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 

@@ -27,12 +27,13 @@ from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentClassifier
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 5  # clips on the card
 
 
 @dataclass(frozen=True)
-class VideoClassification:
+class VideoClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -58,20 +59,20 @@ class VideoClassification:
 
     data: Path | None = None
     tfds: str | None = None
-    frames: int = 10
-    size: tuple[int, int] = (64, 64)
+    frames: Count = 10
+    size: tuple[Size, Size] = (64, 64)
     directions: Literal[4, 8] = 4
-    sizes: tuple[int, int, int] = (2_000, 300, 500)
-    filters: tuple[int, ...] = (8, 16)
-    features: int = 64
+    sizes: tuple[Count, Count, Count] = (2_000, 300, 500)
+    filters: tuple[Size, ...] = (8, 16)
+    features: Size = 64
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
-    units: int = 64
-    depth: int = 1
+    units: Size = 64
+    depth: Depth = 1
     bidirectional: bool = False
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str = "video_classification"
+    name: Name = "video_classification"
     resume: bool = False
 
 

@@ -1,6 +1,7 @@
 """Atomic file writes: a file appears whole or not at all."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files that `atomic_write` left in a folder when its process was killed.
+
+    Only for a folder that no other process writes to: a file that is being written looks the same.
+    """
+    for path in folder.iterdir():
+        left = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", path.name.removesuffix(path.suffix))
+        if left and Path(left[1]).suffix == path.suffix and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
