@@ -18,6 +18,7 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import Part, blood_pressure, load_table, shuffled_batches, stratified_folds
 from tfseq.data.dataset import rows_of
 from tfseq.data.optional_packages import import_package
@@ -66,7 +67,7 @@ def main(settings: BloodPressure) -> None:
     print(
         f"{data.source}: {len(data.train)} rows to learn from, {len(data.test)} to test on: {', '.join(data.columns)}"
     )
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     model = fitted(settings, data.train, data.validation, run, settings.resume, {"data": data.sha256})
     known = Part(*(np.concatenate(pair) for pair in zip(data.train, data.validation)))  # the peer needs no validation
     scores = {

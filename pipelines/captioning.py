@@ -28,6 +28,7 @@ from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.bleu import bleu
 from tfseq.analysis.caption_attention import plot_word_attention, word_attention
 from tfseq.analysis.cider import cider
@@ -156,7 +157,7 @@ def main(settings: Captioning) -> None:
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)
     name = settings.name or artefact_name(settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     image_shape = data.train.inputs.shape[1:]
     print(

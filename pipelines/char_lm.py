@@ -18,6 +18,7 @@ import keras
 
 from pipelines.parts.language_models import publish_language_model
 from pipelines.parts.presets import run_with_presets, with_precision
+from pipelines.parts.runs import run_folder
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
@@ -82,7 +83,7 @@ def main(settings: CharLM) -> None:
     training = settings.training
     corpus = load_corpus(settings.data, settings.tfds)
     name = settings.name or artefact_name(settings, corpus.name)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     tokenizer = character_tokenizer(corpus.train)
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)

@@ -10,7 +10,6 @@ Quick: 100 s.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import keras
@@ -18,6 +17,7 @@ import keras
 import tfseq
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from pipelines.parts.translation import encoded
 from tfseq.data import DataSet, Part, addition, bucketed_batches, character_tokenizer, number_words
 from tfseq.exporting import as_float32
@@ -91,7 +91,7 @@ FULL_ADDITION = DelayedAnswers(
 
 def main(settings: DelayedAnswers) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = load(settings)
     tokenizer = character_tokenizer("".join([*data.train.inputs, *data.train.targets]), start_and_end=True)

@@ -18,6 +18,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import run_with_presets
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.palette import BLACK, BLUE, RED
 from tfseq.data import DataSet, Part, shuffled_batches, sunspots
 from tfseq.models import Autoregressive, Forecaster, LatentAutoregressive
@@ -64,7 +65,7 @@ FULL = Forecasting(
 
 def main(settings: Forecasting) -> None:
     one_stream_per_core(settings.training.batch)
-    data, run = sunspots(past=settings.past), Path("runs", settings.name)
+    data, run = sunspots(past=settings.past), run_folder(settings.name)
     learned, validated, tested = (years_of(part) for part in (data.train, data.validation, data.test))
     series = np.concatenate([learned, validated[settings.past :], tested[settings.past :]])  # 1700 to 2008
     first = len(series) - len(data.test)  # index of the first year to test on

@@ -21,6 +21,7 @@ import numpy as np
 from pipelines.parts.filmstrip import draw_filmstrips
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
+from pipelines.parts.runs import run_folder
 from tfseq import runtime
 from tfseq.data import DataSet, changing_digits, load_images, shuffled_batches
 from tfseq.exporting import as_float32
@@ -93,7 +94,7 @@ FULL = FrameClassification(
 
 def main(settings: FrameClassification) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = load(settings)
     print(f"{data.source}: {len(data.train):,} clips of {settings.frames} frames to learn from")

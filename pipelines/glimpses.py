@@ -19,6 +19,7 @@ import numpy as np
 from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.glimpse_boxes import coverage, plot_glimpses
 from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting import as_float32
@@ -85,7 +86,7 @@ def main(settings: Glimpses) -> None:
     one_stream_per_core(settings.training.batch)
     data = load_images(settings.data, settings.tfds)
     name = settings.name or artefact_name("glimpses", settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
     model = build(settings, len(data.labels))

@@ -23,6 +23,7 @@ from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, character_tokenizer, load_images, shuffled_batches
 from tfseq.data.optional_packages import import_package
 from tfseq.decoding import generate
@@ -89,7 +90,7 @@ def main(settings: ImageNaming) -> None:
     names = english_names(data.labels)
     tokenizer = character_tokenizer("".join(names), start_and_end=True)
     name = settings.name or artefact_name("image_naming", settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, named {', '.join(names)}")
     model = build(settings, data.train.inputs.shape[1:], tokenizer)

@@ -21,6 +21,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.abc_to_midi import adds_up, write_midi
 from tfseq.analysis.music_notation import plot_score
 from tfseq.data import bucketed_batches, character_tokenizer, load_tunes
@@ -119,7 +120,7 @@ class Tunes(NamedTuple):
 def main(settings: Music) -> None:
     one_stream_per_core(settings.training.batch)
     name = settings.name or (f"music_{settings.data.stem}" if settings.data else "music")
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     tunes = load(settings.data)
     model, history = fit(settings, tunes, run)

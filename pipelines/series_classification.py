@@ -18,6 +18,7 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, Part, bucketed_batches, japanese_vowels
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier
@@ -68,7 +69,7 @@ QUICK = FULL = SeriesClassification()  # 270 utterances: the whole takes seconds
 def main(settings: SeriesClassification) -> None:
     one_stream_per_core(settings.training.batch)
     data = japanese_vowels(settings.data)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train)} series to learn from, {len(data.test)} to test on")
     model = fit(settings, data.train, data.validation, len(data.labels), run)

@@ -22,6 +22,7 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, Part, bucketed_batches, load_texts, rt_polarity
 from tfseq.data.language_names import names_by_language
 from tfseq.data.tokenizers import reading_tokenizer
@@ -146,11 +147,11 @@ def main(settings: TextClassification) -> None:
     for data in data_sets(settings):
         name = settings.name or artefact_name(settings, data)
         if first is None:
-            settings = with_precision(settings, Path("runs", name))
+            settings = with_precision(settings, run_folder(name))
         by_character = settings.tokens == "characters"
         tokenizer = reading_tokenizer(data.train.inputs, settings.vocabulary, characters=by_character)
         print(f"{data.source}: {len(data.train):,} texts, {tokenizer.vocabulary_size:,} {settings.tokens}")
-        model = fit(settings, data, tokenizer, Path("runs", name))
+        model = fit(settings, data, tokenizer, run_folder(name))
         accuracies.append(accuracy(model, encoded(data.test, tokenizer, settings.longest)))
         print(f"test accuracy {accuracies[-1]:.4f}")
         first = first or (model, data, tokenizer, name)
@@ -167,7 +168,7 @@ def main(settings: TextClassification) -> None:
         data=data.provenance(),
         scores=scores,
         settings=settings,
-        run=Path("runs", name),
+        run=run_folder(name),
         sample=lambda file: sample(file, data),
         labels=data.labels,
         tokenizer=tokenizer,

@@ -21,6 +21,7 @@ import numpy as np
 from pipelines.parts.filmstrip import draw_filmstrips
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import clips_of_tfds, load_clips, moving_digits, shuffled_batches
 from tfseq.errors import DataError
 from tfseq.exporting import as_float32
@@ -101,7 +102,7 @@ class Clips:
 
 def main(settings: VideoClassification) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     clips = load(settings)
     print(f"{clips.provenance['source']}: {len(clips.labels)} labels")

@@ -10,6 +10,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.attention_maps import attention_map, plot_attention
 from tfseq.analysis.bleu import bleu
 from tfseq.data import (
@@ -90,7 +91,7 @@ def translate(
     Returns:
         model.onnx, opened by ONNX Runtime.
     """
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)

@@ -15,6 +15,7 @@ from tfseq.errors import TrainingError
 from tfseq.runtime.atomic_write import atomic_write
 
 RECORD = "record"
+LAYOUT = "variables"  # in the record: shape and dtype of each array
 LONGEST_RECORD = 64 << 20  # bytes; ten thousand evaluations take about 3 MB
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -29,6 +30,10 @@ _FOREIGN = {
 
 class UnreadableCheckpoint(TrainingError):
     """A file that is missing, damaged or not a checkpoint; the one before it may do."""
+
+
+class OtherRun(TrainingError):
+    """A checkpoint of other settings, other data or another model than the run that is to go on."""
 
 
 class CheckpointWarning(UserWarning):
@@ -47,6 +52,8 @@ def save_checkpoint(path: Path, variables, record: dict, keep_previous: bool = F
     Raises:
         TrainingError: a value is NaN, or the file can't be written. What was there stays.
     """
+    variables = list(variables)
+    record = record | {LAYOUT: _layout(variables)}
     values = {}
     for i, variable in enumerate(variables):
         # NumPy files know no bfloat16; float32 holds each of its values.
@@ -67,9 +74,7 @@ def save_checkpoint(path: Path, variables, record: dict, keep_previous: bool = F
                 os.replace(path, previous_of(path))
     except OSError as error:
         if not path.parent.is_dir():
-            raise TrainingError(
-                f"The folder {path.parent} has gone, and {path.name} can't be written there."
-            ) from error
+            raise TrainingError(f"The folder {path.parent} has gone; {path.name} can't be written there.") from error
         raise TrainingError(
             f"Can't write {path}: {error.strerror or error}. What was written there before stays."
         ) from error
@@ -135,24 +140,29 @@ def read_checkpoint(
     if wrong := check and check(record):
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of a training: {wrong}. Start the run afresh.")
     _check_identity(path, record.get("identity"), identity)
-    wanted = [(tuple(v.shape), np.dtype(_storable(v.dtype))) for v in variables]
+    wanted = _layout(variables)
+    if record.get(LAYOUT, wanted) != wanted:
+        raise _of_another(path, len(record[LAYOUT]), len(wanted))
     try:
         with ZipFile(path) as archive:
             names = sorted({info.filename for info in archive.infolist()} - {f"{RECORD}.npy"})
             if names != [f"{i:04d}.npy" for i in range(len(wanted))]:
                 raise _of_another(path, len(names), len(wanted))
             values = []
-            for name, (shape, dtype) in zip(names, wanted):
+            for name, (shape, kind) in zip(names, wanted):
+                dtype = np.dtype(kind)
                 with archive.open(name) as file:
                     found, fortran, stored = _header(file)
-                    if (found, stored) != (shape, dtype):
+                    if (list(found), stored) != (shape, dtype):
                         raise _of_another(path, len(names), len(wanted))
                     content = file.read(dtype.itemsize * int(np.prod(shape)))
                     if file.read(1):  # at the end its checksum is compared
                         raise ValueError("an array is longer than it says")
                 values.append(np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C"))
-    except TrainingError:
-        raise
+    except OtherRun as error:
+        if LAYOUT not in record:  # as version 0.1 wrote it
+            raise
+        raise _damaged(path, "arrays are missing or changed") from error
     except Exception as error:  # a zip that is none, a header that can't be parsed, a checksum that is wrong
         raise _damaged(path, error) from error
     for variable, value in zip(variables, values):
@@ -205,6 +215,8 @@ def read_record(path: Path) -> dict:
         if not (start.startswith(b"PK") or _ends_as_zip(path)):
             raise _foreign(path, "is another kind of file") from None
         raise _damaged(path, error) from error
+    if isinstance(record, dict) and not isinstance(record.get(LAYOUT, []), list):
+        raise _foreign(path, "has a record that lists no variables")
     if not isinstance(record, dict):
         raise _foreign(path, f"has a record that is a {type(record).__name__}, not an object")
     return record
@@ -234,8 +246,8 @@ def _foreign(path: Path, what: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(f"{path} {what}; expected a checkpoint that tfseq wrote.")
 
 
-def _of_another(path: Path, arrived: int, expected: int) -> TrainingError:
-    return TrainingError(
+def _of_another(path: Path, arrived: int, expected: int) -> OtherRun:
+    return OtherRun(
         f"{path} holds {arrived} variables of another model or optimizer than this run's {expected}. "
         "Resume with the settings the run was started with, or start afresh."
     )
@@ -247,10 +259,14 @@ def _check_identity(path: Path, saved: Any, expected: dict | None) -> None:
     saved = saved if isinstance(saved, dict) else {}
     other = [f"{k} {saved.get(k)!r}, now {v!r}" for k, v in expected.items() if saved.get(k) != v]
     other += [f"{k} {v!r}, now none" for k, v in saved.items() if k not in expected]
-    raise TrainingError(
+    raise OtherRun(
         f"{path} belongs to another run: {'; '.join(other)}. Resume with the settings and data it was started with, or "
         "start afresh."
     )
+
+
+def _layout(variables: Sequence[Any]) -> list[list[Any]]:
+    return [[list(v.shape), _storable(v.dtype)] for v in variables]
 
 
 def _has_nan(value: np.ndarray) -> bool:

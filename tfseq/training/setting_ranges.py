@@ -110,7 +110,7 @@ def _expected(hint: Any, value: Any) -> str | None:
     if origin is tuple:
         return _expected_in_tuple(parts, value)
     if is_dataclass(hint):
-        return None if isinstance(value, hint) else f"{hint.__name__}"  # type: ignore[arg-type]
+        return None if isinstance(value, hint) else f"{hint.__name__}"  # type: ignore[arg-type, union-attr]
     accepted, what = _KINDS[hint]
     right = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
     return None if right else what

@@ -175,6 +175,10 @@ def _build(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Makes the weights, by running the model once on what it is to read."""
     if not model.built:
         for inputs, *_ in batches.take(1):
-            model(inputs)
+            try:
+                model(inputs)
+            except ValueError as error:
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise TrainingError(f"The model can't be made for this data: {reason}") from error
     if not model.built:
         raise TrainingError("There is no batch to validate on; expected one or more.")

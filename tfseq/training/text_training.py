@@ -76,7 +76,7 @@ def fit(
         settings: how to train.
         directory: receives checkpoint.npz and the one before it, best.npz, learning_curve.png and TensorBoard's logs.
         resume: go on from the directory's checkpoint. An interrupted run then ends, on CPUs, with the same bits as one
-            that was not interrupted. If the newest checkpoint is damaged it goes on from the one before, with a warning.
+            that was not interrupted. If the newest checkpoint is damaged, it goes on from the one before and warns.
         identity: what else the run depends on (the data's hash); a checkpoint with another is refused.
         evaluation_batch: streams of the validation chunks; those of training if not given.
         verbose: 1 shows a progress bar, 2 a line per evaluation, 0 nothing.
