@@ -127,8 +127,9 @@ def check_outputs(path: Path, model: Any) -> None:
     """
     import keras
 
-    for operation in getattr(model, "operations", ()):
-        for output in keras.tree.flatten(operation.output):
+    layers = list(model._flatten_layers())
+    for operation in [*layers, *(inner for layer in layers for inner in getattr(layer, "operations", ()))]:
+        for output in keras.tree.flatten([node.output_tensors for node in operation._inbound_nodes]):
             values = math.prod(size for size in output.shape if size is not None)
             if values > LARGEST_OUTPUT:
                 raise ExportError(

@@ -118,6 +118,11 @@ def npz(**arrays):
     return write
 
 
+def _array(path):
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+
+
 def record_of(value):
     return np.array(json.dumps(value))
 
@@ -126,7 +131,7 @@ FOREIGN = {
     "pickle": (lambda path: path.write_bytes(pickle.dumps(Runs())), "is a pickle"),
     "pickled array": (npz(record=np.array([Runs()], object)), "holds Python objects"),
     "pickled weight": (npz(record=record_of({}), **{"0000": np.array([Runs()], object)}), "variables of another model"),
-    "one array": (lambda path: np.save(open(path, "wb"), np.zeros(3)), "is a single NumPy array"),
+    "one array": (_array, "is a single NumPy array"),
     "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 99), "is an HDF5 file"),
     "arrays": (npz(weights=np.zeros(3), bias=np.ones(2)), "is an archive of weights.npy, bias.npy"),
     "text": (lambda path: path.write_text("weights: 3\n" * 20), "is another kind of file"),
@@ -170,7 +175,7 @@ def test_arrays_of_another_kind_change_nothing(seed, tmp_path):
             kept[str(draw.choice(["0009", "a", "../x"]))] = kept[name]
     npz(record=record_of({"identity": IDENTITY}), **kept)(tmp_path / "checkpoint.npz")
     found = variables(3)
-    with pytest.raises(TrainingError, match="holds . variables of another model"):
+    with pytest.raises(TrainingError, match=r"holds . variables of another model"):
         load_checkpoint(tmp_path / "checkpoint.npz", found, IDENTITY)
     assert values_of(found) == values_of(variables(3))
 
@@ -193,13 +198,13 @@ def test_a_full_disk_leaves_both_checkpoints_as_they_were(path):
     both = {p.name: p.read_bytes() for p in path.parent.iterdir()}
     draw = np.random.RandomState(0)
     for size in [0, *draw.randint(1, len(both[path.name]) - 100, 20)]:
-        with files_of_at_most(int(size)), pytest.raises(TrainingError, match="Can't write .*checkpoint.npz: File too"):
+        with files_of_at_most(int(size)), pytest.raises(TrainingError, match=r"Can't write .*checkpoint.npz: File too"):
             save_checkpoint(path, variables(5), {"identity": IDENTITY, "round": 3, "precision": "float32"}, True)
         assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == both
 
 
 def test_temporary_files_of_killed_writes_are_removed_and_nothing_else(tmp_path):
-    kept = [".hidden", "checkpoint.npz", ".checkpoint.npz", "a.b", ".x.npz.12345678.txt", ".git.abcdefgh.d"]
+    kept = [".hidden", "checkpoint.npz", ".checkpoint.npz", "a.b", ".x.npz.12345678.npz", ".part-abcdefgh"]
     for name in kept:
         (tmp_path / name).touch()
     killed = [atomic_write(tmp_path / name) for name in ("checkpoint.npz", "learning_curve.png", "card")]

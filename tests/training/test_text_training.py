@@ -99,7 +99,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_with_the_same_bits_from_t
     assert [r["val_nats"] for r in history] == [r["val_nats"] for r in resumed_history]
     for name in ("checkpoint.npz", "checkpoint.previous.npz"):
         (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(TrainingError, match="not a checkpoint that can be read.*one before it can't be read either"):
+    with pytest.raises(TrainingError, match=r"not a checkpoint that can be read.*one before it can't be read either"):
         run(tmp_path, resume=True)
 
 

@@ -18,7 +18,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder is missing or can't be written.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.part-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,8 +36,7 @@ def remove_leftovers(folder: Path) -> None:
     Only for a folder that no other process writes to: a file that is being written looks the same.
     """
     for path in folder.iterdir():
-        left = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", path.name.removesuffix(path.suffix))
-        if left and Path(left[1]).suffix == path.suffix and path.is_file():
+        if re.fullmatch(r"\..+\.part-[a-z0-9_]{8}(\.[^.]+)?", path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
