@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from tfseq.errors import ExportError
@@ -13,7 +13,8 @@ from tfseq.errors import ExportError
 ALWAYS_TAKEN = 256 << 20  # bytes: what any file may unpack to
 PACKED = 100  # times smaller than its content a larger file may be; random weights don't pack at all
 LONGEST_CONFIG = 64 << 20  # bytes; that of a model of a thousand layers takes about 1 MB
-MOST_LAYERS = 20_000
+FEW_LAYERS, MOST_LAYERS = 1_000, 20_000  # which any file may ask for; and none, however large
+LAYER = 50  # bytes that a layer takes in a file at least, if only in its configuration
 LARGEST_OUTPUT = 1 << 30  # values that a layer gives per example
 SPARE_VALUES = 1 << 24  # variables that files don't keep, such as tables that are computed, have fewer values in all
 
@@ -29,7 +30,7 @@ def check_unpacked(path: Path) -> None:
     """
     packed = path.stat().st_size
     if path.suffix != ".keras":
-        _check_size(path, packed, stored_values(path)[1], "its weights")
+        _check_size(path, packed, stored(path).size, "its weights")
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -43,18 +44,27 @@ def check_unpacked(path: Path) -> None:
                     )
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return  # the loader's to say
-    _check_size(path, packed, stored_values(path)[1], "its weights")
+    _check_size(path, packed, stored(path).size, "its weights")
 
 
-def stored_values(path: Path) -> tuple[int, int]:
-    """How many numbers a file's arrays have, and the bytes that they would take; zeros if it can't be opened."""
+class Stored(NamedTuple):
+    """The arrays in a file: how many, their values in all, and the bytes that these would take."""
+
+    arrays: int
+    values: int
+    size: int
+
+
+def stored(path: Path) -> Stored:
+    """What the arrays of a file take by what it says of them; those of a damaged part are left out."""
     import h5py
 
-    values = size = 0
+    arrays = values = size = 0
 
     def count(name: str, found: Any) -> None:
-        nonlocal values, size
+        nonlocal arrays, values, size
         if isinstance(found, h5py.Dataset):
+            arrays += 1
             values += math.prod(found.shape or ())
             size += math.prod(found.shape or ()) * found.dtype.itemsize
 
@@ -62,15 +72,15 @@ def stored_values(path: Path) -> tuple[int, int]:
         if path.suffix != ".keras":
             with h5py.File(path) as file:
                 file.visititems(count)
-            return values, size
+            return Stored(arrays, values, size)
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 if name.endswith(".h5"):
                     with archive.open(name) as member, h5py.File(member) as file:
                         file.visititems(count)
-    except Exception:  # HDF5 raises what it likes of a damaged file
-        return values, size
-    return values, size
+    except Exception:  # HDF5 raises what it likes of a damaged file, and its loader will say so
+        pass
+    return Stored(arrays, values, size)
 
 
 @contextmanager
@@ -85,7 +95,8 @@ def limited_building(path: Path) -> Iterator[None]:
     """
     import keras
 
-    held = stored_values(path)[0]
+    arrays, held, _ = stored(path)
+    most_layers = min(MOST_LAYERS, FEW_LAYERS + 10 * arrays + path.stat().st_size // LAYER)
     variable = next(kind for kind in keras.Variable.__mro__ if "__init__" in vars(kind))
     make_variable, make_layer = variable.__init__, keras.Operation.__init__
     made = layers = 0
@@ -107,8 +118,8 @@ def limited_building(path: Path) -> Iterator[None]:
     def counted(self: Any, *arguments: Any, **more: Any) -> None:
         nonlocal layers
         layers += 1
-        if layers > MOST_LAYERS:
-            refuse(f"it asks for more than {MOST_LAYERS:,} layers")
+        if layers > most_layers:
+            refuse(f"it asks for more than {most_layers:,} layers, and holds {arrays:,} arrays of weights")
         make_layer(self, *arguments, **more)
 
     try:
