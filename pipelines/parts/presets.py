@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from pipelines.parts.runs import as_training_error, going_on
+from pipelines.parts.runs import going_on, machine_limits
 from tfseq.terminal import one_line_errors
 from tfseq.training.precision import explained_precision
 
@@ -33,12 +33,8 @@ def run_with_presets(main: Callable[[Any], None], **presets: Any) -> None:
             prog=_Program(f"python -m {name}"),
             description=module.__doc__,
         )
-        try:
+        with machine_limits():
             main(settings)
-        except Exception as error:
-            if (said := as_training_error(error)) is not None:
-                raise said from error
-            raise
 
 
 class _Program(str):

@@ -51,14 +51,24 @@ def _version(run: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def as_training_error(error: Exception) -> TrainingError | None:
-    """What the machine refuses, disk or memory, in a sentence; None of other errors."""
-    if isinstance(error, OSError):
+@contextmanager
+def machine_limits() -> Iterator[None]:
+    """Says in a sentence what disk or memory refuse the block.
+
+    Raises:
+        TrainingError: a file can't be read or written, or memory is not enough.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the terminal's reader has gone
+        raise
+    except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        return TrainingError(f"Can't read or write{where}: {error.strerror or error}.")
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return TrainingError(
-            "The memory of this machine is not enough. Make the model (--units, --depth) or its batches "
-            "(--training.batch) smaller."
-        )
-    return None
+        raise TrainingError(f"Can't read or write{where}: {error.strerror or error}.") from error
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+            raise TrainingError(
+                "The memory of this machine is not enough. Make the model (--units, --depth) or its batches "
+                "(--training.batch) smaller."
+            ) from error
+        raise

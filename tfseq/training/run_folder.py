@@ -31,10 +31,11 @@ def prepare_run(run: Path, resume: bool) -> None:
         remove_leftovers(run)
         with tempfile.TemporaryFile(dir=run) as file:
             file.write(b"\0" * 4096)
-    except (FileExistsError, NotADirectoryError) as error:
+    except (FileExistsError, NotADirectoryError):
+        file = next(part for part in (run, *run.parents) if part.exists())
         raise TrainingError(
-            f"The run can't be kept in {run}: {error.filename} is a file; expected a folder. Move it, or give the run "
-            "another name."
+            f"The run can't be kept in {run}: {file} is a file; expected a folder. Move it, or give the run another "
+            "name."
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,7 +1,10 @@
 """Settings that are checked when they are made: each field says its range beside its type, `units: Size = 64`."""
 
+import functools
+import inspect
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -75,14 +78,31 @@ class CheckedSettings:
     """
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
-        wrong = [
-            f"{field.name} is {_shown(value)}; expected {expected}"
-            for field in fields(self)  # type: ignore[arg-type]
-            if (expected := _expected(hints[field.name], value := getattr(self, field.name))) is not None
-        ]
-        if wrong:
-            raise TrainingError(". ".join(wrong) + ".")
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        _check(type(self), {name: getattr(self, name) for name in names})
+
+
+def checked(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose arguments are checked as the fields of `CheckedSettings` are, before it begins."""
+
+    @functools.wraps(function)
+    def check_and_call(*arguments: Any, **more: Any) -> None:
+        given = inspect.signature(function).bind(*arguments, **more).arguments
+        _check(function, given)
+        function(*arguments, **more)
+
+    return check_and_call
+
+
+def _check(typed: Any, values: Mapping[str, Any]) -> None:
+    hints = get_type_hints(typed, include_extras=True)
+    wrong = [
+        f"{name} is {_shown(value)}; expected {expected}"
+        for name, value in values.items()
+        if (expected := _expected(hints[name], value)) is not None
+    ]
+    if wrong:
+        raise TrainingError(". ".join(wrong) + ".")
 
 
 def check_heads(units: int, heads: int) -> None:
