@@ -10,31 +10,26 @@ import keras
 
 from tfseq.errors import TrainingError
 from tfseq.runtime.atomic_write import remove_leftovers
-from tfseq.training.checkpoint import previous_of
 
 
-def prepare_run(run: Path, resume: bool) -> None:
+def prepare_run(run: Path) -> None:
     """Makes the folder, or finds it, and removes the temporary files that killed runs left in it.
 
     Args:
         run: the folder.
-        resume: whether the run is to go on from a checkpoint there.
 
     Raises:
-        TrainingError: the folder can't be made or written, or there is nothing to resume.
+        TrainingError: the folder can't be made or written.
     """
-    checkpoint = run / "checkpoint.npz"
-    if resume and not (checkpoint.exists() or previous_of(checkpoint).exists()):
-        raise TrainingError(f"There is no checkpoint at {checkpoint} to resume. Start the run without resuming.")
     try:
         run.mkdir(parents=True, exist_ok=True)
         remove_leftovers(run)
         with tempfile.TemporaryFile(dir=run) as file:
             file.write(b"\0" * 4096)
     except (FileExistsError, NotADirectoryError):
-        file = next(part for part in (run, *run.parents) if part.exists())
+        there = next(part for part in (run, *run.parents) if part.exists())
         raise TrainingError(
-            f"The run can't be kept in {run}: {file} is a file; expected a folder. Move it, or give the run another "
+            f"The run can't be kept in {run}: {there} is a file; expected a folder. Move it, or give the run another "
             "name."
         ) from None
     except (OSError, ValueError) as error:

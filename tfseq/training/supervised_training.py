@@ -94,7 +94,6 @@ def train(
         TrainingError: settings out of range, nothing that could be resumed, no batch, a loss that is not finite, a
             metric to monitor that is not measured, or a folder or disk that can't be written.
     """
-    prepare_run(run, resume)
     keras.utils.set_random_seed(settings.seed)
     monitor = monitor.removeprefix("val_")
     higher_is_better = not monitor.lower().endswith(_LOWER_IS_BETTER)
@@ -132,6 +131,7 @@ def train(
     progress.set_model(model)
     if resume:
         progress.restore()
+    prepare_run(run)
     if progress.rounds < settings.epochs and not progress.exhausted:
         model.fit(
             _batches_from(train, progress.rounds, settings.epochs, batches),

@@ -88,7 +88,6 @@ def fit(
         TrainingError: settings out of range, nothing that could be resumed, a loss that is not finite, or a folder or
             disk that can't be written.
     """
-    prepare_run(directory, resume)
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
         adamw(settings.learning_rate, settings.steps, settings.warmup, settings.weight_decay, settings.clip_norm),
@@ -110,6 +109,7 @@ def fit(
     if resume:
         progress.restore()
     chunks = train(progress.rounds * settings.evaluate_every)
+    prepare_run(directory)
     rounds = -(-settings.steps // settings.evaluate_every)
     if progress.rounds < rounds and not progress.exhausted:
         trainer.fit(
