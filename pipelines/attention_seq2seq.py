@@ -17,6 +17,7 @@ from pipelines.parts.presets import run_with_presets
 from pipelines.parts.translation import Translation, translate
 from tfseq.models import AttentionSeq2Seq
 from tfseq.training import SupervisedSettings, one_stream_per_core
+from tfseq.training.setting_ranges import Depth, Name, ShareBelowOne, Size
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class AttentionTranslation(Translation):
 
     alignment: Literal["network", "dot", "general", "cosine"] = "network"
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 128
-    depth: int = 1
-    embedding_dim: int = 64
-    dropout: float = 0.0
-    name: str = "attention_seq2seq"
+    units: Size = 128
+    depth: Depth = 1
+    embedding_dim: Size = 64
+    dropout: ShareBelowOne = 0.0
+    name: Name = "attention_seq2seq"
 
 
 QUICK = AttentionTranslation(units=96, training=SupervisedSettings(epochs=4, batch=64, learning_rate=5e-3))

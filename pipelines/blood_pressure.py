@@ -18,18 +18,20 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import Part, blood_pressure, load_table, shuffled_batches, stratified_folds
 from tfseq.data.dataset import rows_of
 from tfseq.data.optional_packages import import_package
 from tfseq.data.tables import Table
 from tfseq.models import DenseClassifier
 from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training.setting_ranges import CheckedSettings, CountOrNone, Name, ShareBelowOne, Size
 
 SHOWN = 5  # people on the card
 
 
 @dataclass(frozen=True)
-class BloodPressure:
+class BloodPressure(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -44,14 +46,14 @@ class BloodPressure:
     """
 
     data: Path | None = None
-    hidden: tuple[int, ...] = (16,)
+    hidden: tuple[Size, ...] = (16,)
     activation: Literal["tanh", "relu", "gelu"] = "tanh"
-    dropout: float = 0.5
-    folds: int = 0
+    dropout: ShareBelowOne = 0.5
+    folds: CountOrNone = 0
     training: SupervisedSettings = field(
         default_factory=lambda: SupervisedSettings(epochs=40, batch=32, learning_rate=1e-2, weight_decay=0.3)
     )
-    name: str = "blood_pressure"
+    name: Name = "blood_pressure"
     resume: bool = False
 
 
@@ -65,7 +67,7 @@ def main(settings: BloodPressure) -> None:
     print(
         f"{data.source}: {len(data.train)} rows to learn from, {len(data.test)} to test on: {', '.join(data.columns)}"
     )
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     model = fitted(settings, data.train, data.validation, run, settings.resume, {"data": data.sha256})
     known = Part(*(np.concatenate(pair) for pair in zip(data.train, data.validation)))  # the peer needs no validation
     scores = {

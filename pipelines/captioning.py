@@ -28,6 +28,7 @@ from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.bleu import bleu
 from tfseq.analysis.caption_attention import plot_word_attention, word_attention
 from tfseq.analysis.cider import cider
@@ -45,6 +46,7 @@ from tfseq.runtime import SubwordTokenizer
 from tfseq.runtime.character_tokenizer import UNKNOWN
 from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
 from tfseq.training.label_smoothing import SmoothedCrossEntropy
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 18  # pictures on the card
 LOOKED_AT = 4  # of them with where the model looked
@@ -52,7 +54,7 @@ COLUMNS = 6
 
 
 @dataclass(frozen=True)
-class Captioning:
+class Captioning(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -91,30 +93,30 @@ class Captioning:
 
     architecture: Literal["cnn_rnn", "cnn_rnn_attention", "cnn_transformer", "vit_transformer"] = "cnn_rnn_attention"
     pictures: Literal["scenes", "emoji"] = "scenes"
-    scenes: tuple[int, int, int] = (12_000, 500, 1_000)
+    scenes: tuple[Count, Count, Count] = (12_000, 500, 1_000)
     data: Path | None = None
     tfds: str | None = None
-    size: int | None = None
-    vocabulary: int = 3_000
+    size: Size | None = None
+    vocabulary: Count = 3_000
     subwords: bool = False
-    filters: tuple[int, ...] = (32, 64)
-    convolutions: int = 2
+    filters: tuple[Size, ...] = (32, 64)
+    convolutions: Size = 2
     backbone: str | None = None
     backbone_weights: Path | None = Path("imagenet")
     fine_tune: bool = False
-    patch_size: int = 4
-    seeing_depth: int = 3
+    patch_size: Size = 4
+    seeing_depth: Depth = 3
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 96
-    depth: int = 1
-    heads: int = 4
-    dropout: float = 0.1
+    units: Size = 96
+    depth: Depth = 1
+    heads: Size = 4
+    dropout: ShareBelowOne = 0.1
     distortion: Distortion = field(default_factory=lambda: Distortion(shift=2.0, turn=0.0, zoom=0.0, slant=0.0))
-    smoothing: float = 0.0
+    smoothing: ShareBelowOne = 0.0
     precision: Precision = "auto"
-    beam: int = 3
+    beam: Size = 3
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 
@@ -155,7 +157,7 @@ def main(settings: Captioning) -> None:
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)
     name = settings.name or artefact_name(settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     image_shape = data.train.inputs.shape[1:]
     print(

@@ -18,16 +18,18 @@ import keras
 
 from pipelines.parts.language_models import publish_language_model
 from pipelines.parts.presets import run_with_presets, with_precision
+from pipelines.parts.runs import run_folder
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentLanguageModel
 from tfseq.training import Precision, TrainingSettings, bits, evaluate, fit, one_stream_per_core, training_precision
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, Depth, Name, ShareBelowOne, Size, Text
 
 EVALUATION_STREAMS = 16
 
 
 @dataclass(frozen=True)
-class CharLM:
+class CharLM(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -52,18 +54,18 @@ class CharLM:
     data: Path | None = None
     tfds: str | None = None
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
-    units: int = 256
-    depth: int = 1
-    embedding_dim: int | None = None
+    units: Size = 256
+    depth: Depth = 1
+    embedding_dim: Size | None = None
     initial_state: Literal["zeros", "random", "learned"] = "zeros"
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
     precision: Precision = "auto"
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
-    prompt: str = "The "
-    length: int = 400
-    temperature: float = 0.7
+    prompt: Text = "The "
+    length: Count = 400
+    temperature: Amount = 0.7
 
 
 QUICK = CharLM(training=TrainingSettings(batch=32, chunk=64, steps=1000, evaluate_every=200, learning_rate=8e-3))
@@ -81,7 +83,7 @@ def main(settings: CharLM) -> None:
     training = settings.training
     corpus = load_corpus(settings.data, settings.tfds)
     name = settings.name or artefact_name(settings, corpus.name)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     tokenizer = character_tokenizer(corpus.train)
     train, validation = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)

@@ -10,7 +10,6 @@ Quick: 100 s.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import keras
@@ -18,17 +17,19 @@ import keras
 import tfseq
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from pipelines.parts.translation import encoded
 from tfseq.data import DataSet, Part, addition, bucketed_batches, character_tokenizer, number_words
 from tfseq.exporting import as_float32
 from tfseq.models import DelayedAnswer
 from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN, CHECKED = 6, 500  # test examples that the card shows, and that the file answers
 
 
 @dataclass(frozen=True)
-class DelayedAnswers:
+class DelayedAnswers(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -52,18 +53,18 @@ class DelayedAnswers:
 
     task: Literal["number_words", "addition"] = "number_words"
     languages: tuple[str, ...] = ("en",)
-    largest: int = 999_999
-    digits: int = 3
-    sizes: tuple[int, int, int] = (100_000, 2_000, 5_000)
+    largest: Count = 999_999
+    digits: Count = 3
+    sizes: tuple[Count, Count, Count] = (100_000, 2_000, 5_000)
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 256
-    depth: int = 1
-    embedding_dim: int = 32
+    units: Size = 256
+    depth: Depth = 1
+    embedding_dim: Size = 32
     reverse: bool = False
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str = "delayed_answer"
+    name: Name = "delayed_answer"
     resume: bool = False
 
 
@@ -90,7 +91,7 @@ FULL_ADDITION = DelayedAnswers(
 
 def main(settings: DelayedAnswers) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = load(settings)
     tokenizer = character_tokenizer("".join([*data.train.inputs, *data.train.targets]), start_and_end=True)

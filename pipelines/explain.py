@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from tyro.extras import SubcommandApp
 
+from pipelines.parts.runs import machine_limits
 from tfseq.analysis import convolution, gradient_flow, gradient_remedies, hidden_units, teacher_forcing
 from tfseq.data import character_tokenizer, contiguous_streams, evaluation_stream, load_corpus
 from tfseq.data.files import decode, read_bytes
@@ -38,13 +39,15 @@ from tfseq.training import (
 )
 from tfseq.training.language_model_loss import token_loss
 from tfseq.training.optimizers import adamw
+from tfseq.training.setting_ranges import Count, Seed, checked
 
 FOLDER = Path("explained")
 app = SubcommandApp()
 
 
 @app.command(name="all")
-def everything(folder: Path = FOLDER, seed: int = 0) -> None:
+@checked
+def everything(folder: Path = FOLDER, seed: Seed = 0) -> None:
     """All of them; the character model that hidden-units trains is also one whose gradients are followed.
 
     Args:
@@ -62,7 +65,8 @@ def everything(folder: Path = FOLDER, seed: int = 0) -> None:
 
 
 @app.command(name="gradient-flow")
-def flow(model: Path | None = None, text: Path | None = None, folder: Path = FOLDER, seed: int = 0) -> None:
+@checked
+def flow(model: Path | None = None, text: Path | None = None, folder: Path = FOLDER, seed: Seed = 0) -> None:
     """How gradients vanish and explode on their way back, and what clipping and truncation do.
 
     Args:
@@ -81,7 +85,8 @@ def flow(model: Path | None = None, text: Path | None = None, folder: Path = FOL
 
 
 @app.command(name="hidden-units")
-def units(model: Path | None = None, text: Path | None = None, folder: Path = FOLDER, seed: int = 0) -> None:
+@checked
+def units(model: Path | None = None, text: Path | None = None, folder: Path = FOLDER, seed: Seed = 0) -> None:
     """Which single units follow quotes, brackets, the position in the line and indentation; a text in their colours.
 
     Args:
@@ -103,7 +108,8 @@ def units(model: Path | None = None, text: Path | None = None, folder: Path = FO
 
 
 @app.command(name="forcing")
-def compounding(folder: Path = FOLDER, steps: int = 200, seed: int = 0) -> None:
+@checked
+def compounding(folder: Path = FOLDER, steps: Count = 200, seed: Seed = 0) -> None:
     """How errors compound with length after teacher forcing, scheduled sampling and free running.
 
     Args:
@@ -117,6 +123,7 @@ def compounding(folder: Path = FOLDER, steps: int = 200, seed: int = 0) -> None:
 
 
 @app.command(name="convolution")
+@checked
 def convolutions(folder: Path = FOLDER) -> None:
     """Convolution by its definitions, over channels, and backwards.
 
@@ -262,7 +269,7 @@ def _held_out(path: Path | None) -> str:
 
 def run(arguments: list[str]) -> None:
     """The command line; without a subcommand it is `all`."""
-    with one_line_errors("explain"):
+    with one_line_errors("explain"), machine_limits():
         if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
             arguments = ["all", *arguments]
         app.cli(prog="python -m pipelines.explain", description=__doc__, args=arguments)

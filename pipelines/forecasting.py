@@ -18,16 +18,18 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import run_with_presets
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.palette import BLACK, BLUE, RED
 from tfseq.data import DataSet, Part, shuffled_batches, sunspots
 from tfseq.models import Autoregressive, Forecaster, LatentAutoregressive
 from tfseq.training import SupervisedSettings, one_stream_per_core, train
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 60  # years before the forecast that the picture shows
 
 
 @dataclass(frozen=True)
-class Forecasting:
+class Forecasting(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -42,17 +44,17 @@ class Forecasting:
         name: of the artefact, in exported/.
     """
 
-    window: int = 9
+    window: Size = 9
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 32
-    depth: int = 1
-    dropout: float = 0.4
-    past: int = 48
-    horizon: int = 11
+    units: Size = 32
+    depth: Depth = 1
+    dropout: ShareBelowOne = 0.4
+    past: Count = 48
+    horizon: Count = 11
     training: SupervisedSettings = field(
         default_factory=lambda: SupervisedSettings(epochs=150, batch=152, learning_rate=1e-2)
     )
-    name: str = "forecasting"
+    name: Name = "forecasting"
 
 
 QUICK = Forecasting()
@@ -63,7 +65,7 @@ FULL = Forecasting(
 
 def main(settings: Forecasting) -> None:
     one_stream_per_core(settings.training.batch)
-    data, run = sunspots(past=settings.past), Path("runs", settings.name)
+    data, run = sunspots(past=settings.past), run_folder(settings.name)
     learned, validated, tested = (years_of(part) for part in (data.train, data.validation, data.test))
     series = np.concatenate([learned, validated[settings.past :], tested[settings.past :]])  # 1700 to 2008
     first = len(series) - len(data.test)  # index of the first year to test on

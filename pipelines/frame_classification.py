@@ -21,19 +21,21 @@ import numpy as np
 from pipelines.parts.filmstrip import draw_filmstrips
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
+from pipelines.parts.runs import run_folder
 from tfseq import runtime
 from tfseq.data import DataSet, changing_digits, load_images, shuffled_batches
 from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentTagger
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, Share, ShareBelowOne, Size
 
 SHOWN = 3  # clips on the card
 CHUNKS = (1, 4, 2)  # lengths in which clips are read, again and again
 
 
 @dataclass(frozen=True)
-class FrameClassification:
+class FrameClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -58,19 +60,19 @@ class FrameClassification:
 
     data: Path | None = None
     tfds: str | None = None
-    shown: float = 0.5
-    canvas: int = 12
-    frames: int = 10
-    sizes: tuple[int, int, int] = (2_000, 300, 500)
-    filters: tuple[int, ...] = (16, 32, 64)
-    features: int | None = None
+    shown: Share = 0.5
+    canvas: Size = 12
+    frames: Count = 10
+    sizes: tuple[Count, Count, Count] = (2_000, 300, 500)
+    filters: tuple[Size, ...] = (16, 32, 64)
+    features: Size | None = None
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 64
-    depth: int = 1
-    dropout: float = 0.2
+    units: Size = 64
+    depth: Depth = 1
+    dropout: ShareBelowOne = 0.2
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str = "frame_classification"
+    name: Name = "frame_classification"
     resume: bool = False
 
 
@@ -92,7 +94,7 @@ FULL = FrameClassification(
 
 def main(settings: FrameClassification) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = load(settings)
     print(f"{data.source}: {len(data.train):,} clips of {settings.frames} frames to learn from")

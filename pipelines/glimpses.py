@@ -19,18 +19,20 @@ import numpy as np
 from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.glimpse_boxes import coverage, plot_glimpses
 from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentAttentionModel
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Name, PositiveAmount, ShareBelowOne, Size
 
 SHOWN = 12  # images in the picture
 SAMPLED = 4  # of them in words
 
 
 @dataclass(frozen=True)
-class Glimpses:
+class Glimpses(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -53,17 +55,17 @@ class Glimpses:
 
     data: Path | None = None
     tfds: str | None = None
-    glimpses: int = 6
-    size: int = 8
-    scales: int = 1
-    units: int = 256
+    glimpses: Count = 6
+    size: Size = 8
+    scales: Size = 1
+    units: Size = 256
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "irnn"
-    sigma: float = 0.1
-    dropout: float = 0.0
+    sigma: PositiveAmount = 0.1
+    dropout: ShareBelowOne = 0.0
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 
@@ -84,7 +86,7 @@ def main(settings: Glimpses) -> None:
     one_stream_per_core(settings.training.batch)
     data = load_images(settings.data, settings.tfds)
     name = settings.name or artefact_name("glimpses", settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
     model = build(settings, len(data.labels))

@@ -20,10 +20,11 @@ from pipelines.parts.image_classifiers import classify_images
 from pipelines.parts.presets import run_with_presets
 from tfseq.models import ConvolutionalClassifier
 from tfseq.training import Precision, SupervisedSettings, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Name, ShareBelowOne, Size
 
 
 @dataclass(frozen=True)
-class ImageClassification:
+class ImageClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -47,18 +48,18 @@ class ImageClassification:
 
     data: Path | None = None
     tfds: str | None = None
-    filters: tuple[int, ...] = (32, 64)
-    units: int = 128
-    kernel_size: int = 3
-    stride: int = 1
+    filters: tuple[Size, ...] = (32, 64)
+    units: Size = 128
+    kernel_size: Size = 3
+    stride: Size = 1
     padding: Literal["same", "valid"] = "same"
-    pool: int = 2
-    convolutions: int = 1
-    dropout: float = 0.5
+    pool: Size = 2
+    convolutions: Size = 1
+    dropout: ShareBelowOne = 0.5
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 

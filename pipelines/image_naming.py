@@ -23,6 +23,7 @@ from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, Distortion, artefact_name, distorted_batches
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, character_tokenizer, load_images, shuffled_batches
 from tfseq.data.optional_packages import import_package
 from tfseq.decoding import generate
@@ -31,13 +32,14 @@ from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import ImageNamer
 from tfseq.runtime import CharacterTokenizer
 from tfseq.training import Precision, SupervisedSettings, WholeAnswers, one_stream_per_core, train, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 24  # images on the card
 SAMPLED = 5  # of them in words
 
 
 @dataclass(frozen=True)
-class ImageNaming:
+class ImageNaming(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -60,17 +62,17 @@ class ImageNaming:
 
     data: Path | None = None
     tfds: str | None = None
-    filters: tuple[int, ...] = (32, 64)
-    convolutions: int = 1
-    features: int = 128
+    filters: tuple[Size, ...] = (32, 64)
+    convolutions: Size = 1
+    features: Size = 128
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 64
-    depth: int = 1
-    dropout: float = 0.3
+    units: Size = 64
+    depth: Depth = 1
+    dropout: ShareBelowOne = 0.3
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
 
 
@@ -88,7 +90,7 @@ def main(settings: ImageNaming) -> None:
     names = english_names(data.labels)
     tokenizer = character_tokenizer("".join(names), start_and_end=True)
     name = settings.name or artefact_name("image_naming", settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, named {', '.join(names)}")
     model = build(settings, data.train.inputs.shape[1:], tokenizer)

@@ -21,6 +21,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import EXPORTED, publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.abc_to_midi import adds_up, write_midi
 from tfseq.analysis.music_notation import plot_score
 from tfseq.data import bucketed_batches, character_tokenizer, load_tunes
@@ -31,13 +32,24 @@ from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer
 from tfseq.training import Precision, SupervisedSettings, bits, one_stream_per_core, train, training_precision
 from tfseq.training.language_model_loss import nats_per_token, token_loss
+from tfseq.training.setting_ranges import (
+    Amount,
+    CheckedSettings,
+    Count,
+    CountOrNone,
+    Depth,
+    Name,
+    ShareBelowOne,
+    Size,
+    Text,
+)
 
 LONGEST = 1000  # characters that the file writes at most
 SEED = 0  # of the tunes that are counted
 
 
 @dataclass(frozen=True)
-class Music:
+class Music(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -61,19 +73,19 @@ class Music:
 
     data: Path | None = None
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
-    units: int = 224
-    depth: int = 1
-    embedding_dim: int | None = None
-    dropout: float = 0.0
-    keys: int = 1
+    units: Size = 224
+    depth: Depth = 1
+    embedding_dim: Size | None = None
+    dropout: ShareBelowOne = 0.0
+    keys: Count = 1
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
-    tunes: int = 200
-    kept: int = 2
-    temperature: float = 0.6
-    prompt: str = "X:1\n"
+    tunes: Count = 200
+    kept: CountOrNone = 2
+    temperature: Amount = 0.6
+    prompt: Text = "X:1\n"
 
 
 QUICK = Music(embedding_dim=32, training=SupervisedSettings(epochs=4, batch=8, learning_rate=8e-3), tunes=20)
@@ -108,7 +120,7 @@ class Tunes(NamedTuple):
 def main(settings: Music) -> None:
     one_stream_per_core(settings.training.batch)
     name = settings.name or (f"music_{settings.data.stem}" if settings.data else "music")
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     tunes = load(settings.data)
     model, history = fit(settings, tunes, run)

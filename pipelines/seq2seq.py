@@ -17,6 +17,7 @@ from pipelines.parts.presets import run_with_presets
 from pipelines.parts.translation import Translation, translate
 from tfseq.models import Seq2Seq
 from tfseq.training import SupervisedSettings, one_stream_per_core
+from tfseq.training.setting_ranges import Depth, Name, ShareBelowOne, Size
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class RecurrentTranslation(Translation):
     """
 
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 128
-    depth: int = 1
+    units: Size = 128
+    depth: Depth = 1
     bidirectional: bool = True
-    embedding_dim: int = 64
-    dropout: float = 0.0
-    name: str = "seq2seq"
+    embedding_dim: Size = 64
+    dropout: ShareBelowOne = 0.0
+    name: Name = "seq2seq"
 
 
 QUICK = RecurrentTranslation(units=112, training=SupervisedSettings(epochs=9, batch=64, learning_rate=5e-3))

@@ -18,15 +18,17 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, Part, bucketed_batches, japanese_vowels
 from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier
 from tfseq.runtime import Model
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Depth, Name, Seed, ShareBelowOne, Size
 
 
 @dataclass(frozen=True)
-class SeriesClassification:
+class SeriesClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -48,17 +50,17 @@ class SeriesClassification:
 
     data: Path | None = None
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
-    units: int = 64
-    depth: int = 1
+    units: Size = 64
+    depth: Depth = 1
     bidirectional: bool = True
     pooling: Literal["last", "max", "mean"] = "mean"
-    dropout: float = 0.5
-    noise: float = 0.3
-    lost_steps: float = 0.1
+    dropout: ShareBelowOne = 0.5
+    noise: Amount = 0.3
+    lost_steps: ShareBelowOne = 0.1
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=lambda: SupervisedSettings(epochs=40, batch=32))
-    seed: int = 0
-    name: str = "series_classification"
+    seed: Seed = 0
+    name: Name = "series_classification"
 
 
 QUICK = FULL = SeriesClassification()  # 270 utterances: the whole takes seconds
@@ -67,7 +69,7 @@ QUICK = FULL = SeriesClassification()  # 270 utterances: the whole takes seconds
 def main(settings: SeriesClassification) -> None:
     one_stream_per_core(settings.training.batch)
     data = japanese_vowels(settings.data)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train)} series to learn from, {len(data.test)} to test on")
     model = fit(settings, data.train, data.validation, len(data.labels), run)

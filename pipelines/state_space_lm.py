@@ -18,10 +18,11 @@ from pipelines.parts.language_models import run_on_blocks
 from pipelines.parts.presets import run_with_presets
 from tfseq.models import StateSpaceLanguageModel
 from tfseq.training import Precision, SupervisedSettings, training_precision
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, Depth, Name, ShareBelowOne, Size, Text
 
 
 @dataclass(frozen=True)
-class StateSpaceLM:
+class StateSpaceLM(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -45,19 +46,19 @@ class StateSpaceLM:
 
     data: Path | None = None
     tfds: str | None = None
-    block: int = 64
-    steps: int = 150
-    units: int = 96
-    states: int = 8
-    depth: int = 2
-    dropout: float = 0.0
+    block: Count = 64
+    steps: Count = 150
+    units: Size = 96
+    states: Size = 8
+    depth: Depth = 2
+    dropout: ShareBelowOne = 0.0
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
-    prompt: str = "A class "
-    length: int = 400
-    temperature: float = 0.7
+    prompt: Text = "A class "
+    length: Count = 400
+    temperature: Amount = 0.7
 
 
 QUICK = StateSpaceLM(training=SupervisedSettings(epochs=3, batch=16, learning_rate=8e-3))

@@ -22,6 +22,7 @@ import numpy as np
 
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, Part, bucketed_batches, load_texts, rt_polarity
 from tfseq.data.language_names import names_by_language
 from tfseq.data.tokenizers import reading_tokenizer
@@ -29,12 +30,24 @@ from tfseq.exporting import as_float32
 from tfseq.models import RecurrentClassifier, TransformerClassifier
 from tfseq.runtime import Model, Tokenizer
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import (
+    Amount,
+    CheckedSettings,
+    Count,
+    CountOrNone,
+    Depth,
+    Name,
+    Seed,
+    ShareBelowOne,
+    Size,
+    check_heads,
+)
 
 Classifier = RecurrentClassifier | TransformerClassifier
 
 
 @dataclass(frozen=True)
-class TextClassification:
+class TextClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -68,29 +81,34 @@ class TextClassification:
 
     data: Path | None = None
     tfds: str | None = None
-    folds: int = 1
+    folds: CountOrNone = 1
     tokens: Literal["words", "characters"] = "characters"
-    vocabulary: int = 20_000
-    longest: int = 400
+    vocabulary: Count = 20_000
+    longest: Count = 400
     encoder: Literal["recurrent", "transformer"] = "recurrent"
-    units: int = 48
-    depth: int = 1
-    heads: int = 4
+    units: Size = 48
+    depth: Depth = 1
+    heads: Size = 4
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "gru"
     bidirectional: bool = True
     pooling: Literal["last", "max", "mean"] = "max"
-    embedding_dim: int = 32
-    spread: float = 0.05
-    lost_features: float = 0.0
-    prior: float = 0.0
-    lost_tokens: float = 0.0
-    dropout: float = 0.2
+    embedding_dim: Size = 32
+    spread: Amount = 0.05
+    lost_features: ShareBelowOne = 0.0
+    prior: Amount = 0.0
+    lost_tokens: ShareBelowOne = 0.0
+    dropout: ShareBelowOne = 0.2
     precision: Precision = "auto"
     training: SupervisedSettings = field(
         default_factory=lambda: SupervisedSettings(epochs=8, batch=32, learning_rate=5e-3)
     )
-    seed: int = 0
-    name: str | None = None
+    seed: Seed = 0
+    name: Name | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.encoder == "transformer":
+            check_heads(self.units, self.heads)
 
 
 QUICK = TextClassification()
@@ -129,11 +147,11 @@ def main(settings: TextClassification) -> None:
     for data in data_sets(settings):
         name = settings.name or artefact_name(settings, data)
         if first is None:
-            settings = with_precision(settings, Path("runs", name))
+            settings = with_precision(settings, run_folder(name))
         by_character = settings.tokens == "characters"
         tokenizer = reading_tokenizer(data.train.inputs, settings.vocabulary, characters=by_character)
         print(f"{data.source}: {len(data.train):,} texts, {tokenizer.vocabulary_size:,} {settings.tokens}")
-        model = fit(settings, data, tokenizer, Path("runs", name))
+        model = fit(settings, data, tokenizer, run_folder(name))
         accuracies.append(accuracy(model, encoded(data.test, tokenizer, settings.longest)))
         print(f"test accuracy {accuracies[-1]:.4f}")
         first = first or (model, data, tokenizer, name)
@@ -150,7 +168,7 @@ def main(settings: TextClassification) -> None:
         data=data.provenance(),
         scores=scores,
         settings=settings,
-        run=Path("runs", name),
+        run=run_folder(name),
         sample=lambda file: sample(file, data),
         labels=data.labels,
         tokenizer=tokenizer,

@@ -16,6 +16,7 @@ from pipelines.parts.presets import run_with_presets
 from pipelines.parts.translation import Translation, translate
 from tfseq.models import Transformer
 from tfseq.training import SupervisedSettings, one_stream_per_core
+from tfseq.training.setting_ranges import Depth, Name, ShareBelowOne, Size, check_heads
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,20 @@ class TransformerTranslation(Translation):
         activation: of the feed-forward networks.
     """
 
-    units: int = 128
-    heads: int = 4
-    hidden: int = 256
-    depth: int = 4
-    decoder_depth: int | None = None
-    dropout: float = 0.1
+    units: Size = 128
+    heads: Size = 4
+    hidden: Size = 256
+    depth: Depth = 4
+    decoder_depth: Depth | None = None
+    dropout: ShareBelowOne = 0.1
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["relu", "gelu"] = "relu"
-    name: str = "transformer"
+    name: Name = "transformer"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_heads(self.units, self.heads)
 
 
 QUICK = TransformerTranslation(

@@ -19,10 +19,21 @@ from pipelines.parts.language_models import run_on_blocks
 from pipelines.parts.presets import run_with_presets
 from tfseq.models import TransformerLanguageModel
 from tfseq.training import Precision, SupervisedSettings, training_precision
+from tfseq.training.setting_ranges import (
+    Amount,
+    CheckedSettings,
+    Count,
+    Depth,
+    Name,
+    ShareBelowOne,
+    Size,
+    Text,
+    check_heads,
+)
 
 
 @dataclass(frozen=True)
-class TransformerLM:
+class TransformerLM(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -49,21 +60,25 @@ class TransformerLM:
 
     data: Path | None = None
     tfds: str | None = None
-    block: int = 64
-    steps: int = 100
-    units: int = 112
-    heads: int = 2
-    depth: int = 2
-    dropout: float = 0.0
+    block: Count = 64
+    steps: Count = 100
+    units: Size = 112
+    heads: Size = 2
+    depth: Depth = 2
+    dropout: ShareBelowOne = 0.0
     positions: Literal["learned", "sinusoidal", "rotary"] = "rotary"
-    window: int | None = 32
+    window: Size | None = 32
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
-    prompt: str = "A class "
-    length: int = 400
-    temperature: float = 0.7
+    prompt: Text = "A class "
+    length: Count = 400
+    temperature: Amount = 0.7
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_heads(self.units, self.heads)
 
 
 QUICK = TransformerLM(training=SupervisedSettings(epochs=7, batch=16, learning_rate=4e-3))

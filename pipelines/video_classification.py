@@ -21,18 +21,20 @@ import numpy as np
 from pipelines.parts.filmstrip import draw_filmstrips
 from pipelines.parts.presets import run_with_presets, with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import clips_of_tfds, load_clips, moving_digits, shuffled_batches
 from tfseq.errors import DataError
 from tfseq.exporting import as_float32
 from tfseq.layers.convolutional import ConvolutionalEncoder
 from tfseq.models import RecurrentClassifier
 from tfseq.training import Precision, SupervisedSettings, one_stream_per_core, train_classifier, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Count, Depth, Name, ShareBelowOne, Size
 
 SHOWN = 5  # clips on the card
 
 
 @dataclass(frozen=True)
-class VideoClassification:
+class VideoClassification(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -58,20 +60,20 @@ class VideoClassification:
 
     data: Path | None = None
     tfds: str | None = None
-    frames: int = 10
-    size: tuple[int, int] = (64, 64)
+    frames: Count = 10
+    size: tuple[Size, Size] = (64, 64)
     directions: Literal[4, 8] = 4
-    sizes: tuple[int, int, int] = (2_000, 300, 500)
-    filters: tuple[int, ...] = (8, 16)
-    features: int = 64
+    sizes: tuple[Count, Count, Count] = (2_000, 300, 500)
+    filters: tuple[Size, ...] = (8, 16)
+    features: Size = 64
     cell: Literal["rnn", "irnn", "lstm", "gru"] = "lstm"
-    units: int = 64
-    depth: int = 1
+    units: Size = 64
+    depth: Depth = 1
     bidirectional: bool = False
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str = "video_classification"
+    name: Name = "video_classification"
     resume: bool = False
 
 
@@ -100,7 +102,7 @@ class Clips:
 
 def main(settings: VideoClassification) -> None:
     one_stream_per_core(settings.training.batch)
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     clips = load(settings)
     print(f"{clips.provenance['source']}: {len(clips.labels)} labels")

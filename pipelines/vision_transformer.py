@@ -24,12 +24,13 @@ from tfseq.analysis.attention_rollout import plot_rollout, rollout
 from tfseq.data import DataSet
 from tfseq.models import VisionTransformer
 from tfseq.training import Precision, SupervisedSettings, training_precision
+from tfseq.training.setting_ranges import CheckedSettings, Depth, Name, ShareBelowOne, Size, check_heads
 
 LOOKED_AT = 12  # images at most in the picture of where it looked
 
 
 @dataclass(frozen=True)
-class VisionTransformerSettings:
+class VisionTransformerSettings(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -52,18 +53,22 @@ class VisionTransformerSettings:
 
     data: Path | None = None
     tfds: str | None = None
-    patch_size: int = 4
-    units: int = 64
-    heads: int = 4
-    depth: int = 4
-    hidden: int | None = None
+    patch_size: Size = 4
+    units: Size = 64
+    heads: Size = 4
+    depth: Depth = 4
+    hidden: Size | None = None
     activation: Literal["gelu", "relu"] = "gelu"
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
     distortion: Distortion = field(default_factory=Distortion)
     precision: Precision = "auto"
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str | None = None
+    name: Name | None = None
     resume: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_heads(self.units, self.heads)
 
 
 QUICK = VisionTransformerSettings(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseq.errors import ExportError
+from tfseq.keras_file_limits import check_outputs, check_unpacked, limited_building
 
 
 def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = False) -> Any:
@@ -22,7 +23,8 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
         unsafe: also load Python code stored in the file (Lambda layers), which can do anything.
 
     Raises:
-        ExportError: there is no such file, it is damaged or holds code, or a class is unknown or can't be imported.
+        ExportError: there is no such file, it is damaged or holds code, it asks for more room than a file of its size
+            can need, or a class is unknown or can't be imported.
     """
     import keras
 
@@ -40,17 +42,42 @@ def load_keras_model(path: Path, custom: Sequence[str] = (), unsafe: bool = Fals
         raise ExportError(f"There is no file {path}; expected a model saved by Keras (.keras).")
     if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.suffix in (".h5", ".hdf5")):
         raise ExportError(f"{path} is not a model saved by Keras (.keras), or it is damaged or truncated.")
-    if not custom and (old := load_keras_2(path)) is not None:
-        return old
     classes = {cls.__name__: cls for cls in map(_imported_class, custom)}
+    check_unpacked(path)
     try:
-        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)
+        with limited_building(path):
+            model = None if custom else load_keras_2(path)
+            if model is None:
+                model = keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not unsafe)
+        check_outputs(path, model)
+        return model
+    except ExportError:
+        raise
     except Exception as error:  # Keras raises what its parts raise: zip, JSON, HDF5, a constructor
         raise ExportError(f"Keras can't load {path}: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its parts nest too deeply."
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is not enough."
     text = str(error)
+    if "vocabulary file outside" in text:
+        return (
+            "it has a layer that reads its vocabulary from another file of this machine. If you trust the file, add "
+            "--unsafe; or save the model again with the vocabulary as a list, which the file then holds."
+        )
+    if "TFSMLayer" in text and "safe_mode" in text:
+        return (
+            "it has a layer that runs a SavedModel from elsewhere (TFSMLayer), which could do anything when it runs. "
+            "If you trust that, too, add --unsafe; or write its layers with Keras."
+        )
+    if "torch.load" in text:
+        return (
+            "it holds a module of PyTorch (TorchModuleWrapper) as a pickle, which could do anything when it is opened. "
+            "If you trust the file, add --unsafe; or write its layers with Keras."
+        )
     if "safe_mode" in text or "unsafe" in text.lower():
         return (
             "it holds Python code (a Lambda layer), which could do anything when it runs. If you trust the file, add "

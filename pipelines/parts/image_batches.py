@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfseq.data import DataSet, distorted, shuffled_batches
+from tfseq.training.setting_ranges import Amount, CheckedSettings, ShareBelowOne
 
 ANSWERED = 250  # images at a time
 
 
 @dataclass(frozen=True)
-class Distortion:
+class Distortion(CheckedSettings):
     """How far an image is moved while training, anew in every epoch; see `tfseq.data.distorted`.
 
     Attributes:
@@ -21,11 +22,11 @@ class Distortion:
         bend: pixels by which points of it are moved apart from their neighbours at most.
     """
 
-    shift: float = 1.0
-    turn: float = 15.0
-    zoom: float = 0.15
-    slant: float = 0.2
-    bend: float = 0.0
+    shift: Amount = 1.0
+    turn: Amount = 15.0
+    zoom: ShareBelowOne = 0.15
+    slant: Amount = 0.2
+    bend: Amount = 0.0
 
 
 def distorted_batches(data: DataSet, distortion: Distortion, batch: int, seed: int) -> Callable[[Any], Any]:

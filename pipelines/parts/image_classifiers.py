@@ -12,6 +12,7 @@ from pipelines.parts.contact_sheet import draw_contact_sheet
 from pipelines.parts.image_batches import ANSWERED, artefact_name, distorted_batches
 from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import DataSet, load_images, shuffled_batches
 from tfseq.exporting import as_float32
 from tfseq.training import one_stream_per_core, train_classifier
@@ -39,7 +40,7 @@ def classify_images(
     one_stream_per_core(settings.training.batch)
     data = load_images(settings.data, settings.tfds)
     name = settings.name or artefact_name(pipeline, settings, data)
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     print(f"{data.source}: {len(data.train):,} images of {data.train.inputs.shape[1:]}, {len(data.labels)} classes")
     model = build(settings, len(data.labels))

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import tfseq
 from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.data import Corpus, character_tokenizer, load_corpus, random_blocks, sliding_blocks
+from tfseq.errors import TrainingError
 from tfseq.exporting import as_float32
 from tfseq.models import Generator
 from tfseq.runtime import Tokenizer
@@ -38,13 +40,14 @@ def run_on_blocks(settings: Any, kind: str, build: Callable[[Any, int], Generato
     corpus = load_corpus(settings.data, settings.tfds)
     default_data = settings.data is None and settings.tfds is None
     name = settings.name or (kind if default_data else f"{kind}_{corpus.name}")
-    run = Path("runs", name)
+    run = run_folder(name)
     settings = with_precision(settings, run)
     tokenizer = character_tokenizer(corpus.train)
     learned, held_out = tokenizer.encode(corpus.train), tokenizer.encode(corpus.validation)
     print(f"{corpus.source}: {len(learned):,} characters to learn from, {tokenizer.vocabulary_size} tokens")
 
     model = build(settings, tokenizer.vocabulary_size)
+    _check_room(settings, tokenizer, model.max_positions)
     history = train(
         model,
         random_blocks(learned, training.batch, block, settings.steps, training.seed),
@@ -79,6 +82,16 @@ def run_on_blocks(settings: Any, kind: str, build: Callable[[Any, int], Generato
         settings=settings,
         run=run,
     )
+
+
+def _check_room(settings: Writing, tokenizer: Tokenizer, positions: int | None) -> None:
+    """Before training: whether the sample that is to be written fits into what the model reads."""
+    read = len(tokenizer.encode(settings.prompt))
+    if positions is not None and read + settings.length - 1 > positions:
+        raise TrainingError(
+            f"prompt has {read} tokens and length is {settings.length}; expected {positions + 1} together at most, "
+            f"as the model reads {positions} (block)."
+        )
 
 
 def publish_language_model(

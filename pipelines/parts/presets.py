@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from pipelines.parts.runs import going_on, machine_limits
 from tfseq.terminal import one_line_errors
 from tfseq.training.precision import explained_precision
 
@@ -21,13 +23,18 @@ def run_with_presets(main: Callable[[Any], None], **presets: Any) -> None:
     """
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else main.__module__
-    with one_line_errors(name.rpartition(".")[2]):
+    resumable = hasattr(next(iter(presets.values())), "resume")
+    with (
+        going_on(f"python -m {name}", sys.argv[1:]) if resumable else nullcontext(),
+        one_line_errors(name.rpartition(".")[2]),
+    ):
         settings = tyro.extras.overridable_config_cli(
             {name: (f"The preset {name}.", preset) for name, preset in presets.items()},
             prog=_Program(f"python -m {name}"),
             description=module.__doc__,
         )
-        main(settings)
+        with machine_limits():
+            main(settings)
 
 
 class _Program(str):

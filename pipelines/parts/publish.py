@@ -11,8 +11,10 @@ import keras
 import tfseq
 from pipelines.parts.card import Card
 from tfseq.decoding import Strategy
+from tfseq.errors import ExportError
 from tfseq.exporting import as_float32
 from tfseq.runtime import Manifest, Tokenizer
+from tfseq.runtime.atomic_write import atomic_write, remove_leftovers
 from tfseq.runtime.manifest_table import describe_parity
 from tfseq.terminal import steps
 
@@ -58,12 +60,13 @@ def publish(
         model.onnx, opened by ONNX Runtime.
 
     Raises:
-        ExportError, ParityError: as `tfseq.export` does.
+        ExportError, ParityError: as `tfseq.export` does, or model.keras can't be written.
     """
     folder = EXPORTED / name
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     exact = as_float32(model)
-    exact.save(folder / "model.keras")
+    save_model(exact, folder / "model.keras")
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.json")
     said = {"tokenizer": tokenizer, "labels": labels, "name": name, "data": {**data, **scores}, "decode": decode}
@@ -94,3 +97,16 @@ def publish(
         manifest=manifest,
     ).write(folder / "card.md")
     return file
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """`model.save(path)`, whole or not at all.
+
+    Raises:
+        ExportError: the file can't be written.
+    """
+    with atomic_write(path) as temporary:
+        try:
+            model.save(temporary)
+        except (OSError, RuntimeError) as error:  # HDF5 has no kind of its own for a disk that is full
+            raise ExportError(f"Can't write {path}: {getattr(error, 'strerror', None) or error}.") from error

@@ -10,6 +10,7 @@ import numpy as np
 import tfseq
 from pipelines.parts.presets import with_precision
 from pipelines.parts.publish import publish
+from pipelines.parts.runs import run_folder
 from tfseq.analysis.attention_maps import attention_map, plot_attention
 from tfseq.analysis.bleu import bleu
 from tfseq.data import (
@@ -29,13 +30,14 @@ from tfseq.runtime import Tokenizer
 from tfseq.training import Precision, SupervisedSettings, train, training_precision
 from tfseq.training.label_smoothing import SmoothedCrossEntropy
 from tfseq.training.r_drop import RDropCrossEntropy, twice
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, CountOrNone, Name, Number, ShareBelowOne, Size
 
 Examples = tuple[dict[str, list], list]  # {"source", "target"}, and what comes after each token of the target
 SHOWN = 6  # translations on the card
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(CheckedSettings):
     """Settings that all of them have.
 
     Attributes:
@@ -62,16 +64,16 @@ class Translation:
     tfds: str | None = None
     source: str = "en"
     target: str = "fr"
-    dates: tuple[int, int, int] = (8_000, 500, 1_000)
-    subwords: int = 0
-    longest: int = 100
-    smoothing: float = 0.0
-    r_drop: float = 0.0
+    dates: tuple[Count, Count, Count] = (8_000, 500, 1_000)
+    subwords: CountOrNone = 0
+    longest: Count = 100
+    smoothing: ShareBelowOne = 0.0
+    r_drop: Amount = 0.0
     precision: Precision = "auto"
-    beam: int = 1
-    length_penalty: float = 1.0
+    beam: Size = 1
+    length_penalty: Number = 1.0
     training: SupervisedSettings = field(default_factory=SupervisedSettings)
-    name: str = "translation"
+    name: Name = "translation"
     resume: bool = False
 
 
@@ -89,7 +91,7 @@ def translate(
     Returns:
         model.onnx, opened by ONNX Runtime.
     """
-    run = Path("runs", settings.name)
+    run = run_folder(settings.name)
     settings = with_precision(settings, run)
     data = read(settings)
     tokenizer = tokenizer_of(settings, data.train)

@@ -91,3 +91,10 @@ def test_what_can_not_be_trained_is_refused(changes, error, message, tmp_path, m
     with pytest.raises(error, match=message):
         transformer_lm.main(replace(TINY, **changes))
     assert not (tmp_path / "exported").exists()
+
+
+def test_a_sample_that_has_no_room_in_the_model_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrainingError, match="prompt has 4 tokens and length is 30; expected 17 together at most"):
+        transformer_lm.main(replace(TINY, positions="learned", prompt="the "))
+    assert not (tmp_path / "runs").exists()

@@ -88,11 +88,18 @@ def test_resuming_another_run_is_refused_and_names_the_difference(tmp_path):
         run(tmp_path, resume=True, identity={"data": "b"})
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    run(tmp_path)
+def test_a_run_whose_newest_checkpoint_is_damaged_ends_with_the_same_bits_from_the_one_before_it(tmp_path):
+    whole, history, _ = run(tmp_path)
     checkpoint = tmp_path / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match="not a checkpoint that can be read"):
+    with pytest.warns(UserWarning, match="goes on from the checkpoint before it"):
+        resumed, resumed_history, _ = run(tmp_path, resume=True)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [r["val_nats"] for r in history] == [r["val_nats"] for r in resumed_history]
+    for name in ("checkpoint.npz", "checkpoint.previous.npz"):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(TrainingError, match=r"not a checkpoint that can be read.*one before it can't be read either"):
         run(tmp_path, resume=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ from typing import Any
 import keras
 
 from tfseq.errors import TrainingError
-from tfseq.training.checkpoint import load_checkpoint, save_checkpoint
+from tfseq.training.checkpoint import (
+    CheckpointWarning,
+    UnreadableCheckpoint,
+    load_checkpoint,
+    load_newest,
+    read_checkpoint,
+    save_checkpoint,
+)
 from tfseq.training.precision import precision_of
 
 
@@ -20,7 +28,8 @@ class Progress(keras.callbacks.Callback):
     Keras' own callbacks forget their counters when a process ends, which would make a resumed run another run.
 
     Args:
-        directory: where `checkpoint.npz` and `best.npz` are written.
+        directory: where `checkpoint.npz` and `best.npz` are written; the checkpoint before stays, as
+            `checkpoint.previous.npz`.
         patience: evaluations in a row without improvement after which training stops; None never stops.
         identity: what the run is (settings, data), JSON-able; a checkpoint of another identity is refused.
         steps_per_round: training steps between two evaluations.
@@ -85,7 +94,7 @@ class Progress(keras.callbacks.Callback):
             "best": self.best,
             "since_best": self.since_best,
         }
-        save_checkpoint(self.checkpoint, self._variables(), record)
+        save_checkpoint(self.checkpoint, self._variables(), record, keep_previous=True)
 
     def _cost(self, measured: dict[str, float], step: int) -> float:
         if self.monitor not in measured:
@@ -101,13 +110,42 @@ class Progress(keras.callbacks.Callback):
         return self.sign * value
 
     def restore(self) -> None:
-        """Takes the model, its optimizer and this record back to the last checkpoint.
+        """Takes the model, its optimizer and this record back to the last checkpoint that can be read.
 
         Raises:
             TrainingError: there is none, or it is another run's.
         """
-        record = load_checkpoint(self.checkpoint, self._variables(), self.identity)
+        record = load_newest(self.checkpoint, self._variables(), self.identity, self._fault)
         self.history, self.best, self.since_best = record["history"], record["best"], record["since_best"]
+        try:
+            read_checkpoint(self.best_weights, self.kept.variables)
+        except UnreadableCheckpoint as error:
+            if self.since_best:
+                warnings.warn(
+                    f"{error} The weights of the newest checkpoint take the place of the best ones.",
+                    CheckpointWarning,
+                    stacklevel=2,
+                )
+                self.best, self.since_best = self.sign * self.history[-1][self.monitor], 0
+            save_checkpoint(self.best_weights, self.kept.variables, self.history[-1])
+
+    def _fault(self, record: dict[str, Any]) -> str | None:
+        """What is wrong with a checkpoint's record, in words; None if nothing is."""
+        history = record.get("history")
+        if not isinstance(history, list) or not history or not all(isinstance(now, dict) for now in history):
+            return "its history is not a list of evaluations"
+        for now in history:
+            if not all(map(_is_number, now.values())) or not {"step", "seconds"} <= now.keys():
+                return f"an evaluation in its history is {now}"
+        steps = [now["step"] for now in history]
+        if steps != [self.steps_per_round * (i + 1) for i in range(len(history))]:
+            return f"its evaluations are of the steps {steps[:3]} and so on, not every {self.steps_per_round}"
+        if self.monitor not in history[-1] and isinstance(record.get("identity"), dict):
+            return f"{self.monitor} was not measured"
+        since = record.get("since_best")
+        if not _is_number(record.get("best")) or type(since) is not int or not 0 <= since < len(history):
+            return f"its best value is {record.get('best')!r}, {since!r} evaluations ago"
+        return None
 
     def restore_best(self) -> None:
         """Gives the model the weights of its best evaluation."""
@@ -116,3 +154,7 @@ class Progress(keras.callbacks.Callback):
     def _variables(self):
         # Layers' variables hold the weights, the carried state and the random generators; the optimizer's, its moments.
         return [*self.model.variables, *self.model.optimizer.variables]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from tfseq.errors import TrainingError
 from tfseq.runtime.atomic_write import atomic_write
 
 
@@ -17,6 +18,9 @@ def plot_learning_curve(
         title: what was trained.
         measure: "nats" per character, or the name of any other measure.
         higher_is_better: whether the best value, which is marked, is the highest.
+
+    Raises:
+        TrainingError: the picture can't be written.
     """
     from matplotlib.figure import Figure
 
@@ -42,8 +46,11 @@ def plot_learning_curve(
         bits.set_ylabel("bits per character")
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    try:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=120, format="png")
+    except OSError as error:
+        raise TrainingError(f"Can't write {path}: {error.strerror or error}.") from error
 
 
 def _in_bits(nats):

@@ -1,17 +1,17 @@
 """The precision to train in: `auto` decides once per process by what the machine multiplies fastest."""
 
-import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import keras
-import numpy as np
 
 from tfseq.machine import multiplies_bfloat16
+from tfseq.training.checkpoint import UnreadableCheckpoint, previous_of, read_record
 
 Precision = Literal["auto", "mixed_bfloat16", "float32"]
+_RECORDED = ("float32", *(f"{mixed}{low}" for mixed in ("mixed_", "") for low in ("bfloat16", "float16")))
 AMPERE = (8, 0)  # the first compute capability of NVIDIA's that multiplies bfloat16
 
 
@@ -44,11 +44,11 @@ def explained_precision(wanted: str, checkpoint: Path | None = None) -> tuple[st
 
 def recorded_precision(checkpoint: Path) -> str | None:
     """The precision that a run's checkpoint says it was trained in; None if there is no checkpoint that says so."""
-    try:
-        with np.load(checkpoint, allow_pickle=False) as file:
-            return json.loads(str(file["record"])).get("precision")
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile):
-        return None  # who restores it will say what is wrong
+    for path in (checkpoint, previous_of(checkpoint)):
+        with suppress(UnreadableCheckpoint):  # who restores it will say what is wrong
+            precision = read_record(path).get("precision")
+            return precision if precision in _RECORDED else None
+    return None
 
 
 def precision_of(model: keras.Model) -> str:

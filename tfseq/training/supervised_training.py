@@ -15,12 +15,14 @@ from tfseq.training.early_stopping import Progress
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.optimizers import OPTIMIZERS
 from tfseq.training.parallel_batches import SideBySide, batches_of_whole_steps, batches_side_by_side
+from tfseq.training.run_folder import Logs, prepare_run
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, PositiveAmount, Seed, ShareBelowOne
 
 _LOWER_IS_BETTER = ("loss", "error", "nats", "bits", "perplexity", "entropy", "rate")
 
 
 @dataclass(frozen=True)
-class SupervisedSettings:
+class SupervisedSettings(CheckedSettings):
     """How to train: warm-up then cosine decay, gradients clipped by their global norm.
 
     Attributes:
@@ -37,24 +39,16 @@ class SupervisedSettings:
         seed: of the order of the examples and of draws that a model makes while training.
     """
 
-    epochs: int = 20
-    batch: int = 64
-    side_by_side: int = 1
+    epochs: Count = 20
+    batch: Count = 64
+    side_by_side: Count = 1
     optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 3e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self):
-        at_least_one = ("epochs", "batch", "side_by_side")
-        wrong = [f"{name} is {getattr(self, name)}" for name in at_least_one if getattr(self, name) < 1]
-        if wrong:
-            raise TrainingError(f"{', '.join(wrong)}; expected at least 1.")
-        if not 0 <= self.warmup < 1:
-            raise TrainingError(f"warmup is {self.warmup}; expected a share of the steps, from 0 to below 1.")
+    learning_rate: Amount = 3e-3
+    warmup: ShareBelowOne = 0.05
+    weight_decay: Amount = 0.01
+    clip_norm: PositiveAmount = 1.0
+    patience: Count | None = None
+    seed: Seed = 0
 
 
 def train(
@@ -81,14 +75,15 @@ def train(
             dataset of batches that is finite, and the same each time it is read but for shuffling with a seed.
         validation: batches, such as `shuffled_batches(..., seed=None)(0)`.
         settings: how to train.
-        run: directory that receives checkpoint.npz, best.npz, learning_curve.png and TensorBoard's logs.
+        run: directory that receives checkpoint.npz and the one before it, best.npz, learning_curve.png and
+            TensorBoard's logs.
         loss: as `keras.Model.compile` takes it.
         metrics: likewise; where batches have weights, as those of `bucketed_batches` for targets that are sequences,
             they are weighted.
         monitor: the metric by which the best epoch is chosen, measured on validation; "loss", or a metric's name. The
             lowest value is the best one if the name ends in loss, error, nats, perplexity, entropy or rate.
         resume: go on from the run's checkpoint. An interrupted run then ends, on CPUs, with the same bits as one that
-            was not interrupted.
+            was not interrupted. If the newest checkpoint is damaged it goes on from the one before, with a warning.
         identity: what else the run depends on (the data's hash); a checkpoint with another is refused.
         verbose: 1 shows a progress bar, 2 a line per epoch, 0 nothing; a bar on a terminal and lines elsewhere if None.
 
@@ -96,8 +91,8 @@ def train(
         one dict per epoch: step, seconds, loss, val_loss, and each metric in training and with val_ before it.
 
     Raises:
-        TrainingError: settings out of range, nothing that could be resumed, no batch, a loss that is not finite, or a
-            metric to monitor that is not measured.
+        TrainingError: settings out of range, nothing that could be resumed, no batch, a loss that is not finite, a
+            metric to monitor that is not measured, or a folder or disk that can't be written.
     """
     keras.utils.set_random_seed(settings.seed)
     monitor = monitor.removeprefix("val_")
@@ -136,7 +131,7 @@ def train(
     progress.set_model(model)
     if resume:
         progress.restore()
-    run.mkdir(parents=True, exist_ok=True)
+    prepare_run(run)
     if progress.rounds < settings.epochs and not progress.exhausted:
         model.fit(
             _batches_from(train, progress.rounds, settings.epochs, batches),
@@ -145,7 +140,7 @@ def train(
             epochs=settings.epochs,
             steps_per_epoch=batches,
             shuffle=False,
-            callbacks=[progress, keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)],
+            callbacks=[progress, Logs(run / "tensorboard")],
             verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
         )
     progress.restore_best()
@@ -180,6 +175,10 @@ def _build(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Makes the weights, by running the model once on what it is to read."""
     if not model.built:
         for inputs, *_ in batches.take(1):
-            model(inputs)
+            try:
+                model(inputs)
+            except ValueError as error:
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise TrainingError(f"The model can't be made for this data: {reason}") from error
     if not model.built:
         raise TrainingError("There is no batch to validate on; expected one or more.")

@@ -12,12 +12,14 @@ from tfseq.training.early_stopping import Progress
 from tfseq.training.language_model_loss import bits, nats_per_token, token_loss
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.optimizers import adamw
+from tfseq.training.run_folder import Logs, prepare_run
 from tfseq.training.scheduled_sampling import ScheduledSampling
+from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, CountOrNone, PositiveAmount, Seed, Share
 from tfseq.training.truncated_bptt import TruncatedBPTT
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(CheckedSettings):
     """How to train: AdamW, warm-up then cosine decay, gradients clipped by their global norm.
 
     Attributes:
@@ -34,23 +36,20 @@ class TrainingSettings:
         seed: of the draws made while training.
     """
 
-    batch: int = 64
-    chunk: int = 100
-    steps: int = 2000
-    evaluate_every: int = 200
-    learning_rate: float = 3e-3
-    warmup: int = 50
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    patience: int | None = None
-    scheduled_sampling: float = 0.0
-    seed: int = 0
+    batch: Count = 64
+    chunk: Count = 100
+    steps: Count = 2000
+    evaluate_every: Count = 200
+    learning_rate: Amount = 3e-3
+    warmup: CountOrNone = 50
+    weight_decay: Amount = 0.05
+    clip_norm: PositiveAmount = 1.0
+    patience: Count | None = None
+    scheduled_sampling: Share = 0.0
+    seed: Seed = 0
 
     def __post_init__(self):
-        at_least_one = ("batch", "chunk", "steps", "evaluate_every")
-        wrong = [f"{name} is {getattr(self, name)}" for name in at_least_one if getattr(self, name) < 1]
-        if wrong:
-            raise TrainingError(f"{', '.join(wrong)}; expected at least 1.")
+        super().__post_init__()
         if self.warmup >= self.steps:
             raise TrainingError(f"warmup is {self.warmup} of {self.steps} steps; expected fewer than steps.")
 
@@ -75,9 +74,9 @@ def fit(
             `lambda step: contiguous_streams(tokens, batch, chunk, start=step, epochs=None)`.
         validation: one pass over the validation text, such as `evaluation_stream(tokens, evaluation_batch, chunk)`.
         settings: how to train.
-        directory: receives checkpoint.npz, best.npz, learning_curve.png and TensorBoard's logs.
+        directory: receives checkpoint.npz and the one before it, best.npz, learning_curve.png and TensorBoard's logs.
         resume: go on from the directory's checkpoint. An interrupted run then ends, on CPUs, with the same bits as one
-            that was not interrupted.
+            that was not interrupted. If the newest checkpoint is damaged, it goes on from the one before and warns.
         identity: what else the run depends on (the data's hash); a checkpoint with another is refused.
         evaluation_batch: streams of the validation chunks; those of training if not given.
         verbose: 1 shows a progress bar, 2 a line per evaluation, 0 nothing.
@@ -86,7 +85,8 @@ def fit(
         one dict per evaluation: step, seconds, nats, bits, val_nats, val_bits.
 
     Raises:
-        TrainingError: settings out of range, or nothing that could be resumed.
+        TrainingError: settings out of range, nothing that could be resumed, a loss that is not finite, or a folder or
+            disk that can't be written.
     """
     trainer = TruncatedBPTT(model, settings.batch, evaluation_batch, _scheduled_sampling(settings))
     trainer.compile(
@@ -109,7 +109,7 @@ def fit(
     if resume:
         progress.restore()
     chunks = train(progress.rounds * settings.evaluate_every)
-    directory.mkdir(parents=True, exist_ok=True)
+    prepare_run(directory)
     rounds = -(-settings.steps // settings.evaluate_every)
     if progress.rounds < rounds and not progress.exhausted:
         trainer.fit(
@@ -119,7 +119,7 @@ def fit(
             epochs=rounds,
             steps_per_epoch=settings.evaluate_every,
             shuffle=False,
-            callbacks=[progress, keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False)],
+            callbacks=[progress, Logs(directory / "tensorboard")],
             verbose=verbose,
         )
     progress.restore_best()
