@@ -98,7 +98,7 @@ def _damaged_bytes(rng: random.Random, content: bytes) -> bytes:
                 data[at:at] = data[at : at + length]
             case 6:
                 del data[max(1, at) :]
-        if not data:
+        if len(data) < 2:
             break
     return bytes(data)
 

@@ -29,7 +29,7 @@ def odd_call(seed: int) -> None:
         case 0 | 1:
             named = {name: odd.array(array) if rng.random() < 0.5 else array for name, array in fitting.items()}
             if rng.random() < 0.2:
-                named[str(odd.any())[:9]] = odd.any()
+                named[rng.choice(("x", "", odd.text()[:9], "self"))] = odd.any()
             if manifest.task == "generate" and rng.random() < 0.8:
                 named["max_length"] = rng.choice((np.int32(3), -1, odd.any()))
             if "max_length" in named and np.ndim(named["max_length"]) == 0 and isinstance(named["max_length"], int | np.integer):

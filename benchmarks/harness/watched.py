@@ -111,10 +111,11 @@ class _Inside:
         self._flag = flag
 
     def __enter__(self) -> None:
-        self._before, self._flag.value = _peak(), 1
+        self._before, self._value = _peak(), self._flag.value
+        self._flag.value = 1
 
     def __exit__(self, *error: Any) -> None:
-        self._flag.value = int(_peak() > MOST_MEMORY > self._before)
+        self._flag.value = max(self._value, int(_peak() > MOST_MEMORY > self._before))
 
 
 def _peak() -> int:

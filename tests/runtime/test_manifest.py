@@ -16,7 +16,7 @@ DOCUMENT = {
     "operators": {"Add": 1},
     "opset": 18,
     "tokenizer": None,
-    "labels": ["cat", "dog"],
+    "labels": ["cat", "dog", "bird"],
     "decoding": None,
     "states": [{"input": "x", "output": "y", "initial": 0}],
     "notes": ["layer (Cell) runs as a loop."],
@@ -24,6 +24,7 @@ DOCUMENT = {
     "parity": {"passed": True, "checks": []},
     "quantization": None,
     "external_data": {"file": "doubler.onnx.data", "bytes": 3, "sha256": "0" * 64},
+    "vocabulary_sizes": {},
 }
 
 

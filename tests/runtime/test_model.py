@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime import Model, UnknownCharacterWarning, load
+from tfseq.runtime.session import Session
 
 
 def test_a_prompt_is_continued_without_being_repeated(counter):
@@ -119,8 +120,22 @@ def test_several_outputs_come_by_name(shifter):
 
 
 def test_arrays_that_the_graph_cannot_run_on_are_an_input_error(counter):
+    feeds = {"prompt": [[1, 2]], "prompt_length": [9], "max_length": 1, "temperature": 0, "top_k": 0, "seed": 0}
+    arrays = {name: np.array(value, "float32" if name == "temperature" else "int32") for name, value in feeds.items()}
     with pytest.raises(InputError, match=r"prompt_length int32 \(1,\)"):  # GatherElements reads outside the prompt
-        load(counter).predict([[1, 2]], [9], 1, 0.0, 0, 0)
+        Session(counter).run(arrays)
+
+
+@pytest.mark.parametrize("length", [0, 3, 99, -1])
+def test_the_length_of_a_prompt_is_one_of_its_own(counter, length):
+    with pytest.raises(InputError, match=f"prompt_length is {length}; the prompt has 2 tokens: 1 to 2"):
+        load(counter).predict([[1, 2]], [length], 1, 0.0, 0, 0)
+
+
+@pytest.mark.parametrize("token", [-1, 11, 10**6])
+def test_tokens_are_those_of_the_vocabulary(counter, token):
+    with pytest.raises(InputError, match=f"'prompt' holds the token {token}; expected 0 to 10"):
+        load(counter).predict([[1, token]], [2], 1, 0.0, 0, 0)
 
 
 def test_the_model_says_what_it_is(shifter):

@@ -100,7 +100,7 @@ def _quantization(record: Mapping[str, Any] | None) -> Rows:
     rows: Rows = [
         [f"to {record['to']}, {operators}"],
         ["weights:", f"{became}, {weights['kept']:,} in float32"],
-        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.1f} times smaller"],
+        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / max(after, 1):.1f} times smaller"],
         [
             "speed:",
             f"{speed['before']:.3g} ms -> {speed['after']:.3g} ms, {speed['faster']:.2f} times as fast "
@@ -173,7 +173,7 @@ def _tokenizer(value: Mapping[str, Any] | None) -> str:
     try:
         model = json.loads(value["json"])["model"]
         return f"{value.get('kind')}, {model['type']} of {len(model['vocab']):,} tokens"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return str(value.get("kind"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.tokenizer_base import Tokenizer, checked_ids
@@ -257,10 +257,18 @@ def written(tokenizer: Tokenizer, reading: Reading, outputs: Mapping[str, np.nda
         reading: what the graph read.
         outputs: by name: `tokens` (batch, new_time) int32, and `lengths` (batch,) int32, `scores` (batch,) float32 and
             `attention` (batch, new_time, source_time) float32 where the graph has them.
+
+    Raises:
+        ArtefactError: they have other shapes.
     """
     tokens = outputs["tokens"]
+    if tokens.ndim != 2 or len(tokens) != reading.rows:
+        raise ArtefactError(f"The graph wrote tokens of shape {tokens.shape} for {reading.rows} rows; it is damaged.")
     lengths = outputs.get("lengths", np.full(len(tokens), tokens.shape[1]))
     scores, attention = outputs.get("scores"), outputs.get("attention")
+    for name, array, axes in (("lengths", lengths, 1), ("scores", scores, 1), ("attention", attention, 3)):
+        if array is not None and (array.ndim != axes or len(array) != reading.rows or array.dtype.kind not in "iuf"):
+            raise ArtefactError(f"The graph wrote {name} of shape {array.shape} for {reading.rows} rows; it is damaged.")
 
     def row(i: int) -> Generation:
         ids = tokens[i, : lengths[i]]
