@@ -19,6 +19,7 @@ from tyro.extras import SubcommandApp
 
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.keras_files import load_keras_model
+from tfseq.runtime.printable import printable
 from tfseq.terminal import import_tensorflow_quietly, one_line_errors, steps
 
 app = SubcommandApp()
@@ -128,7 +129,7 @@ def export(
         )
     print(f"Wrote {output}.")
     for note in manifest.notes:
-        print(f"Note: {note}")
+        print(f"Note: {printable(note)}")
     print(describe_parity(manifest.parity))
 
 
@@ -303,10 +304,15 @@ def generate(
             pieces = file.stream_text(line, max_length, prompt=prompt, **settings)
             print(beginning, end="", flush=True)
             for piece in pieces:
-                print(piece, end="", flush=True)
+                print(_written(piece), end="", flush=True)
             print()
         else:
-            print(beginning + file.generate(line, max_length, prompt=prompt, **settings))
+            print(beginning + _written(file.generate(line, max_length, prompt=prompt, **settings)))
+
+
+def _written(text: str) -> str:
+    """A text of a model's: on a terminal without what could move its cursor, elsewhere as it is."""
+    return printable(text, lines=True) if sys.stdout.isatty() else text
 
 
 def _setting(given: str) -> tuple[str, float]:
@@ -354,7 +360,7 @@ def predict(
             raise InputError("The output is for arrays; give them with --input.")
         _require_states(model, file.manifest, ())
         for line in _lines() if text is None else [text]:
-            print(file.classify(line) if line else "")  # so that lines out are lines in
+            print(printable(str(file.classify(line))) if line else "")  # so that lines out are lines in
         return
     if text is not None:
         raise InputError("Got a text and an --input; expected one of them.")
@@ -367,7 +373,7 @@ def predict(
         write_arrays(output, outputs)
         print(f"Wrote {output}.")
     for i, (name, array) in enumerate(outputs.items()):
-        print(f"{name} {array.dtype} {array.shape}")
+        print(f"{printable(name)} {array.dtype} {array.shape}")
         if i == 0 and file.manifest.labels:
             _print_labels(named(file.manifest.labels, array))
         elif output is None:
@@ -388,7 +394,7 @@ def _require_states(model: Path, manifest: Any, given: Container[str]) -> None:
 
 def _print_labels(rows: Any) -> None:
     for row in rows:
-        print(", ".join(map(str, row)) if isinstance(row, list) else row)
+        print(printable(", ".join(map(str, row)) if isinstance(row, list) else str(row)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -143,13 +143,12 @@ class Model:
         self._require_states(arrays, named)
         if self.manifest.task == "predict":
             arrays, named = with_texts(self.manifest, self.tokenizer, arrays, named)
-        feeds = bind(self.manifest.inputs, arrays, named)
-        require_tokens(self.manifest, feeds, self._vocabulary_sizes)
-        return self._run_graph(feeds)
+        return self._run_graph(bind(self.manifest.inputs, arrays, named))
 
     def _run_graph(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not self._allow_nan:
             require_finite(self.manifest.data_inputs, feeds)
+        require_tokens(self.manifest, feeds, self._vocabulary_sizes)
         return self._session.run(feeds)
 
     def _require_states(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> None:
