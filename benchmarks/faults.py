@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def _use_tokenizer(tokenizer) -> None:
 def _use_model(model) -> None:
     from tfseq.errors import TfseqError
 
-    repr(model), model.settings  # noqa: B018
+    repr(model), model.settings
     if model.tokenizer is not None:
         _use_tokenizer(model.tokenizer)
     feeds = {
@@ -104,7 +104,7 @@ def _sources(model, feeds):
 USES = {"file": open_damaged, "input": odd_call}
 
 
-def table(found: dict[str, Sequence[Outcome]]) -> str:
+def table(found: Mapping[str, Sequence[Outcome]]) -> str:
     """Counts by verdict, a column for files and one for inputs; what ONNX Runtime did itself stands apart."""
     counts = {what: Counter((outcome.verdict, outcome.inside) for outcome in found[what]) for what in found}
     rows = [("tried", *(len(found[what]) for what in found))]
@@ -113,10 +113,16 @@ def table(found: dict[str, Sequence[Outcome]]) -> str:
     for verdict in ("hang", "above 2 GB", "abort"):
         rows.append((f"{verdict}, inside ONNX Runtime", *(counts[what][verdict, True] for what in found)))
     lines = ["| | " + " | ".join(f"{what}s" for what in found) + " |", "|---|" + "---:|" * len(found)]
-    return "\n".join(lines + ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in rows])
+    return "\n".join(
+        lines
+        + [
+            "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) + " |"
+            for row in rows
+        ]
+    )
 
 
-def failures(found: dict[str, Sequence[Outcome]]) -> list[str]:
+def failures(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """A line for each case that failed, with the command that repeats it; those inside ONNX Runtime are left out."""
     return [
         f"{outcome.verdict}: python -m benchmarks.faults --repeat {what}:{outcome.seed}  {outcome.said}"

@@ -5,7 +5,7 @@ import functools
 import io
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,34 @@ def _damaged_bytes(rng: random.Random, content: bytes) -> bytes:
 
 def _odd(rng: random.Random, like: Any) -> Any:
     numbers = (0, -1, 1, 5, 10**6, 2**31, 2**32 - 1, 2**63, 10**400, 1e308, float("nan"), float("inf"), -0.5)
-    texts = ("", "x", "\ud800", "\x1b[2J\nparity passed", "a" * 3000, "\0", "{0}", "%s", "../x", "batch", "float32", "O", "M8")
-    others = (None, True, False, [], {}, [[]], [None], {"": None}, [1, [2, 3]], ["a", "b", "c"], {"a": {"b": 1}})
+    texts = (
+        "",
+        "x",
+        "\ud800",
+        "\x1b[2J\nparity passed",
+        "a" * 3000,
+        "\0",
+        "{0}",
+        "%s",
+        "../x",
+        "batch",
+        "float32",
+        "O",
+        "M8",
+    )
+    others: tuple[Any, ...] = (
+        None,
+        True,
+        False,
+        [],
+        {},
+        [[]],
+        [None],
+        {"": None},
+        [1, [2, 3]],
+        ["a", "b", "c"],
+        {"a": {"b": 1}},
+    )
     if rng.random() < 0.5 and isinstance(like, int | float):
         return rng.choice((*numbers, like + 1, like - 1, -like, like * 10**6, str(like)))
     if rng.random() < 0.5 and isinstance(like, str):
@@ -141,7 +167,20 @@ def _damaged_json(rng: random.Random, value: Any) -> Any:
         return value
 
 
-_REGEXES = ("(a+)+$", "(x*)*y", "(", "[", "a{1000}", "(?<=a)b", "\\p{L}+", "", "(a|a)*b", "((((a*)*)*)*)*c", ".*", "(\\w+\\s?)*$")
+_REGEXES = (
+    "(a+)+$",
+    "(x*)*y",
+    "(",
+    "[",
+    "a{1000}",
+    "(?<=a)b",
+    "\\p{L}+",
+    "",
+    "(a|a)*b",
+    "((((a*)*)*)*)*c",
+    ".*",
+    "(\\w+\\s?)*$",
+)
 
 
 def _damaged_tokenizer(rng: random.Random, value: Any) -> Any:
@@ -150,7 +189,12 @@ def _damaged_tokenizer(rng: random.Random, value: Any) -> Any:
     inner = json.loads(value["json"])
     match rng.randrange(8):
         case 0:
-            split = {"type": "Split", "pattern": {"Regex": rng.choice(_REGEXES)}, "behavior": "Isolated", "invert": False}
+            split = {
+                "type": "Split",
+                "pattern": {"Regex": rng.choice(_REGEXES)},
+                "behavior": "Isolated",
+                "invert": False,
+            }
             inner["pre_tokenizer"] = split
         case 1:
             long = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * rng.choice((2, 50, 1000))}
@@ -161,9 +205,19 @@ def _damaged_tokenizer(rng: random.Random, value: Any) -> Any:
             vocabulary = inner["model"]["vocab"]
             vocabulary[rng.choice(list(vocabulary))] = rng.choice((2**32 - 1, 2**31, 10**9, -1, 0))
         case 4:
-            inner["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": rng.choice(("", "AAAA", "/////w==", "EAAAAAEAAAACAAAAAwAAAGE="))}
+            inner["normalizer"] = {
+                "type": "Precompiled",
+                "precompiled_charsmap": rng.choice(("", "AAAA", "/////w==", "EAAAAAEAAAACAAAAAwAAAGE=")),
+            }
         case 5:
-            inner["decoder"] = rng.choice(({"type": "ByteFallback"}, {"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True}, {"type": "Strip", "content": "a", "start": 10**6, "stop": 2**40}, {"type": "Replace", "pattern": {"Regex": rng.choice(_REGEXES)}, "content": "b" * 1000}))
+            inner["decoder"] = rng.choice(
+                (
+                    {"type": "ByteFallback"},
+                    {"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True},
+                    {"type": "Strip", "content": "a", "start": 10**6, "stop": 2**40},
+                    {"type": "Replace", "pattern": {"Regex": rng.choice(_REGEXES)}, "content": "b" * 1000},
+                )
+            )
         case _:
             inner = _damaged_json(rng, inner)
     return {**value, "json": json.dumps(inner)}
@@ -175,21 +229,31 @@ def _damaged_graph(rng: random.Random, content: bytes) -> bytes:
     graph = model.graph
     for _ in range(rng.choice((1, 1, 3))):
         node, tensor = rng.choice(graph.node), rng.choice(graph.initializer or [onnx.TensorProto()])
-        value = rng.choice((*graph.input, *graph.output))
-        changes: tuple[Callable[[], Any], ...] = (
-            lambda value=value: setattr(value, "name", rng.choice(("", "x", value.name + "x"))),
-            lambda value=value: setattr(value.type.tensor_type, "elem_type", rng.randrange(25)),
-            lambda value=value: value.type.tensor_type.shape.dim.add(dim_value=rng.choice((0, 1, 7))),
-            lambda value=value: [setattr(dim, "dim_value", rng.choice((1, 2, 10**6))) for dim in value.type.tensor_type.shape.dim],
-            lambda node=node: setattr(node, "op_type", rng.choice(("Add", "MatMul", "Loop", "Gather", "Nothing"))),
-            lambda node=node: node.input.pop() if node.input else None,
-            lambda node=node: setattr(rng.choice(node.attribute), "i", rng.choice((-1, 10**9))) if node.attribute else None,
-            lambda tensor=tensor: tensor.dims.append(rng.choice((0, 2, 10**6))),
-            lambda tensor=tensor: setattr(tensor, "raw_data", tensor.raw_data[: rng.randrange(1 + len(tensor.raw_data))]),
-            lambda: graph.output.pop() if graph.output else None,
-            lambda: graph.output.reverse(),
-        )
-        rng.choice(changes)()
+        value = rng.choice((*graph.input, *graph.output, onnx.ValueInfoProto()))
+        match rng.randrange(11):
+            case 0:
+                value.name = rng.choice(("", "x", value.name + "x"))
+            case 1:
+                value.type.tensor_type.elem_type = rng.randrange(25)
+            case 2:
+                value.type.tensor_type.shape.dim.add(dim_value=rng.choice((0, 1, 7)))
+            case 3:
+                for axis in value.type.tensor_type.shape.dim:
+                    axis.dim_value = rng.choice((1, 2, 10**6))
+            case 4:
+                node.op_type = rng.choice(("Add", "MatMul", "Loop", "Gather", "Nothing"))
+            case 5 if node.input:
+                node.input.pop()
+            case 6 if node.attribute:
+                rng.choice(node.attribute).i = rng.choice((-1, 10**9))
+            case 7:
+                tensor.dims.append(rng.choice((0, 2, 10**6)))
+            case 8:
+                tensor.raw_data = tensor.raw_data[: rng.randrange(1 + len(tensor.raw_data))]
+            case 9 if graph.output:
+                graph.output.pop()
+            case _:
+                graph.output.reverse()
     return model.SerializeToString()
 
 

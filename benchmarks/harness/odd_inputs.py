@@ -22,7 +22,13 @@ def odd_call(seed: int) -> None:
     model = rng.choice(_models())
     manifest = model.manifest
     odd = _Odd(rng)
-    fitting = {spec.name: np.ones([3 if isinstance(size, str) else size for size in spec.shape], spec.dtype if spec.dtype != "string" else object) for spec in manifest.inputs}
+    fitting = {
+        spec.name: np.ones(
+            [3 if isinstance(size, str) else size for size in spec.shape],
+            spec.dtype if spec.dtype != "string" else object,
+        )
+        for spec in manifest.inputs
+    }
     settings = {name: odd.any() for name in [*model.settings, "temperature", "nothing"] if rng.random() < 0.3}
     text = rng.choice(("abc", ["abc", "de"], odd.any(), odd.text()))
     match rng.randrange(8):
@@ -43,7 +49,9 @@ def odd_call(seed: int) -> None:
             length = rng.choice((2, 2, 2, odd.any()))
             if isinstance(length, int | np.integer) and not isinstance(length, bool) and 50 < length < 2**31:
                 length = 50
-            model.generate(text, 5 if length is None else length, prompt=rng.choice((None, None, odd.any())), **settings)
+            model.generate(
+                text, 5 if length is None else length, prompt=rng.choice((None, None, odd.any())), **settings
+            )
         case 6:
             stream = model.stream()
             stream.predict(odd.any())
@@ -57,13 +65,34 @@ class _Odd:
         self._rng = rng
 
     def text(self) -> str:
-        return self._rng.choice(("", " ", "\0", "\ud83d", "\ud800\udc00", "a" * 5000, "\n" * 100, "\U0010ffff", "<end>", "e\u0301" * 50))
+        return self._rng.choice(
+            ("", " ", "\0", "\ud83d", "\ud800\udc00", "a" * 5000, "\n" * 100, "\U0010ffff", "<end>", "e\u0301" * 50)
+        )
 
     def any(self) -> Any:
         rng = self._rng
-        numbers = (0, 1, -1, 0.5, 10**400, -(10**5000), 2**31, 2**63, 1e300, float("nan"), float("inf"), True, 1j, Fraction(1, 3), np.float64(2), np.int8(3), np.uint64(2**64 - 1), np.bool_(True))
+        numbers = (
+            0,
+            1,
+            -1,
+            0.5,
+            10**400,
+            -(10**5000),
+            2**31,
+            2**63,
+            1e300,
+            float("nan"),
+            float("inf"),
+            True,
+            1j,
+            Fraction(1, 3),
+            np.float64(2),
+            np.int8(3),
+            np.uint64(2**64 - 1),
+            np.bool_(True),
+        )
         texts = (b"1", b"\xff", "1", "nan", self.text(), bytearray(b"ab"), np.str_("abc"))
-        arrays = (
+        arrays: tuple[Any, ...] = (
             [], [[]], [1, 2], [[1, 2], [3]], ["a", 1], [None], (1,), {1: 2}, {"a": [1]}, set(), range(3), object(), None, int,
             np.zeros((0, 3)), np.zeros((2, 0)), np.zeros((1, 1, 1, 1, 1)), np.ones((2, 3)), np.ones((2, 3), np.int64), -np.ones((2, 3), np.int32),
             np.full((2, 3), 2**31 - 1), np.array(1.5), np.array("x"), np.array(["a", "b"]), np.array([b"a"]), np.array([1, "a", None], object),
@@ -92,6 +121,16 @@ class _Odd:
 def _models() -> list[Any]:
     from tfseq import runtime
 
-    names = ("seq2seq", "char_lm_rnn", "forecasting", "frame_classification", "text_classification", "delayed_answer", "captioning_cnn_rnn", "blood_pressure", "transformer_lm")
+    names = (
+        "seq2seq",
+        "char_lm_rnn",
+        "forecasting",
+        "frame_classification",
+        "text_classification",
+        "delayed_answer",
+        "captioning_cnn_rnn",
+        "blood_pressure",
+        "transformer_lm",
+    )
     files = [*(EXPORTED / name / "model.onnx" for name in names), EXPORTED / "frame_classification" / "model.step.onnx"]
     return [runtime.load(file) for file in files]

@@ -48,7 +48,9 @@ def outcomes(use: Callable[[int], None], seeds: Sequence[int], seconds: float = 
         IN_ONNX_RUNTIME.value = 0
         pipe.send(seed)
         try:
-            outcome, grown = pipe.recv() if pipe.poll(seconds) else (Outcome(seed, "hang", bool(IN_ONNX_RUNTIME.value)), True)
+            outcome, grown = (
+                pipe.recv() if pipe.poll(seconds) else (Outcome(seed, "hang", bool(IN_ONNX_RUNTIME.value)), True)
+            )
         except (EOFError, ConnectionError):
             outcome, grown = Outcome(seed, "abort", bool(IN_ONNX_RUNTIME.value)), True
         if grown:

@@ -42,7 +42,9 @@ def named(labels: Sequence[str], probabilities: np.ndarray) -> Any:
         probabilities = np.concatenate([1 - probabilities, probabilities])
     if probabilities.shape != (len(labels),):
         found = probabilities.shape[-1] if probabilities.ndim else "no"
-        raise ArtefactError(f"The file names {len(labels)} classes, and its output has {found}; export the model again.")
+        raise ArtefactError(
+            f"The file names {len(labels)} classes, and its output has {found}; export the model again."
+        )
     best = int(probabilities.argmax())
     return Label(labels[best], float(probabilities[best]))
 

@@ -90,7 +90,9 @@ def _checked(device: Any) -> list[Provider]:
         match provider:
             case str() | (str(), Mapping()) if not isinstance(provider, list):
                 continue
-        raise InputError(f"device has {shown(provider)}; expected names of execution providers, or tuples (name, options).")
+        raise InputError(
+            f"device has {shown(provider)}; expected names of execution providers, or tuples (name, options)."
+        )
     return list(device)
 
 

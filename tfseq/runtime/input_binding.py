@@ -81,7 +81,9 @@ def require_tokens(manifest: Manifest, feeds: Mapping[str, np.ndarray], sizes: M
         most = feeds["prompt"].shape[-1]
         wrong = (lengths < least) | (lengths > most)
         if wrong.any():
-            raise InputError(f"A prompt_length is {lengths[wrong][0]}; the prompt has {most} tokens: {least} to {most}.")
+            raise InputError(
+                f"A prompt_length is {lengths[wrong][0]}; the prompt has {most} tokens: {least} to {most}."
+            )
 
 
 def _cast(spec: TensorSpec, value: Any) -> np.ndarray:

@@ -51,7 +51,9 @@ _CHECK = Record(
     },
 )
 _BEFORE_AND_AFTER: dict[str, Kind] = {"before": Number(), "after": Number()}
-_SPEED = Record({**_BEFORE_AND_AFTER, **dict.fromkeys(("faster", "low", "high"), Number()), "rounds": _COUNT, "of": Text()})
+_SPEED = Record(
+    {**_BEFORE_AND_AFTER, **dict.fromkeys(("faster", "low", "high"), Number()), "rounds": _COUNT, "of": Text()}
+)
 _QUANTIZATION = Record(
     {
         "to": Text(),

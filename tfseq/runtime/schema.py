@@ -45,7 +45,9 @@ class Whole:
     def check(self, value: Any, where: str) -> None:
         if type(value) is not int or not self.low <= value <= self.high:
             limits = "" if self.high == LARGEST == -self.low else f", {self.low} or more"
-            raise _other(where, value, f"a whole number{limits}{'' if self.high == LARGEST else f', {self.high} at most'}")
+            raise _other(
+                where, value, f"a whole number{limits}{'' if self.high == LARGEST else f', {self.high} at most'}"
+            )
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ class Number:
     nan: bool = True
 
     def check(self, value: Any, where: str) -> None:
-        if type(value) not in (int, float) or (type(value) is int and abs(value) > LARGEST) or (value != value and not self.nan):
+        if (
+            type(value) not in (int, float)
+            or (type(value) is int and abs(value) > LARGEST)
+            or (value != value and not self.nan)
+        ):
             raise _other(where, value, "a number")
 
 

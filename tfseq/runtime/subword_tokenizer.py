@@ -50,7 +50,9 @@ class SubwordTokenizer(Tokenizer):
         self.start, self.end, self.append = start, end, tuple(append)
         for name, token in (("start", start), ("end", end), *(("append", token) for token in append)):
             if token is not None and (type(token) is not int or not 0 <= token < self._size):
-                raise ArtefactError(f"A tokenizer is damaged: {name} is {shown(token)} in a vocabulary of {self._size}.")
+                raise ArtefactError(
+                    f"A tokenizer is damaged: {name} is {shown(token)} in a vocabulary of {self._size}."
+                )
         self.splits_characters = any(name in json.dumps(value.get("decoder")) for name in ("ByteLevel", "ByteFallback"))
         special = [id_ for id_, token in added.items() if token.get("special")] + [start, end]
         self._not_text = np.array([id_ for id_ in special if id_ not in (None, self._unknown)], np.int64)

@@ -296,7 +296,9 @@ def written(tokenizer: Tokenizer, reading: Reading, outputs: Mapping[str, np.nda
     scores, attention = outputs.get("scores"), outputs.get("attention")
     for name, array, axes in (("lengths", lengths, 1), ("scores", scores, 1), ("attention", attention, 3)):
         if array is not None and (array.ndim != axes or len(array) != reading.rows or array.dtype.kind not in "iuf"):
-            raise ArtefactError(f"The graph wrote {name} of shape {array.shape} for {reading.rows} rows; it is damaged.")
+            raise ArtefactError(
+                f"The graph wrote {name} of shape {array.shape} for {reading.rows} rows; it is damaged."
+            )
 
     def row(i: int) -> Generation:
         ids = tokens[i, : lengths[i]]
