@@ -9,6 +9,7 @@ their JSON and protocol buffers, then opened, inspected and used. Each case is a
 """
 
 import argparse
+import contextlib
 import itertools
 import os
 import sys
@@ -91,10 +92,8 @@ def _use_model(model) -> None:
     if model.manifest.states and model.manifest.task == "predict":
         uses = [lambda: model.stream().predict(**feeds)]
     for use in uses:
-        try:
+        with contextlib.suppress(TfseqError):
             use()
-        except TfseqError:
-            pass
 
 
 def _sources(model, feeds):

@@ -1,5 +1,6 @@
 """Damaged files and odd arguments, other ones every day: each ends in an error of tfseq's, or in a result."""
 
+import os
 from datetime import date
 
 import pytest
@@ -22,8 +23,6 @@ def misbehave(seed: int) -> None:
         case 2:
             raise KeyError("lost")
         case 3:
-            import os
-
             os._exit(1)
         case 4:
             while True:

@@ -1,4 +1,4 @@
-"""Files damaged on purpose, from a seed: bytes of any kind of file, and the values inside its JSON and protocol buffers."""
+"""Files damaged on purpose, from a seed: their bytes, and the values inside their JSON and protocol buffers."""
 
 import copy
 import functools

@@ -93,10 +93,12 @@ class _Odd:
         )
         texts = (b"1", b"\xff", "1", "nan", self.text(), bytearray(b"ab"), np.str_("abc"))
         arrays: tuple[Any, ...] = (
-            [], [[]], [1, 2], [[1, 2], [3]], ["a", 1], [None], (1,), {1: 2}, {"a": [1]}, set(), range(3), object(), None, int,
-            np.zeros((0, 3)), np.zeros((2, 0)), np.zeros((1, 1, 1, 1, 1)), np.ones((2, 3)), np.ones((2, 3), np.int64), -np.ones((2, 3), np.int32),
-            np.full((2, 3), 2**31 - 1), np.array(1.5), np.array("x"), np.array(["a", "b"]), np.array([b"a"]), np.array([1, "a", None], object),
-            np.array(["2020-01-01"], "M8[D]"), np.zeros(3, "f2"), np.zeros(2, [("a", "i4")]), np.ma.masked_array([1, 2], [True, False]), iter([1]), lambda: 1,
+            [], [[]], [1, 2], [[1, 2], [3]], ["a", 1], [None], (1,), {1: 2}, {"a": [1]}, set(), range(3), object(),
+            None, int, iter([1]), lambda: 1,
+            np.zeros((0, 3)), np.zeros((2, 0)), np.zeros((1, 1, 1, 1, 1)), np.ones((2, 3)), np.ones((2, 3), np.int64),
+            -np.ones((2, 3), np.int32), np.full((2, 3), 2**31 - 1), np.array(1.5), np.array("x"), np.array(["a", "b"]),
+            np.array([b"a"]), np.array([1, "a", None], object), np.array(["2020-01-01"], "M8[D]"), np.zeros(3, "f2"),
+            np.zeros(2, [("a", "i4")]), np.ma.masked_array([1, 2], [True, False]),
         )  # fmt: skip
         return rng.choice(rng.choice((numbers, texts, arrays)))
 

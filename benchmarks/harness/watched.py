@@ -1,6 +1,7 @@
 """A worker process that runs a function on seeds and is watched: what it raised, whether it ended, its memory."""
 
 import multiprocessing
+import os
 import resource
 import sys
 import traceback
@@ -37,7 +38,8 @@ def outcomes(use: Callable[[int], None], seeds: Sequence[int], seconds: float = 
         seconds: after which a seed counts as a hang.
     """
     context = multiprocessing.get_context("spawn")
-    process = pipe = None
+    process: Any = None
+    pipe: Any = None
     for seed in seeds:
         if process is None:
             pipe, end = context.Pipe()
@@ -68,7 +70,7 @@ def _work(use: Callable[[int], None], pipe: Any, inside: Any) -> None:
 
     from tfseq.errors import TfseqError
 
-    session = onnxruntime.InferenceSession
+    session: Any = onnxruntime.InferenceSession
 
     class Watched(session):
         def __init__(self, *arguments: Any, **named: Any):
@@ -83,8 +85,6 @@ def _work(use: Callable[[int], None], pipe: Any, inside: Any) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (4 * MOST_MEMORY, 4 * MOST_MEMORY))  # so that the machine lives on
     with open("/dev/null", "wb") as nowhere:
         sys.stderr.flush()
-        import os
-
         os.dup2(nowhere.fileno(), 2)  # what Rust says of its panics
     pipe.send(None)
     while True:

@@ -3,7 +3,6 @@
 import base64
 import json
 import struct
-import time
 
 import pytest
 
@@ -12,7 +11,10 @@ from tfseq.runtime import CharacterTokenizer, SubwordTokenizer
 from tfseq.runtime.tokenizer_limits import is_catastrophic
 
 GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-GPT_4 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+GPT_4 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+    r"\s+(?!\S)|\s+"
+)
 
 
 def description(**changed) -> str:
@@ -74,7 +76,7 @@ def test_a_panic_is_an_input_error():
     tokenizer = SubwordTokenizer(description(pre_tokenizer=split("(a|a)*b")))
     for call in (tokenizer.encode, tokenizer.unknown):
         with pytest.raises(InputError, match="can't encode this text"):
-            call("a" * 40)
+            call("a" * 40 + "cb")
 
 
 @pytest.mark.parametrize(
@@ -91,16 +93,8 @@ def test_a_repeat_in_a_repeat_is_catastrophic(regex):
     assert is_catastrophic(regex)
 
 
-def test_repeated_symbols_are_counted_in_linear_time():
-    def seconds(count):
-        symbols = ["<unk>", *map(chr, range(0x4E00, 0x4E00 + count // 2))] + [
-            *map(chr, range(0x4E00, 0x4E00 + count // 2))
-        ]
-        start = time.process_time()
-        with pytest.raises(InputError, match="these are repeated"):
-            CharacterTokenizer(symbols)
-        return time.process_time() - start
-
-    assert seconds(40_000) < 100 * max(
-        seconds(4_000), 1e-3
-    )  # 10 times as many; counting each time would take 100 times
+def test_many_symbols_may_be_repeated():
+    """Counting each on its own would take an hour."""
+    symbols = list(map(chr, range(0x10000, 0x10000 + 200_000)))
+    with pytest.raises(InputError, match="these are repeated"):
+        CharacterTokenizer(["<unk>", *symbols, *symbols])

@@ -1,4 +1,4 @@
-"""`printable` and `shown`: what a file says, on one line and without what could move a terminal's cursor or forge another line."""
+"""`printable` and `shown`: what a file says, on one line, without what could move a cursor or forge another line."""
 
 import re
 from typing import Any

@@ -105,7 +105,7 @@ _MANY = 10
 
 
 def is_catastrophic(regex: str) -> bool:
-    """Whether a regular expression repeats without limit what repeats without limit, as (a+)+ or (a|b*)*, or refers back.
+    """Whether a regular expression repeats without limit what repeats without limit, as (a+)+, or refers back.
 
     Such a one may try every way to share out the text. Atomic groups and possessive repeats, which try one, are none.
     """
