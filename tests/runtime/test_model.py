@@ -255,9 +255,10 @@ def test_nan_and_infinity_are_refused_unless_asked_for(shifter, accumulator, val
     np.testing.assert_array_equal(load(accumulator, allow_nan=True).stream().predict(x[:1]), [[1, 3, 6]])
 
 
-@pytest.mark.parametrize(
-    "value", [10**400, -(10**5000), b"1", "1", [1.0], np.ones(2), np.zeros(0), 1j, float("nan"), object(), {}, 1e300]
-)
+ODD = [10**400, -(10**5000), b"1", "1", [1.0], np.ones(2), np.zeros(0), 1j, float("nan"), object(), {}, 1e300]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("name", ["temperature", "top_k", "max_length"])
 def test_a_setting_is_one_number(counter, name, value):
     with pytest.raises(InputError, match=f"{name} is .*; expected "):
@@ -266,7 +267,8 @@ def test_a_setting_is_one_number(counter, name, value):
 
 def test_a_number_may_come_as_an_array_of_no_axes(counter):
     model = load(counter)
-    assert model.generate("ab", np.array(3), temperature=np.float64(0), top_k=np.array(2)) == model.generate("ab", 3)
+    as_arrays = model.generate("ab", np.array(3), temperature=np.float64(0), top_k=np.array(2))
+    assert as_arrays == model.generate("ab", 3, temperature=0, top_k=2)
 
 
 class Unreadable:
@@ -276,7 +278,7 @@ class Unreadable:
 
 @pytest.mark.parametrize("value", [Unreadable(), {}, set(), b"x", None, [[1], [1, 2]], 10**400, 1j])
 def test_what_numpy_cannot_read_is_an_input_error(shifter, value):
-    with pytest.raises(InputError, match="The input 'x' is|The input 'x' has"):
+    with pytest.raises(InputError, match=r"The input 'x' (is|has)"):
         load(shifter).predict(value, by=[1])
     with pytest.raises(InputError, match="expected a dictionary of arrays by name"):
         load(shifter).run([value])
