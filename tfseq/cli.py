@@ -229,24 +229,29 @@ def quantize(
 
 
 @command
-def inspect(model: Positional[OnnxFile]) -> None:
+def inspect(model: Positional[OnnxFile], check: bool = False) -> None:
     """Show an exported file's manifest: task, signature, operators, size, parity and provenance.
 
     Of a file with its weights in a second one, also check that the second is the one that was exported with it.
 
     Args:
         model: The exported file, or SavedModel folder.
+        check: Also compute the hash of the graph and its weights again; exit code 2 if they have changed since.
     """
     from tfseq.runtime.manifest import Manifest
     from tfseq.runtime.manifest_table import describe
 
     if model.is_dir():
+        if check:
+            raise InputError("A SavedModel folder has no hash to check; compare it with its model: tfseq verify.")
         size = sum(file.stat().st_size for file in model.rglob("*"))
         print(describe(Manifest.from_saved_model(model), size))
         return
     manifest = Manifest.from_file(model)
     if manifest.external_data is not None:
         manifest.external_data.check_content(model)
+    if check:
+        manifest.check_content(model)
     print(describe(manifest, model.stat().st_size))
 
 

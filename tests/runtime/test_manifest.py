@@ -1,7 +1,9 @@
 """`Manifest` as JSON and ONNX metadata: round trips, later versions, damage."""
 
+import hashlib
 import json
 
+import onnx
 import pytest
 
 from tfseq.errors import ArtefactError
@@ -128,3 +130,19 @@ def test_each_field_is_described(damage, message):
 def test_what_is_no_json_is_said(text):
     with pytest.raises(ArtefactError, match="The manifest is damaged"):
         Manifest.from_metadata({"tfseq": text})
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_graph_that_has_changed_is_found_by_its_hash(shifter, damaged):
+    manifest = Manifest.from_file(shifter)
+    with pytest.raises(ArtefactError, match="says no hash of its graph"):
+        manifest.check_content(shifter)
+    manifest = manifest.with_graph_hash(shifter)
+    content = onnx.load(shifter).graph.SerializeToString()
+    assert manifest.provenance["graph_sha256"] == hashlib.sha256(content).hexdigest()
+    if not damaged:
+        manifest.check_content(shifter)
+        return
+    shifter.write_bytes(shifter.read_bytes().replace(b"axis_1", b"axis_2"))
+    with pytest.raises(ArtefactError, match="is not what was exported: its graph or weights have changed"):
+        manifest.check_content(shifter)

@@ -179,6 +179,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         notes=tuple(notes),
         external_data=file.write(graph),
     )
+    manifest = manifest.with_graph_hash(path)
     file.describe(manifest.to_metadata())
     if verify:
         progress("verifying")

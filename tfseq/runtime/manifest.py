@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tfseq.errors import ArtefactError
 from tfseq.runtime.external_data import ExternalData
 from tfseq.runtime.manifest_schema import check_manifest
 from tfseq.runtime.manifest_table import describe
-from tfseq.runtime.onnx_metadata import read_metadata
+from tfseq.runtime.onnx_metadata import graph_sha256, read_metadata
 from tfseq.runtime.schema import parsed_json
 
 METADATA_KEY = "tfseq"
@@ -174,6 +174,29 @@ class Manifest:
         external = value.get("external_data")
         known["external_data"] = None if external is None else ExternalData.from_json(external)
         return cls(**known)
+
+    def with_graph_hash(self, path: str | os.PathLike[str]) -> "Manifest":
+        """This one, with the hash of the graph in a file, for `check_content`."""
+        return replace(self, provenance={**self.provenance, "graph_sha256": graph_sha256(path)})
+
+    def check_content(self, path: str | os.PathLike[str]) -> None:
+        """Whether a file's graph and weights are those that this manifest was written for, by their hashes.
+
+        They show accidents, and changes by someone who leaves the manifest alone.
+
+        Raises:
+            ArtefactError: they are others, or the manifest has no hash.
+        """
+        recorded = self.provenance.get("graph_sha256")
+        if recorded is None:
+            raise ArtefactError(f"{path} says no hash of its graph: an older tfseq wrote it. Export it again.")
+        if graph_sha256(path) != recorded:
+            raise ArtefactError(
+                f"{path} is not what was exported: its graph or weights have changed since, and its parity report says "
+                "nothing of them. Export or copy it again."
+            )
+        if self.external_data is not None:
+            self.external_data.check_content(Path(path))
 
     def to_metadata(self) -> dict[str, str]:
         """The entries to write into the ONNX file's `metadata_props`."""

@@ -4,6 +4,7 @@ An ONNX file is a protocol buffer: a row of fields, each a key (number and wire 
 reads the entries of field 14, `metadata_props`, and steps over all else.
 """
 
+import hashlib
 import io
 import os
 import stat
@@ -15,6 +16,7 @@ from tfseq.errors import ArtefactError
 
 GRAPH = 7  # ModelProto.graph
 METADATA = 14  # ModelProto.metadata_props: StringStringEntryProto, whose field 1 is the key and 2 the value
+_PIECE = 2**24  # bytes that are read at once
 MOST_METADATA = 2**27  # bytes of an entry; as JSON it takes about twenty times as many
 DAMAGED = "{} is not an ONNX file, or it is damaged or truncated. Export or copy it again."
 
@@ -32,6 +34,26 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
             return _metadata(file)
         except DamagedError:
             raise ArtefactError(DAMAGED.format(path)) from None
+
+
+def graph_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's graph, weights in this file included, in hexadecimal; the file is read piece by piece.
+
+    Raises:
+        ArtefactError: the file is missing, is no ONNX file, or is damaged.
+    """
+    path, digest = Path(path), hashlib.sha256()
+    require_file(path)
+    with path.open("rb") as file:
+        try:
+            for number, length in fields(file):
+                while number == GRAPH and length:
+                    piece = file.read(min(length, _PIECE))
+                    digest.update(piece)
+                    length -= len(piece)
+        except DamagedError:
+            raise ArtefactError(DAMAGED.format(path)) from None
+    return digest.hexdigest()
 
 
 def require_file(path: Path) -> None:
