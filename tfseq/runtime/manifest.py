@@ -85,6 +85,7 @@ class Manifest:
             `provenance` it keeps; None for an original.
         external_data: the second file, with the weights; None if they are in the first.
         vocabulary_sizes: of inputs that hold token ids or other indices, by name: each is below.
+        graph_sha256: hash of the graph and the weights in its file, in hexadecimal; None of files of older versions.
         format: version of this description.
     """
 
@@ -104,6 +105,7 @@ class Manifest:
     quantization: Mapping[str, Any] | None = None
     external_data: ExternalData | None = None
     vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)
+    graph_sha256: str | None = None
     format: int = FORMAT
 
     def __str__(self) -> str:
@@ -177,7 +179,7 @@ class Manifest:
 
     def with_graph_hash(self, path: str | os.PathLike[str]) -> "Manifest":
         """This one, with the hash of the graph in a file, for `check_content`."""
-        return replace(self, provenance={**self.provenance, "graph_sha256": graph_sha256(path)})
+        return replace(self, graph_sha256=graph_sha256(path))
 
     def check_content(self, path: str | os.PathLike[str]) -> None:
         """Whether a file's graph and weights are those that this manifest was written for, by their hashes.
@@ -187,10 +189,9 @@ class Manifest:
         Raises:
             ArtefactError: they are others, or the manifest has no hash.
         """
-        recorded = self.provenance.get("graph_sha256")
-        if recorded is None:
+        if self.graph_sha256 is None:
             raise ArtefactError(f"{path} says no hash of its graph: an older tfseq wrote it. Export it again.")
-        if graph_sha256(path) != recorded:
+        if graph_sha256(path) != self.graph_sha256:
             raise ArtefactError(
                 f"{path} is not what was exported: its graph or weights have changed since, and its parity report says "
                 "nothing of them. Export or copy it again."

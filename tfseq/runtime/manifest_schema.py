@@ -88,6 +88,7 @@ MANIFEST = Record(
         "quantization": OrNone(_QUANTIZATION),
         "external_data": Anything(),  # `ExternalData.from_json` describes it
         "vocabulary_sizes": OrNone(MapOf(Whole(1))),
+        "graph_sha256": OrNone(Text(1)),
     },
 )
 

@@ -35,6 +35,7 @@ def describe(manifest: Any, size: int | None = None) -> str:
         ("notes", [[note] for note in manifest.notes]),
         ("size", [] if size is None else [[_size(size, manifest.external_data)]]),
         ("weights", _beside(manifest.external_data)),
+        ("graph", [] if manifest.graph_sha256 is None else [["sha256:", manifest.graph_sha256]]),
         ("quantized", _quantization(manifest.quantization)),
         ("parity", _parity(manifest.parity, of_original=manifest.quantization is not None)),
         ("provenance", _flatten(manifest.provenance)),
