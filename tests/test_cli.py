@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 import tfseq.runtime
 from tfseq.cli import main
 from tfseq.errors import ExportError
-from tfseq.runtime import CharacterTokenizer, Manifest, TensorSpec
+from tfseq.runtime import CharacterTokenizer, Manifest, Model, TensorSpec
 
 
 def test_generate_prints_the_prompt_and_its_continuation(counter, capsys):
@@ -686,3 +686,15 @@ def assert_fails(command, message, capsys):
     assert err.startswith("tfseq: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, "a\\x1b[2Jb\tc"), (False, "a\x1b[2Jb\tc")])
+def test_on_a_terminal_a_text_moves_no_cursor(counter, monkeypatch, capsys, terminal, shown):
+    monkeypatch.setattr(Model, "generate", lambda *arguments, **named: "\x1b[2Jb\tc")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    main(["generate", str(counter), "a"])
+    assert capsys.readouterr().out == shown + "\n"
+
+
+def test_inspect_checks_the_graph(shifter, capsys):
+    assert_fails(["inspect", str(shifter), "--check"], "says no hash of its graph", capsys)

@@ -19,6 +19,7 @@ from tyro.extras import SubcommandApp
 
 from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.keras_files import load_keras_model
+from tfseq.runtime.printable import printable
 from tfseq.terminal import import_tensorflow_quietly, one_line_errors, steps
 
 app = SubcommandApp()
@@ -128,7 +129,7 @@ def export(
         )
     print(f"Wrote {output}.")
     for note in manifest.notes:
-        print(f"Note: {note}")
+        print(f"Note: {printable(note)}")
     print(describe_parity(manifest.parity))
 
 
@@ -228,24 +229,29 @@ def quantize(
 
 
 @command
-def inspect(model: Positional[OnnxFile]) -> None:
+def inspect(model: Positional[OnnxFile], check: bool = False) -> None:
     """Show an exported file's manifest: task, signature, operators, size, parity and provenance.
 
     Of a file with its weights in a second one, also check that the second is the one that was exported with it.
 
     Args:
         model: The exported file, or SavedModel folder.
+        check: Also compute the hash of the graph and its weights again; exit code 2 if they have changed since.
     """
     from tfseq.runtime.manifest import Manifest
     from tfseq.runtime.manifest_table import describe
 
     if model.is_dir():
+        if check:
+            raise InputError("A SavedModel folder has no hash to check; compare it with its model: tfseq verify.")
         size = sum(file.stat().st_size for file in model.rglob("*"))
         print(describe(Manifest.from_saved_model(model), size))
         return
     manifest = Manifest.from_file(model)
     if manifest.external_data is not None:
         manifest.external_data.check_content(model)
+    if check:
+        manifest.check_content(model)
     print(describe(manifest, model.stat().st_size))
 
 
@@ -303,10 +309,15 @@ def generate(
             pieces = file.stream_text(line, max_length, prompt=prompt, **settings)
             print(beginning, end="", flush=True)
             for piece in pieces:
-                print(piece, end="", flush=True)
+                print(_written(piece), end="", flush=True)
             print()
         else:
-            print(beginning + file.generate(line, max_length, prompt=prompt, **settings))
+            print(beginning + _written(file.generate(line, max_length, prompt=prompt, **settings)))
+
+
+def _written(text: str) -> str:
+    """A text of a model's: on a terminal without what could move its cursor, elsewhere as it is."""
+    return printable(text, lines=True) if sys.stdout.isatty() else text
 
 
 def _setting(given: str) -> tuple[str, float]:
@@ -354,7 +365,7 @@ def predict(
             raise InputError("The output is for arrays; give them with --input.")
         _require_states(model, file.manifest, ())
         for line in _lines() if text is None else [text]:
-            print(file.classify(line) if line else "")  # so that lines out are lines in
+            print(printable(str(file.classify(line))) if line else "")  # so that lines out are lines in
         return
     if text is not None:
         raise InputError("Got a text and an --input; expected one of them.")
@@ -367,7 +378,7 @@ def predict(
         write_arrays(output, outputs)
         print(f"Wrote {output}.")
     for i, (name, array) in enumerate(outputs.items()):
-        print(f"{name} {array.dtype} {array.shape}")
+        print(f"{printable(name)} {array.dtype} {array.shape}")
         if i == 0 and file.manifest.labels:
             _print_labels(named(file.manifest.labels, array))
         elif output is None:
@@ -388,7 +399,7 @@ def _require_states(model: Path, manifest: Any, given: Container[str]) -> None:
 
 def _print_labels(rows: Any) -> None:
     for row in rows:
-        print(", ".join(map(str, row)) if isinstance(row, list) else row)
+        print(printable(", ".join(map(str, row)) if isinstance(row, list) else str(row)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from numpy.testing import assert_allclose
 
 import tfseq
 from tfseq.decoding import generate
-from tfseq.errors import ArtefactError, ExportError, ParityError
+from tfseq.errors import ArtefactError, ExportError, InputError, ParityError
 from tfseq.exporting import export, verify
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.report import ParityReport, TokenCheck
@@ -423,3 +424,20 @@ def test_a_model_that_was_built_but_never_called_is_refused(tmp_path):
     model.built = True
     with pytest.raises(ExportError, match="never been called"):
         export(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("sample", [None, -1])
+def test_tokens_outside_an_embedding_are_refused_unless_a_sample_has_them(tmp_path, sample):
+    tokens = keras.Input((4,), dtype="int32", name="tokens")
+    model = keras.Model(tokens, keras.layers.Flatten()(keras.layers.Embedding(10, 3)(tokens)))
+    samples = () if sample is None else [np.full((2, 4), sample, "int32")]
+    manifest = export(model, tmp_path / "model.onnx", samples=samples)
+    file = load(tmp_path / "model.onnx")
+    assert dict(manifest.vocabulary_sizes) == ({"tokens": 10} if sample is None else {})
+    assert_allclose(file.predict([[0, 9, 3, 1]]), model(np.array([[0, 9, 3, 1]])), atol=1e-6)
+    if sample is None:
+        for token in (-1, 10):
+            with pytest.raises(InputError, match=f"the token {token}; expected 0 to 9"):
+                file.predict([[0, 9, 3, token]])
+    else:
+        assert_allclose(file.predict([[0, 9, 3, -1]]), model(np.array([[0, 9, 3, -1]])), atol=1e-6)

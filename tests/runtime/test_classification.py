@@ -150,5 +150,5 @@ def test_a_file_that_generates_does_not_classify(counter):
 
 @pytest.mark.parametrize("labels", ["ab", [1, 2], {"a": 1}])
 def test_labels_that_are_no_names_are_a_damaged_manifest(labels):
-    with pytest.raises(ArtefactError, match="names classes"):
+    with pytest.raises(ArtefactError, match="labels"):
         Manifest.from_json(SOFTMAX.to_json() | {"labels": labels})

@@ -1,5 +1,6 @@
 """`Model` and `load`: generation settings, predictions, damaged files, threads."""
 
+import os
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.testing import assert_array_equal
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime import Model, UnknownCharacterWarning, load
+from tfseq.runtime.session import Session
 
 
 def test_a_prompt_is_continued_without_being_repeated(counter):
@@ -119,8 +121,22 @@ def test_several_outputs_come_by_name(shifter):
 
 
 def test_arrays_that_the_graph_cannot_run_on_are_an_input_error(counter):
+    feeds = {"prompt": [[1, 2]], "prompt_length": [9], "max_length": 1, "temperature": 0, "top_k": 0, "seed": 0}
+    arrays = {name: np.array(value, "float32" if name == "temperature" else "int32") for name, value in feeds.items()}
     with pytest.raises(InputError, match=r"prompt_length int32 \(1,\)"):  # GatherElements reads outside the prompt
-        load(counter).predict([[1, 2]], [9], 1, 0.0, 0, 0)
+        Session(counter).run(arrays)
+
+
+@pytest.mark.parametrize("length", [0, 3, 99, -1])
+def test_the_length_of_a_prompt_is_one_of_its_own(counter, length):
+    with pytest.raises(InputError, match=f"prompt_length is {length}; the prompt has 2 tokens: 1 to 2"):
+        load(counter).predict([[1, 2]], [length], 1, 0.0, 0, 0)
+
+
+@pytest.mark.parametrize("token", [-1, 11, 10**6])
+def test_tokens_are_those_of_the_vocabulary(counter, token):
+    with pytest.raises(InputError, match=f"'prompt' holds the token {token}; expected 0 to 10"):
+        load(counter).predict([[1, token]], [2], 1, 0.0, 0, 0)
 
 
 def test_the_model_says_what_it_is(shifter):
@@ -237,3 +253,53 @@ def test_nan_and_infinity_are_refused_unless_asked_for(shifter, accumulator, val
     kept = load(accumulator).run({"x": x[:1], "sum": np.array([[value]], "float32")})  # a state may hold anything
     assert np.isinf(kept["sum_next"]).all() or np.isnan(kept["sum_next"]).all()
     np.testing.assert_array_equal(load(accumulator, allow_nan=True).stream().predict(x[:1]), [[1, 3, 6]])
+
+
+ODD = [10**400, -(10**5000), b"1", "1", [1.0], np.ones(2), np.zeros(0), 1j, float("nan"), object(), {}, 1e300]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("name", ["temperature", "top_k", "max_length"])
+def test_a_setting_is_one_number(counter, name, value):
+    with pytest.raises(InputError, match=f"{name} is .*; expected "):
+        load(counter).generate("ab", **{name: value})
+
+
+def test_a_number_may_come_as_an_array_of_no_axes(counter):
+    model = load(counter)
+    as_arrays = model.generate("ab", np.array(3), temperature=np.float64(0), top_k=np.array(2))
+    assert as_arrays == model.generate("ab", 3, temperature=0, top_k=2)
+
+
+class Unreadable:
+    def __array__(self, *arguments, **named):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("value", [Unreadable(), {}, set(), b"x", None, [[1], [1, 2]], 10**400, 1j])
+def test_what_numpy_cannot_read_is_an_input_error(shifter, value):
+    with pytest.raises(InputError, match=r"The input 'x' (is|has)"):
+        load(shifter).predict(value, by=[1])
+    with pytest.raises(InputError, match="expected a dictionary of arrays by name"):
+        load(shifter).run([value])
+
+
+def test_more_threads_than_a_machine_has_use_for_are_refused(counter):
+    with pytest.raises(InputError, match="threads is 2000000; expected a whole number, 1 to "):
+        load(counter, threads=2_000_000)
+
+
+def test_a_text_that_can_only_be_too_long_is_not_encoded(counter, monkeypatch):
+    model = load(counter)
+    object.__setattr__(model.manifest, "decoding", {**model.manifest.decoding, "max_positions": 8})
+    monkeypatch.setattr(type(model.tokenizer), "encode", None)
+    with pytest.raises(InputError, match="The prompt has 1,000,000 characters; this model reads 8 tokens at most"):
+        model.generate("a" * 10**6)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ArtefactError, match=r"pipe\.onnx is a device or a pipe"):
+        load(tmp_path / "pipe.onnx")
+    with pytest.raises(ArtefactError, match="There is no file"):
+        load("a\0.onnx")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from tfseq.exporting.proving.text_run import reading_texts
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
 from tfseq.exporting.signatures.sample_inputs import as_list, feeds
-from tfseq.exporting.signatures.signature import forward_signature
+from tfseq.exporting.signatures.signature import TOKENS, forward_signature
 from tfseq.exporting.writing.onnx_file import OnnxFile, fits_in_one_file, weights_size
 from tfseq.exporting.writing.replacing import replacing
 from tfseq.models.generator import Generator
@@ -93,12 +93,41 @@ def write_verified(
         notes=(*notes, *content.described.draws, *((_STATEFUL,) if content.states and streaming is None else ())),
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
+        vocabulary_sizes=_vocabulary_sizes(exact, content, samples),
     )
     progress = progress or (lambda _: None)
     with replacing(path) as temporary:
         if path.suffix != ".onnx":
             return _write_saved_model(temporary, exact, content, draft, samples, verify, progress)
         return _write_onnx(temporary, exact, content, draft, samples, verify, progress, opset, external_data)
+
+
+def _vocabulary_sizes(model, content, samples) -> dict[str, int]:
+    """Of the inputs that an Embedding reads, which Keras, too, gives its last row for a token below 0.
+
+    Not of those that a sample holds other numbers for; nor of a graph that does a part of a tokenizer's work.
+    """
+    if content.tokenizer or content.task != "predict":
+        return {}
+    signature = content.described
+    if isinstance(model, Generator):
+        rows = None
+        sizes = signature.vocabulary_sizes
+        known = sizes if isinstance(sizes, Mapping) else {TOKENS.name: sizes}
+    else:
+        rows = {layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)}
+        known = signature.vocabulary_sizes if isinstance(signature.vocabulary_sizes, Mapping) else {}
+    given = samples if isinstance(samples, list) else []
+    return {
+        spec.name: known[spec.name]
+        for spec in signature.inputs
+        if spec.name in known and spec.dtype in ("int32", "int64") and (rows is None or known[spec.name] in rows)
+        if all(
+            ((sample[spec.name] >= 0) & (sample[spec.name] < known[spec.name])).all()
+            for sample in given
+            if isinstance(sample, Mapping) and spec.name in sample
+        )
+    }
 
 
 def _described(tokenizer, model, decode):
@@ -150,6 +179,7 @@ def _write_onnx(path, model, content, draft, samples, verify, progress, opset, e
         notes=tuple(notes),
         external_data=file.write(graph),
     )
+    manifest = manifest.with_graph_hash(path)
     file.describe(manifest.to_metadata())
     if verify:
         progress("verifying")

@@ -1,6 +1,7 @@
 """Files that the command line reads and writes: NumPy arrays, sample inputs, lists of label names."""
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         ArtefactError: the file is missing, or holds no arrays.
     """
     try:
+        _require_small(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -93,8 +95,27 @@ def load_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             return dict(archive)
     except OSError as error:
         raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+    except ArtefactError:
+        raise
     except Exception:  # a zip that is none, a header that can't be parsed, an array of Python objects
         raise ArtefactError(f"{path} is not a file of arrays that NumPy saved (.npy or .npz).") from None
+
+
+_MOST = 2**30  # bytes that a file of arrays may become, where that is more than
+_UNPACKED = 100  # times its size
+
+
+def _require_small(path: Path) -> None:
+    """
+    Raises:
+        ArtefactError: the file is packed so well that its arrays would fill the memory.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(_MOST, _UNPACKED * path.stat().st_size):
+        raise ArtefactError(f"{path} would unpack to {unpacked:,} bytes, far more than arrays do; save it unpacked.")
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,11 +1,13 @@
 """Character-level tokenizers: one token per character, or its Unicode code point."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime.printable import shown
 from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
@@ -55,10 +57,10 @@ class CharacterTokenizer(_OfSymbols):
             raise InputError(f"There is no symbol {UNKNOWN!r}, which stands for unknown characters.")
         for symbol in self.symbols[1:]:
             if not isinstance(symbol, str) or (len(symbol) != 1 and symbol not in (UNKNOWN, START, END)):
-                raise InputError(f"The symbol {symbol!r} is not a single character.")
+                raise InputError(f"The symbol {shown(symbol)} is not a single character.")
         if len(set(self.symbols)) < len(self.symbols):
-            twice = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
-            raise InputError(f"Each symbol may appear once; these are repeated: {''.join(twice)!r}.")
+            twice = sorted(symbol for symbol, count in Counter(self.symbols).items() if count > 1)
+            raise InputError(f"Each symbol may appear once; these are repeated: {shown(''.join(twice))}.")
         self.start, self.end = (self.symbols.index(name) if name in self.symbols else None for name in (START, END))
         characters = [i for i, symbol in enumerate(self.symbols) if len(symbol) == 1]
         self.code_points = np.full(len(self.symbols), ord(REPLACEMENT), np.int32)

@@ -49,13 +49,23 @@ class Stream:
         if not self.states:
             states = first_states(self._manifest.states, self._manifest.inputs, rows)
         else:
-            states = self.states
+            states = self._given_states()
             known = next(iter(states.values())).shape[0]
             if rows != known:
                 raise InputError(f"The chunk has {rows} rows, and the stream {known}; call reset() to begin anew.")
         outputs = self._run({**feeds, **states})
         self.states = {state.input: outputs.pop(state.output) for state in self._manifest.states}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def _given_states(self) -> dict[str, np.ndarray]:
+        wanted = {state.input for state in self._manifest.states}
+        states = self.states
+        if not isinstance(states, Mapping) or set(states) != wanted:
+            raise InputError(f"The stream's states are not those of {', '.join(sorted(wanted))}; call reset().")
+        arrays = {name: np.asarray(state) for name, state in states.items()}
+        if not all(array.ndim for array in arrays.values()):
+            raise InputError("A state of the stream has no rows; call reset() to begin anew.")
+        return arrays
 
     def reset(self) -> None:
         """Forgets what was read: the next chunk begins a sequence."""

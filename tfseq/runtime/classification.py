@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.text_generation import padded_tokens
 from tfseq.runtime.tokenizer_base import Tokenizer
@@ -32,11 +32,19 @@ def named(labels: Sequence[str], probabilities: np.ndarray) -> Any:
     Args:
         labels: names of the classes.
         probabilities: (..., classes); or (..., 1), the probability of the second of two classes.
+
+    Raises:
+        ArtefactError: the classes are not as many as their names.
     """
     if probabilities.ndim > 1:
         return [named(labels, row) for row in probabilities]
-    if len(probabilities) == 1 and len(labels) == 2:
+    if probabilities.shape == (1,) and len(labels) == 2:
         probabilities = np.concatenate([1 - probabilities, probabilities])
+    if probabilities.shape != (len(labels),):
+        found = probabilities.shape[-1] if probabilities.ndim else "no"
+        raise ArtefactError(
+            f"The file names {len(labels)} classes, and its output has {found}; export the model again."
+        )
     best = int(probabilities.argmax())
     return Label(labels[best], float(probabilities[best]))
 

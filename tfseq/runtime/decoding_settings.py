@@ -10,6 +10,7 @@ import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.printable import shown
 from tfseq.runtime.setting import Setting
 
 INT32 = np.iinfo(np.int32)
@@ -78,13 +79,13 @@ def checked_settings(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, 
             has = ", ".join(["max_length", *specs])
             strategy = (manifest.decoding or {}).get("strategy")
             fixed = f" It was exported with the strategy {strategy!r}." if strategy else ""
-            raise InputError(f"This file has no setting {name!r}; it has {has}.{fixed}")
+            raise InputError(f"This file has no setting {shown(name)}; it has {has}.{fixed}")
     values = {}
     for name, spec in specs.items():
         value = given.get(name, described[name].default)
         if value is None:
             raise InputError(f"The setting {name!r} has no default; give it: {spec}.")
-        values[name] = _checked(name, value, np.dtype(spec.dtype), described[name])
+        values[name] = checked_setting(name, value, spec.dtype, described[name])
     return values
 
 
@@ -113,21 +114,35 @@ def checked_length(manifest: Manifest, max_length: Any, already: int = 0) -> int
     return length
 
 
-def _checked(name: str, value: Any, dtype: np.dtype, setting: Setting) -> Any:
+def checked_setting(name: str, value: Any, to: str, setting: Setting) -> Any:
+    """A value of a setting as a scalar of the type `to`.
+
+    Raises:
+        InputError: it is none, or out of range.
+    """
+    dtype = np.dtype(to)
     low, high, inclusive = setting.low, setting.high, not setting.above
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         return dtype.type(_whole(name, value, int(max(low, info.min)), int(min(high, info.max))))
-    try:
-        with np.errstate(over="ignore"):
-            number = dtype.type(value)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or isinstance(value, str):
-        raise InputError(f"{name} is {value!r}; expected {_range(low, high, inclusive)}.")
+    number = _number(value, dtype)
+    if number is None:
+        raise InputError(f"{name} is {shown(value)}; expected {_range(low, high, inclusive)}.")
     if not (np.isfinite(number) and low <= number <= high and (inclusive or number != low)):
         raise InputError(f"{name} is {number:g}; expected {_range(low, high, inclusive)}.")
     return number
+
+
+def _number(value: Any, dtype: np.dtype) -> Any:
+    """A number as a scalar of a float type; None if it is none, or one without an end."""
+    try:
+        array = np.asarray(value)
+        if array.ndim or array.dtype.kind not in "fiub":
+            return None
+        with np.errstate(over="ignore"):
+            return dtype.type(array)
+    except Exception:  # whatever an object's own conversion raises
+        return None
 
 
 def _range(low: float, high: float, inclusive: bool) -> str:
@@ -139,8 +154,8 @@ def _range(low: float, high: float, inclusive: bool) -> str:
 def _whole(name: str, value: Any, low: float, high: float) -> int:
     try:
         number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}; expected a whole number.") from None
+    except Exception:  # whatever an object's own conversion raises
+        raise InputError(f"{name} is {shown(value)}; expected a whole number.") from None
     if not low <= number <= high:
-        raise InputError(f"{name} is {number}; expected {low} to {high}.")
+        raise InputError(f"{name} is {shown(number)}; expected {low} to {high}.")
     return number

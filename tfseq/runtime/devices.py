@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfseq.errors import InputError
+from tfseq.runtime.printable import shown
 
 Provider = str | tuple[str, Mapping[str, Any]]  # as ONNX Runtime takes them: a name, or a name and its options
 CPU = "CPUExecutionProvider"
@@ -44,7 +45,7 @@ def providers_of(device: str | Sequence[Provider], onnxruntime: Any) -> list[Pro
     """
     if isinstance(device, str):
         if device not in DEVICES:
-            raise InputError(f"device is {device!r}; expected {_KNOWN}.")
+            raise InputError(f"device is {shown(device)}; expected {_KNOWN}.")
         providers: list[Provider] = list(dict.fromkeys([DEVICES[device], CPU]))
     else:
         providers = _checked(device)
@@ -84,12 +85,14 @@ def check_in_use(providers: Sequence[Provider], in_use: Sequence[str]) -> None:
 
 def _checked(device: Any) -> list[Provider]:
     if not isinstance(device, Sequence) or not device:
-        raise InputError(f"device is {device!r}; expected {_KNOWN}.")
+        raise InputError(f"device is {shown(device)}; expected {_KNOWN}.")
     for provider in device:
         match provider:
             case str() | (str(), Mapping()) if not isinstance(provider, list):
                 continue
-        raise InputError(f"device has {provider!r}; expected names of execution providers, or tuples (name, options).")
+        raise InputError(
+            f"device has {shown(provider)}; expected names of execution providers, or tuples (name, options)."
+        )
     return list(device)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from tfseq.errors import InputError
-from tfseq.runtime.manifest import TensorSpec
+from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.printable import shown
 
 
 def bind(specs: Sequence[TensorSpec], arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -29,7 +30,7 @@ def bind(specs: Sequence[TensorSpec], arrays: Sequence[Any], named: Mapping[str,
     names = [spec.name for spec in specs]
     for name in named:
         if name not in names:
-            raise InputError(f"There is no input {name!r}; expected {wanted}.")
+            raise InputError(f"There is no input {shown(name)}; expected {wanted}.")
         if name in given:
             raise InputError(f"The input {name!r} is given twice, by position and by name.")
     given |= named
@@ -61,11 +62,37 @@ def require_finite(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray])
         )
 
 
+def require_tokens(manifest: Manifest, feeds: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
+    """
+    Args:
+        sizes: of vocabularies, by the names of the inputs that hold token ids.
+
+    Raises:
+        InputError: a token id is below 0, for which a graph takes the last of its table, or is not below the size; or
+            the length of a prompt is none of its own.
+    """
+    for name, size in sizes.items():
+        array = feeds[name]
+        outside = (array < 0) | (array >= size)
+        if outside.any():
+            raise InputError(f"The input {name!r} holds the token {array[outside][0]}; expected 0 to {size - 1}.")
+    if manifest.task == "generate" and {"prompt", "prompt_length"} <= feeds.keys():
+        lengths, least = feeds["prompt_length"], int(manifest.continues_prompts)
+        most = feeds["prompt"].shape[-1]
+        wrong = (lengths < least) | (lengths > most)
+        if wrong.any():
+            raise InputError(
+                f"A prompt_length is {lengths[wrong][0]}; the prompt has {most} tokens: {least} to {most}."
+            )
+
+
 def _cast(spec: TensorSpec, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"The input {spec.name!r} is ragged: its rows differ in length; pad them to {spec}.") from None
+    except Exception:  # whatever an object's own conversion raises
+        raise InputError(f"The input {spec.name!r} is {shown(value)}; expected {spec}.") from None
     if array.size == 0:  # operators differ in what they make of it
         raise InputError(f"The input {spec.name!r} is empty, {array.shape}; expected {spec}.")
     if spec.dtype == "string":

@@ -3,19 +3,20 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tfseq.errors import ArtefactError
 from tfseq.runtime.external_data import ExternalData
+from tfseq.runtime.manifest_schema import check_manifest
 from tfseq.runtime.manifest_table import describe
-from tfseq.runtime.onnx_metadata import read_metadata
+from tfseq.runtime.onnx_metadata import graph_sha256, read_metadata
+from tfseq.runtime.schema import parsed_json
 
 METADATA_KEY = "tfseq"
 SAVED_MODEL_FILE = Path("assets.extra", "tfseq.json")  # in the folder that TensorFlow leaves to others
 FORMAT = 1
-TASKS = ("predict", "generate", "stream_generate")
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,8 @@ class TensorSpec:
 
     @classmethod
     def from_json(cls, value: Any) -> "TensorSpec":
-        """The inverse of `to_json`.
-
-        Raises:
-            ArtefactError: `value` does not describe a tensor.
-        """
-        try:
-            name, dtype, shape = value["name"], value["dtype"], tuple(value["shape"])
-        except (TypeError, KeyError):
-            raise ArtefactError(f"The manifest describes a tensor as {value!r}; expected name, dtype, shape.") from None
-        return cls(name, dtype, shape)
+        """The inverse of `to_json`."""
+        return cls(value["name"], value["dtype"], tuple(value["shape"]))
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))})"
@@ -65,20 +58,6 @@ class StateSpec:
     input: str
     output: str
     initial: Any
-
-    @classmethod
-    def from_json(cls, value: Any) -> "StateSpec":
-        """The inverse of `dataclasses.asdict`.
-
-        Raises:
-            ArtefactError: `value` does not describe a state.
-        """
-        try:
-            return cls(value["input"], value["output"], value["initial"])
-        except (TypeError, KeyError):
-            raise ArtefactError(
-                f"The manifest describes a state as {value!r}; expected input, output, initial."
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -105,6 +84,8 @@ class Manifest:
         quantization: of a quantized file: type, sizes, speeds and scores beside the original's, whose `parity` and
             `provenance` it keeps; None for an original.
         external_data: the second file, with the weights; None if they are in the first.
+        vocabulary_sizes: of inputs that hold token ids or other indices, by name: each is below.
+        graph_sha256: hash of the graph and the weights in its file, in hexadecimal; None of files of older versions.
         format: version of this description.
     """
 
@@ -123,6 +104,8 @@ class Manifest:
     parity: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
     external_data: ExternalData | None = None
+    vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)
+    graph_sha256: str | None = None
     format: int = FORMAT
 
     def __str__(self) -> str:
@@ -176,26 +159,45 @@ class Manifest:
         if not isinstance(value, Mapping):
             raise ArtefactError("The manifest is damaged: expected a JSON object.")
         version = value.get("format")
-        if not isinstance(version, int):
-            raise ArtefactError("The manifest is damaged: it states no format.")
-        if version > FORMAT:
+        if type(version) is int and version > FORMAT:
             raise ArtefactError(
                 f"The manifest has format {version}, and this tfseq reads up to {FORMAT}. Upgrade tfseq to run it."
             )
-        missing = [key for key, kind in _REQUIRED.items() if not isinstance(value.get(key), kind)]
-        if missing:
-            raise ArtefactError(f"The manifest is damaged: missing or malformed {', '.join(missing)}.")
-        if value["task"] not in TASKS:
-            raise ArtefactError(f"The manifest's task is {value['task']!r}; this tfseq runs {', '.join(TASKS)}.")
+        check_manifest(value)
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         for side in ("inputs", "outputs"):
             known[side] = tuple(TensorSpec.from_json(spec) for spec in value[side])
-        known["states"] = tuple(StateSpec.from_json(spec) for spec in value.get("states") or ())
+        known["states"] = tuple(
+            StateSpec(state["input"], state["output"], state["initial"]) for state in value.get("states") or ()
+        )
         known["notes"] = tuple(value.get("notes") or ())
-        known["labels"] = _labels(value.get("labels") or ())
+        known["labels"] = tuple(value.get("labels") or ())
+        known |= {name: value.get(name) or {} for name in ("provenance", "vocabulary_sizes")}
         external = value.get("external_data")
         known["external_data"] = None if external is None else ExternalData.from_json(external)
         return cls(**known)
+
+    def with_graph_hash(self, path: str | os.PathLike[str]) -> "Manifest":
+        """This one, with the hash of the graph in a file, for `check_content`."""
+        return replace(self, graph_sha256=graph_sha256(path))
+
+    def check_content(self, path: str | os.PathLike[str]) -> None:
+        """Whether a file's graph and weights are those that this manifest was written for, by their hashes.
+
+        They show accidents, and changes by someone who leaves the manifest alone.
+
+        Raises:
+            ArtefactError: they are others, or the manifest has no hash.
+        """
+        if self.graph_sha256 is None:
+            raise ArtefactError(f"{path} says no hash of its graph: an older tfseq wrote it. Export it again.")
+        if graph_sha256(path) != self.graph_sha256:
+            raise ArtefactError(
+                f"{path} is not what was exported: its graph or weights have changed since, and its parity report says "
+                "nothing of them. Export or copy it again."
+            )
+        if self.external_data is not None:
+            self.external_data.check_content(Path(path))
 
     def to_metadata(self) -> dict[str, str]:
         """The entries to write into the ONNX file's `metadata_props`."""
@@ -223,11 +225,7 @@ class Manifest:
         """
         if METADATA_KEY not in metadata:
             raise ArtefactError("There is no tfseq manifest in it. Export the model with tfseq.export.")
-        try:
-            value = json.loads(metadata[METADATA_KEY])
-        except ValueError:
-            raise ArtefactError("The manifest is damaged: it is not JSON.") from None
-        return cls.from_json(value)
+        return cls.from_json(parsed_json(metadata[METADATA_KEY], "The manifest"))
 
     @classmethod
     def from_saved_model(cls, folder: str | os.PathLike[str]) -> "Manifest":
@@ -238,18 +236,10 @@ class Manifest:
         """
         path = Path(folder, SAVED_MODEL_FILE)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
+            text = path.read_bytes()
+        except (OSError, ValueError):
             raise ArtefactError(f"{folder} is not a SavedModel that tfseq exported: there is no {path}.") from None
-        except ValueError:
-            raise ArtefactError(f"The manifest {path} is damaged: it is not JSON.") from None
-        return cls.from_json(value)
-
-
-def _labels(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
-        raise ArtefactError(f"The manifest names classes as {value!r}; expected a list of names.")
-    return tuple(value)
-
-
-_REQUIRED = {"name": str, "task": str, "inputs": list, "outputs": list, "operators": Mapping, "opset": int}
+        try:
+            return cls.from_json(parsed_json(text, "The manifest"))
+        except ArtefactError as error:
+            raise ArtefactError(f"{path} can't be used: {error}") from None

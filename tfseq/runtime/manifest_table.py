@@ -35,6 +35,7 @@ def describe(manifest: Any, size: int | None = None) -> str:
         ("notes", [[note] for note in manifest.notes]),
         ("size", [] if size is None else [[_size(size, manifest.external_data)]]),
         ("weights", _beside(manifest.external_data)),
+        ("graph", [] if manifest.graph_sha256 is None else [["sha256:", manifest.graph_sha256]]),
         ("quantized", _quantization(manifest.quantization)),
         ("parity", _parity(manifest.parity, of_original=manifest.quantization is not None)),
         ("provenance", _flatten(manifest.provenance)),
@@ -100,7 +101,7 @@ def _quantization(record: Mapping[str, Any] | None) -> Rows:
     rows: Rows = [
         [f"to {record['to']}, {operators}"],
         ["weights:", f"{became}, {weights['kept']:,} in float32"],
-        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.1f} times smaller"],
+        ["size:", f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / max(after, 1):.1f} times smaller"],
         [
             "speed:",
             f"{speed['before']:.3g} ms -> {speed['after']:.3g} ms, {speed['faster']:.2f} times as fast "
@@ -173,7 +174,7 @@ def _tokenizer(value: Mapping[str, Any] | None) -> str:
     try:
         model = json.loads(value["json"])["model"]
         return f"{value.get('kind')}, {model['type']} of {len(model['vocab']):,} tokens"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return str(value.get("kind"))
 
 

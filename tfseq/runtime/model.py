@@ -12,13 +12,15 @@ from tfseq.runtime.chunk_stream import Stream
 from tfseq.runtime.classification import labelled_output, named, text_feeds, with_texts
 from tfseq.runtime.decoding_settings import checked_length, checked_settings, described_settings, length_name
 from tfseq.runtime.devices import Provider
-from tfseq.runtime.input_binding import bind, require_finite
-from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.graph_signature import check_graph
+from tfseq.runtime.input_binding import bind, require_finite, require_tokens
+from tfseq.runtime.manifest import Manifest
+from tfseq.runtime.printable import shown
 from tfseq.runtime.session import Session
 from tfseq.runtime.setting import Setting
-from tfseq.runtime.text_generation import Generation, read, written
+from tfseq.runtime.text_generation import Generation, read, text_source, written
 from tfseq.runtime.text_stream import TextStream
-from tfseq.runtime.tokenizer_kinds import Tokenizer, load_tokenizer
+from tfseq.runtime.tokenizer_kinds import Tokenizer, TokenizerPair, load_tokenizer
 
 
 class Model:
@@ -50,9 +52,11 @@ class Model:
         try:
             description = self.manifest.tokenizer
             self.tokenizer: Tokenizer | None = None if description is None else load_tokenizer(description)
-            _check_signature(self.manifest.inputs, self._session.input_names)
+            check_graph(self.manifest, self._session.inputs, self._session.outputs)
         except ArtefactError as error:
             raise ArtefactError(f"{path} can't be used: {error}") from None
+
+        self._vocabulary_sizes = _vocabulary_sizes(self.manifest, self.tokenizer)
 
     def __repr__(self) -> str:
         signature = ", ".join(map(str, self.manifest.inputs))
@@ -114,7 +118,13 @@ class Model:
         return found[0] if arrays and isinstance(arrays[0], str) else found
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """`predict` by name: arrays by input name in, arrays by output name out."""
+        """`predict` by name: arrays by input name in, arrays by output name out.
+
+        Raises:
+            InputError: as `predict` does.
+        """
+        if not isinstance(inputs, Mapping):
+            raise InputError(f"The inputs are {shown(inputs)}; expected a dictionary of arrays by name.")
         return self._run((), inputs)
 
     def stream(self) -> Stream:
@@ -138,6 +148,7 @@ class Model:
     def _run_graph(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not self._allow_nan:
             require_finite(self.manifest.data_inputs, feeds)
+        require_tokens(self.manifest, feeds, self._vocabulary_sizes)
         return self._session.run(feeds)
 
     def _require_states(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> None:
@@ -364,13 +375,18 @@ def _suitable_threads(manifest: Manifest, path: Path) -> int | None:
 SMALL = 2_000_000  # bytes
 
 
-def _check_signature(inputs: Sequence[TensorSpec], names: Sequence[str]) -> None:
-    described = [spec.name for spec in inputs]
-    if sorted(described) != sorted(names):
-        raise ArtefactError(f"The manifest describes the inputs {described}; the graph takes {list(names)}.")
-    for spec in inputs:
-        if spec.dtype != "string":
-            try:
-                np.dtype(spec.dtype)
-            except TypeError:
-                raise ArtefactError(f"NumPy has no type {spec.dtype!r}, which {spec.name!r} has.") from None
+def _vocabulary_sizes(manifest: Manifest, tokenizer: Tokenizer | None) -> dict[str, int]:
+    """Of the inputs that hold token ids, by name: as the manifest says, or else the tokenizer of a file that writes."""
+    sizes = dict(manifest.vocabulary_sizes)
+    if tokenizer is not None and manifest.task == "generate":
+        read = text_source(manifest)
+        if read is not None:
+            sizes.setdefault(read, _reader(tokenizer, manifest).vocabulary_size)
+        if manifest.takes_prefix:
+            sizes.setdefault("prompt", tokenizer.writer.vocabulary_size)
+    return sizes
+
+
+def _reader(tokenizer: Tokenizer, manifest: Manifest) -> Tokenizer:
+    """The tokenizer of what a file that writes reads first."""
+    return tokenizer.source if isinstance(tokenizer, TokenizerPair) and not manifest.continues_prompts else tokenizer

@@ -4,8 +4,10 @@ An ONNX file is a protocol buffer: a row of fields, each a key (number and wire 
 reads the entries of field 14, `metadata_props`, and steps over all else.
 """
 
+import hashlib
 import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,8 @@ from tfseq.errors import ArtefactError
 
 GRAPH = 7  # ModelProto.graph
 METADATA = 14  # ModelProto.metadata_props: StringStringEntryProto, whose field 1 is the key and 2 the value
+_PIECE = 2**24  # bytes that are read at once
+MOST_METADATA = 2**27  # bytes of an entry; as JSON it takes about twenty times as many
 DAMAGED = "{} is not an ONNX file, or it is damaged or truncated. Export or copy it again."
 
 
@@ -32,19 +36,44 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
             raise ArtefactError(DAMAGED.format(path)) from None
 
 
+def graph_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's graph, weights in this file included, in hexadecimal; the file is read piece by piece.
+
+    Raises:
+        ArtefactError: the file is missing, is no ONNX file, or is damaged.
+    """
+    path, digest = Path(path), hashlib.sha256()
+    require_file(path)
+    with path.open("rb") as file:
+        try:
+            for number, length in fields(file):
+                while number == GRAPH and length:
+                    piece = file.read(min(length, _PIECE))
+                    digest.update(piece)
+                    length -= len(piece)
+        except DamagedError:
+            raise ArtefactError(DAMAGED.format(path)) from None
+    return digest.hexdigest()
+
+
 def require_file(path: Path) -> None:
     """Whether it can be opened.
 
     Raises:
         ArtefactError: it can't.
     """
-    if path.is_dir():
-        raise ArtefactError(f"{path} is a folder; expected an .onnx file.")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ArtefactError(f"{path} is a folder; expected an .onnx file.")
+        if not stat.S_ISREG(mode):  # a pipe waits for a writer, without end
+            raise ArtefactError(f"{path} is a device or a pipe; expected an .onnx file.")
         with path.open("rb"):
             pass
     except OSError as error:
         raise ArtefactError(f"Can't read {path}: {error.strerror or error}.") from None
+    except ValueError:  # a null character
+        raise ArtefactError(f"There is no file {str(path)!r}.") from None
 
 
 class DamagedError(Exception):
@@ -56,6 +85,8 @@ def _metadata(file: BinaryIO) -> dict[str, str]:
     for number, length in fields(file):
         has_graph = has_graph or number == GRAPH
         if number == METADATA:
+            if length > MOST_METADATA:
+                raise ArtefactError(f"Its metadata has {length:,} bytes; at most {MOST_METADATA:,} are read.")
             entry = io.BytesIO(file.read(length))
             values = {number: entry.read(size) for number, size in fields(entry)}
             metadata[_text(values.get(1, b""))] = _text(values.get(2, b""))

@@ -1,6 +1,7 @@
-"""`printable`: what a file says, on one line and without what could move a terminal's cursor or forge another line."""
+"""`printable` and `shown`: what a file says, on one line, without what could move a cursor or forge another line."""
 
 import re
+from typing import Any
 
 # Control characters, line and paragraph separators, those that turn the direction of text, and halves of characters.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -21,3 +22,12 @@ def printable(text: str, lines: bool = False) -> str:
 
 def _escaped(character: str) -> str:
     return ascii(character)[1:-1]
+
+
+def shown(value: Any, most: int = 120) -> str:
+    """A value as Python writes it, printable and cut short, for a message; whatever it is, this raises nothing."""
+    try:
+        text = repr(value)
+    except Exception:  # such as of an integer with too many digits
+        text = f"a value of the type {type(value).__name__}"
+    return printable(text if len(text) <= most else text[: most - 3] + "...")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfseq.machine import available_cores
 from tfseq.runtime.devices import CPU, Provider, check_in_use, names_of, providers_of
 from tfseq.runtime.external_data import check_locations, said_of_external_data
 from tfseq.runtime.onnx_metadata import DAMAGED, require_file
+from tfseq.runtime.printable import shown
 
 
 class Session:
@@ -27,7 +29,8 @@ class Session:
 
     Attributes:
         metadata: the file's `metadata_props`.
-        input_names, output_names: in the graph's order.
+        inputs, outputs: the graph's own, in its order; an axis of any size is None.
+        input_names, output_names: their names.
         providers: names of the execution providers that compute, the preferred one first.
 
     Raises:
@@ -46,13 +49,13 @@ class Session:
     ):
         import onnxruntime  # here, so that reading manifests and tokenizers does without it
 
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise InputError(f"threads is {threads!r}; expected a whole number of at least 1, or None.")
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= most_threads()):
+            raise InputError(f"threads is {shown(threads)}; expected a whole number, 1 to {most_threads()}, or None.")
         path = Path(path)
         require_file(path)
         options = onnxruntime.SessionOptions() if session_options is None else session_options
         if not isinstance(options, onnxruntime.SessionOptions):
-            raise InputError(f"session_options is {options!r}; expected an onnxruntime.SessionOptions.")
+            raise InputError(f"session_options is {shown(options)}; expected an onnxruntime.SessionOptions.")
         providers = _providers(device, options, onnxruntime)
         if tuple(int(number) for number in onnxruntime.__version__.split(".")[:2]) < (1, 24):
             check_locations(path)
@@ -64,9 +67,14 @@ class Session:
                 raise _unreadable(path, error, onnxruntime.__version__, providers) from None
         self.providers = tuple(self._session.get_providers())
         check_in_use(providers or (), self.providers)
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.input_names = tuple(node.name for node in self._session.get_inputs())
-        self.output_names = tuple(node.name for node in self._session.get_outputs())
+        try:
+            self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+            self.inputs = tuple(map(_described, self._session.get_inputs()))
+            self.outputs = tuple(map(_described, self._session.get_outputs()))
+        except UnicodeDecodeError:
+            raise ArtefactError(DAMAGED.format(path)) from None
+        self.input_names = tuple(spec.name for spec in self.inputs)
+        self.output_names = tuple(spec.name for spec in self.outputs)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the graph: arrays by input name in, arrays by output name out.
@@ -80,6 +88,30 @@ class Session:
             given = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feeds.items())
             raise InputError(f"The graph can't run on {given}. ONNX Runtime says: {_reason(error)}") from None
         return dict(zip(self.output_names, outputs, strict=True))
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """An input or output as the graph itself describes it.
+
+    Attributes:
+        dtype: as ONNX Runtime writes it, such as "tensor(float)".
+        shape: None for an axis of any size; () where it is a scalar, or the graph does not say.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+def _described(node: Any) -> GraphTensor:
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return GraphTensor(node.name, node.type, shape)
+
+
+def most_threads() -> int:
+    """As many threads as may be asked for: ONNX Runtime starts them all, and they wait for each other by turning."""
+    return max(64, 4 * (os.cpu_count() or 1))
 
 
 def thread_count(threads: int | None) -> int:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tfseq.errors import ArtefactError
+from tfseq.runtime.printable import shown
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Setting:
             ArtefactError: `value` does not describe a setting.
         """
         if not isinstance(value, Mapping):
-            raise ArtefactError(f"The manifest is damaged: it describes the setting {name!r} as {value!r}.")
+            raise ArtefactError(f"The manifest is damaged: it describes the setting {name!r} as {shown(value)}.")
         known = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         for part, kinds in _TYPES.items():
             given = known.get(part)
             if part in known and (not isinstance(given, kinds) or (isinstance(given, bool) and kinds is not bool)):
-                raise ArtefactError(f"The manifest is damaged: {part} of the setting {name!r} is {given!r}.")
+                raise ArtefactError(f"The manifest is damaged: {part} of the setting {name!r} is {shown(given)}.")
         return cls(**{**known, "default": default})
 
 

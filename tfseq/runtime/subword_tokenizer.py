@@ -1,13 +1,17 @@
 """`SubwordTokenizer`: BPE, Unigram, WordPiece and word-level tokenizers, by the library `tokenizers`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime.printable import printable, shown
+from tfseq.runtime.schema import parsed_json
 from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
+from tfseq.runtime.tokenizer_limits import check_description
 
 
 class SubwordTokenizer(Tokenizer):
@@ -40,26 +44,26 @@ class SubwordTokenizer(Tokenizer):
     ):
         from tokenizers import Tokenizer as Library  # here, so that other files do without it
 
-        try:
+        value = parsed_json(description, "A tokenizer")
+        check_description(value)
+        model, added = value["model"], {token["id"]: token for token in value.get("added_tokens") or ()}
+        with _guarded(ArtefactError, "A tokenizer is damaged, or needs a newer `tokenizers`"):
             self._library = Library.from_str(description)
-            value = json.loads(description)
-            model = value["model"]
-            added = {token["id"]: token for token in value.get("added_tokens") or ()}
-        except Exception as error:  # the library raises nothing more precise
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ArtefactError(f"A tokenizer is damaged, or needs a newer `tokenizers`: {reason}.") from None
-        self._library.encode_special_tokens = True  # text is text, whatever it spells
-        self._library.no_padding()
-        self._library.no_truncation()
-        self._size = 1 + max(self._library.get_vocab().values(), default=-1)
+            self._library.encode_special_tokens = True  # text is text, whatever it spells
+            self._library.no_padding()
+            self._library.no_truncation()
+            self._size = 1 + max(self._library.get_vocab().values(), default=-1)
+            self._json = self._library.to_str()
+            unknown = model.get("unk_token")
+            self._unknown = model.get("unk_id") if unknown is None else self._library.token_to_id(unknown)
         self.start, self.end, self.append, self.prepend = start, end, tuple(append), tuple(prepend)
         added_to_texts = [("append", token) for token in append] + [("prepend", token) for token in prepend]
         for name, token in (("start", start), ("end", end), *added_to_texts):
             if token is not None and (type(token) is not int or not 0 <= token < self._size):
-                raise ArtefactError(f"A tokenizer is damaged: {name} is {token!r} in a vocabulary of {self._size}.")
+                raise ArtefactError(
+                    f"A tokenizer is damaged: {name} is {shown(token)} in a vocabulary of {self._size}."
+                )
         self.splits_characters = any(name in json.dumps(value.get("decoder")) for name in ("ByteLevel", "ByteFallback"))
-        unknown = model.get("unk_token")
-        self._unknown = model.get("unk_id") if unknown is None else self._library.token_to_id(unknown)
         special = [id_ for id_, token in added.items() if token.get("special")] + [start, end]
         self._not_text = np.array([id_ for id_ in special if id_ not in (None, self._unknown)], np.int64)
 
@@ -68,8 +72,13 @@ class SubwordTokenizer(Tokenizer):
         return self._size
 
     def encode(self, text: str) -> np.ndarray:
-        """The token ids of `text`, (time,) int32, and nothing else; lone surrogates become U+FFFD."""
-        return np.array(self._library.encode(without_surrogates(text), add_special_tokens=False).ids, np.int32)
+        """The token ids of `text`, (time,) int32, and nothing else; lone surrogates become U+FFFD.
+
+        Raises:
+            InputError: the library can't encode it.
+        """
+        with _guarded(InputError, "The tokenizer can't encode this text"):
+            return np.array(self._library.encode(without_surrogates(text), add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Any) -> str:
         """The text of token ids, (time,) integers; padding, start and end become nothing.
@@ -78,13 +87,15 @@ class SubwordTokenizer(Tokenizer):
             InputError: an id is outside the vocabulary, or `ids` is not a list of integers.
         """
         ids = checked_ids(ids, self._size)
-        return self._library.decode(ids[~np.isin(ids, self._not_text)].tolist(), skip_special_tokens=False)
+        with _guarded(InputError, "The tokenizer can't decode these ids"):
+            return self._library.decode(ids[~np.isin(ids, self._not_text)].tolist(), skip_special_tokens=False)
 
     def unknown(self, text: str) -> list[str]:
         readable = without_surrogates(text)
         lost = [] if readable == text else [character for character in _joined(text) if _is_surrogate(character)]
         if self._unknown is not None:
-            encoding = self._library.encode(readable, add_special_tokens=False)
+            with _guarded(InputError, "The tokenizer can't encode this text"):
+                encoding = self._library.encode(readable, add_special_tokens=False)
             unknown = (span for id_, span in zip(encoding.ids, encoding.offsets) if id_ == self._unknown)
             lost += [readable[start:end].strip() or readable[start:end] for start, end in unknown]
         return list(dict.fromkeys(lost))
@@ -92,7 +103,7 @@ class SubwordTokenizer(Tokenizer):
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "json": self._library.to_str(),
+            "json": self._json,
             "start": self.start,
             "end": self.end,
             "append": list(self.append),
@@ -118,10 +129,28 @@ class SubwordTokenizer(Tokenizer):
         Raises:
             InputError: there is none.
         """
-        id_ = self._library.token_to_id(text)
+        with _guarded(InputError, "The tokenizer can't look this up"):
+            id_ = self._library.token_to_id(text)
         if id_ is None:
             raise InputError(f"The vocabulary has no token {text!r}.")
         return id_
+
+
+@contextmanager
+def _guarded(kind: type[Exception], what: str) -> Iterator[None]:
+    """Makes what the library raises an error of ours; a panic of its Rust is no `Exception`.
+
+    Args:
+        kind: of the error.
+        what: went wrong, for its message.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise kind(f"{what}: {printable(reason)}.") from None
 
 
 def without_surrogates(text: str) -> str:

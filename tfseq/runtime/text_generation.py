@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
 from tfseq.runtime.tokenizer_base import Tokenizer, checked_ids
@@ -84,10 +84,11 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any, prompt: Any = Non
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
+    positions = (manifest.decoding or {}).get("max_positions")
     if manifest.continues_prompts:
         if prompt is not None:
             raise InputError("This file continues prompts; give the prompt as the text, and no other beside it.")
-        encoded, padded = padded_tokens(tokenizer, given, "prompt")
+        encoded, padded = padded_tokens(tokenizer, given, "prompt", positions)
         lengths = [len(ids) for ids in encoded]
         feeds = {"prompt": padded, "prompt_length": np.array(lengths, np.int32)}
         return Reading(feeds, len(encoded), encoded, lengths, padded.shape[1])
@@ -99,9 +100,9 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any, prompt: Any = Non
 
 
 def _read_source(manifest, tokenizer, name, given):
-    encoded, padded = padded_tokens(tokenizer, given, "source")
-    lengths = [len(ids) for ids in encoded]
     positions = (manifest.decoding or {}).get("max_positions")
+    encoded, padded = padded_tokens(tokenizer, given, "source", positions)
+    lengths = [len(ids) for ids in encoded]
     if positions is not None and padded.shape[1] > positions:
         raise InputError(f"The source has {padded.shape[1]} tokens; this model reads {positions} at most.")
     return Reading({name: padded}, len(encoded), [encoded[0][:0]] * len(encoded), lengths)
@@ -134,11 +135,9 @@ def prompt_tokens(tokenizer: Tokenizer, given: Any, rows: int) -> list[np.ndarra
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
-    if not isinstance(given, str | list | tuple) and not np.ndim(given):
+    if not isinstance(given, str | list | tuple) and not _axes(given):
         raise InputError(f"The prompt is {type(given).__name__}; expected a text, token ids, or a list of these.")
-    one_for_all = isinstance(given, str) or not any(
-        isinstance(row, str | list | tuple) or np.ndim(row) for row in given
-    )
+    one_for_all = isinstance(given, str) or not any(isinstance(row, str | list | tuple) or _axes(row) for row in given)
     prompts = [given] if one_for_all else list(given)
     if not one_for_all and len(prompts) != rows:
         raise InputError(f"There are {len(prompts)} prompts beside {rows} sources; give one for each, or one for all.")
@@ -147,26 +146,38 @@ def prompt_tokens(tokenizer: Tokenizer, given: Any, rows: int) -> list[np.ndarra
     return encoded * rows if one_for_all else encoded
 
 
+def _axes(given: Any) -> int:
+    """Of an array; 0 of what is none."""
+    try:
+        return np.ndim(given)
+    except Exception:  # whatever an object's own conversion raises
+        return 0
+
+
 def _ids(tokenizer, prompt):
     if isinstance(prompt, str):
         return encode(tokenizer, prompt, "prompt", alone=False) if prompt else np.zeros(0, np.int32)
     return checked_ids(prompt, tokenizer.vocabulary_size).astype(np.int32)
 
 
-def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.ndarray], np.ndarray]:
+def padded_tokens(
+    tokenizer: Tokenizer, given: Any, what: str, positions: int | None = None
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The token ids of a text or several: of each, (time,) int32, and of all, padded with 0, (batch, time) int32.
 
     Args:
         what: "prompt", "source" or "text", for messages; what the tokenizer prepends and appends is added.
+        positions: tokens that the model reads, at most; None for any number.
 
     Raises:
-        InputError: `given` is no text and no list of texts, or one of them has no token.
+        InputError: `given` is no text and no list of texts, or one of them has no token, or too many.
 
     Warns:
         UnknownCharacterWarning: a text has characters or words that the model never saw.
     """
     some_empty = tokenizer.takes_empty and what == "text"
     texts = listed_texts(given, what) if some_empty else checked_texts(given, what)
+    _require_short(texts, what, positions)
     warn_of_unknown(tokenizer, texts)
     encoded = [tokenizer.encode(text) if some_empty else encode(tokenizer, text, what) for text in texts]
     if not any(map(len, encoded)):
@@ -174,8 +185,25 @@ def padded_tokens(tokenizer: Tokenizer, given: Any, what: str) -> tuple[list[np.
     return encoded, _padded(encoded)
 
 
+_LONGEST = 256  # characters that no tokenizer makes one token of, on the average of a text
+_MOST = 2**28  # tokens of a batch, padding included: 1 GB
+
+
+def _require_short(texts: Sequence[str], what: str, positions: int | None) -> None:
+    """
+    Raises:
+        InputError: a text can't but have more tokens than the model reads; it is not encoded first, which takes memory.
+    """
+    longest = max(map(len, texts))
+    if positions is not None and longest > _LONGEST * positions:
+        raise InputError(f"The {what} has {longest:,} characters; this model reads {positions} tokens at most.")
+
+
 def _padded(encoded):
     """(batch, time) int32, padded with 0; nothing but padding where no row has a token."""
+    longest = max(map(len, encoded))
+    if longest * len(encoded) > _MOST:
+        raise InputError(f"{len(encoded)} rows of {longest:,} tokens are too many at once; give fewer at a time.")
     padded = np.zeros((len(encoded), max(1, *map(len, encoded))), np.int32)
     for row, ids in zip(padded, encoded, strict=True):
         row[: len(ids)] = ids
@@ -261,10 +289,20 @@ def written(tokenizer: Tokenizer, reading: Reading, outputs: Mapping[str, np.nda
         reading: what the graph read.
         outputs: by name: `tokens` (batch, new_time) int32, and `lengths` (batch,) int32, `scores` (batch,) float32 and
             `attention` (batch, new_time, source_time) float32 where the graph has them.
+
+    Raises:
+        ArtefactError: they have other shapes.
     """
     tokens = outputs["tokens"]
+    if tokens.ndim != 2 or len(tokens) != reading.rows:
+        raise ArtefactError(f"The graph wrote tokens of shape {tokens.shape} for {reading.rows} rows; it is damaged.")
     lengths = outputs.get("lengths", np.full(len(tokens), tokens.shape[1]))
     scores, attention = outputs.get("scores"), outputs.get("attention")
+    for name, array, axes in (("lengths", lengths, 1), ("scores", scores, 1), ("attention", attention, 3)):
+        if array is not None and (array.ndim != axes or len(array) != reading.rows or array.dtype.kind not in "iuf"):
+            raise ArtefactError(
+                f"The graph wrote {name} of shape {array.shape} for {reading.rows} rows; it is damaged."
+            )
 
     def row(i: int) -> Generation:
         ids = tokens[i, : lengths[i]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfseq.errors import InputError
+from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.chunk_stream import first_states
 from tfseq.runtime.decoding_settings import checked_length, checked_settings
 from tfseq.runtime.input_binding import require_finite
@@ -142,8 +142,11 @@ class TextStream(Iterator[str]):
             self._position += len(now)
             self._unread = later
         self._unread = outputs[self._written]
+        score = outputs["log_probability"]
+        if self._unread.shape != (1,) or self._unread.dtype.kind not in "iu" or score.shape != (1,):
+            raise ArtefactError("The graph chose no token; the file is damaged. Export the model again.")
         self._index += 1
-        self.score += float(outputs["log_probability"][0])
+        self.score += float(score[0])
         return int(self._unread[0])
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.atomic_write import atomic_write
+from tfseq.runtime.printable import shown
+from tfseq.runtime.schema import parsed_json
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -104,11 +106,15 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except OSError as error:
         raise ArtefactError(f"Can't read the tokenizer {path}: {error.strerror or error}.") from None
-    except ValueError:
-        raise ArtefactError(f"{path} is not a JSON file; expected a tokenizer.") from None
+    except ValueError:  # a path with a null character
+        raise ArtefactError(f"There is no tokenizer {path}.") from None
+    try:
+        value = parsed_json(text, "It")
+    except ArtefactError as error:
+        raise ArtefactError(f"The tokenizer {path} can't be used: {error}") from None
     if not isinstance(value, dict):
         raise ArtefactError(f"{path} is not a tokenizer: expected a JSON object.")
     return value
@@ -124,6 +130,8 @@ def checked_ids(ids: Any, size: int) -> np.ndarray:
         ids = np.asarray(ids)
     except ValueError:
         raise InputError("Token ids are ragged; expected integers of shape (time,).") from None
+    except Exception:
+        raise InputError(f"Token ids are {shown(ids)}; expected integers of shape (time,).") from None
     if ids.size == 0:
         return np.zeros(0, np.int32)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":

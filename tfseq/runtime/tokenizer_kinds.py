@@ -9,6 +9,7 @@ import numpy as np
 
 from tfseq.errors import ArtefactError
 from tfseq.runtime.character_tokenizer import END, START, UNKNOWN, CharacterTokenizer, CodePointTokenizer
+from tfseq.runtime.printable import shown
 from tfseq.runtime.subword_tokenizer import SubwordTokenizer
 from tfseq.runtime.tokenizer_base import Tokenizer, read_json
 from tfseq.runtime.word_tokenizer import WordTokenizer
@@ -99,7 +100,7 @@ def load_tokenizer(value: Mapping[str, Any]) -> Tokenizer:
     kind = value.get("kind") if isinstance(value, Mapping) else value
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ArtefactError(
-            f"This tfseq knows no tokenizer of kind {kind!r} (known: {', '.join(_KINDS)}); a newer tfseq may."
+            f"This tfseq knows no tokenizer of kind {shown(kind)} (known: {', '.join(_KINDS)}); a newer tfseq may."
         )
     return _KINDS[kind].from_json(value)
 

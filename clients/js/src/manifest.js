@@ -2,10 +2,11 @@
 
 import { ArtefactError } from "./errors.js";
 import { checkedExternalData } from "./external_data.js";
+import { checkManifest } from "./manifest_schema.js";
+import { isObject } from "./schema.js";
 
 const METADATA_KEY = "tfseq";
 const FORMAT = 1;
-const TASKS = ["predict", "generate", "stream_generate"];
 
 /**
  * One input or output.
@@ -44,6 +45,7 @@ const TASKS = ["predict", "generate", "stream_generate"];
  * @property {Record<string, any> | null} parity
  * @property {Record<string, any> | null} quantization
  * @property {import("./external_data.js").ExternalData | null} external_data the second file, with the weights
+ * @property {Record<string, number>} vocabulary_sizes of inputs that hold token ids, by name: each is below
  * @property {number} format
  */
 
@@ -64,41 +66,18 @@ export function readManifest(metadata) {
     throw new ArtefactError("The manifest is damaged: it is not JSON.");
   }
   if (!isObject(value)) throw new ArtefactError("The manifest is damaged: expected a JSON object.");
-  if (!Number.isInteger(value.format)) throw new ArtefactError("The manifest is damaged: it states no format.");
-  if (value.format > FORMAT) {
+  if (Number.isInteger(value.format) && value.format > FORMAT) {
     throw new ArtefactError(
       `The manifest has format ${value.format}, and this tfseq reads up to ${FORMAT}. Upgrade tfseq to run it.`,
     );
   }
-  const missing = Object.keys(REQUIRED).filter((key) => !REQUIRED[key](value[key]));
-  if (missing.length) {
-    throw new ArtefactError(`The manifest is damaged: missing or malformed ${missing.join(", ")}.`);
-  }
-  if (!TASKS.includes(value.task)) {
-    throw new ArtefactError(`The manifest's task is ${quote(value.task)}; this tfseq runs ${TASKS.join(", ")}.`);
-  }
+  checkManifest(value);
   const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null };
-  const manifest = { ...optional, ...value, states: value.states ?? [], notes: value.notes ?? [], labels: value.labels ?? [] };
-  for (const spec of [...manifest.inputs, ...manifest.outputs]) {
-    if (!isObject(spec) || !isString(spec.name) || !isString(spec.dtype) || !Array.isArray(spec.shape)) {
-      throw new ArtefactError(
-        `The manifest describes a tensor as ${JSON.stringify(spec)}; expected name, dtype, shape.`,
-      );
-    }
-  }
-  if (!Array.isArray(manifest.labels) || !manifest.labels.every(isString)) {
-    throw new ArtefactError(
-      `The manifest names classes as ${JSON.stringify(manifest.labels)}; expected an array of names.`,
-    );
-  }
+  const given = Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
+  const lists = { states: [], notes: [], labels: [], vocabulary_sizes: {} };
+  /** @type {any} */
+  const manifest = { ...optional, ...lists, ...given };
   manifest.external_data = checkedExternalData(value.external_data);
-  for (const state of manifest.states) {
-    if (!isObject(state) || !isString(state.input) || !isString(state.output) || !("initial" in state)) {
-      throw new ArtefactError(
-        `The manifest describes a state as ${JSON.stringify(state)}; expected input, output, initial.`,
-      );
-    }
-  }
   return manifest;
 }
 
@@ -112,19 +91,6 @@ export function quote(value) {
   if (typeof value === "bigint") return String(value);
   return (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? String(value);
 }
-
-const isString = (/** @type {any} */ value) => typeof value === "string";
-const isObject = (/** @type {any} */ value) => typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** @type {Record<string, (value: any) => boolean>} */
-const REQUIRED = {
-  name: isString,
-  task: isString,
-  inputs: Array.isArray,
-  outputs: Array.isArray,
-  operators: isObject,
-  opset: Number.isInteger,
-};
 
 /** Python writes NaN and Infinity, which JSON does not know; strings are left alone. @param {string} json */
 function asJavaScriptReadsIt(json) {

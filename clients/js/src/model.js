@@ -261,7 +261,8 @@ export async function load(file, options = {}) {
     const tokenizer = manifest.tokenizer === null ? null : await loadTokenizer(manifest.tokenizer);
     checkTypes(manifest);
     const session = await open(file, bytes, manifest, options);
-    checkNames(manifest, session.inputNames);
+    checkNames("inputs", manifest.inputs, session.inputNames);
+    checkNames("outputs", manifest.outputs, session.outputNames);
     return new Model(name.split("/").at(-1) ?? name, manifest, tokenizer, session, options.allowNaN);
   } catch (error) {
     if (!(error instanceof ArtefactError)) throw error;
@@ -305,12 +306,12 @@ function checkTypes({ inputs }) {
   }
 }
 
-/** @param {Manifest} manifest @param {readonly string[]} names of the graph */
-function checkNames({ inputs }, names) {
-  const described = inputs.map((spec) => spec.name);
+/** @param {"inputs" | "outputs"} side @param {import("./manifest.js").TensorSpec[]} specs @param {readonly string[]} names of the graph */
+function checkNames(side, specs, names) {
+  const described = specs.map((spec) => spec.name);
   if ([...described].sort().join("\n") !== [...names].sort().join("\n")) {
     throw new ArtefactError(
-      `The manifest describes the inputs ${described.join(", ")}; the graph takes ${names.join(", ")}.`,
+      `The manifest describes the ${side} ${described.join(", ")}; the graph ${side === "inputs" ? "takes" : "gives"} ${names.join(", ")}.`,
     );
   }
 }

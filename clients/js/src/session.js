@@ -40,6 +40,8 @@ export class Session {
     this.#session = session;
     /** @type {readonly string[]} */
     this.inputNames = session.inputNames;
+    /** @type {readonly string[]} */
+    this.outputNames = session.outputNames;
   }
 
   #runtime;

@@ -28,11 +28,17 @@ test("Python's NaN and Infinity are read, and left alone in texts", () => {
 
 for (const [what, json, message] of [
   ["a newer format", manifest({ format: 99 }), /format 99.*up to \d+\. Upgrade/],
-  ["no format", manifest({ format: "1" }), /states no format/],
-  ["an unknown task", manifest({ task: "dream" }), /"dream"; this tfseq runs predict, generate/],
-  ["something missing", manifest({ inputs: undefined, opset: 1.5 }), /missing or malformed inputs, opset/],
-  ["a tensor without a type", manifest({ inputs: [{ name: "x", shape: [] }] }), /describes a tensor as.*expected name/],
-  ["a state without an output", manifest({ states: [{ input: "h", initial: 0 }] }), /describes a state as/],
+  ["no format", manifest({ format: "1" }), /format is "1"; expected a whole number/],
+  ["an unknown task", manifest({ task: "dream" }), /task is "dream"; expected one of predict, generate/],
+  ["something missing", manifest({ inputs: undefined, opset: 1.5 }), /an object with inputs, too/],
+  ["a tensor without a type", manifest({ inputs: [{ name: "x", shape: [] }] }), /inputs\[0\] is .*an object with dtype, too/],
+  ["a state without an output", manifest({ states: [{ input: "h", initial: 0 }] }), /states\[0\] is .*an object with output, too/],
+  ["a note that is none", manifest({ notes: 5 }), /notes is 5; expected an array/],
+  ["a type that is none", manifest({ inputs: [{ name: "x", dtype: "O", shape: [] }] }), /inputs\[0\].dtype is "O"/],
+  ["a state of another input", manifest({ states: [{ input: "?", output: "?", initial: 0 }] }), /a state has the input "\?"/],
+  ["fewer labels than classes", manifest({ outputs: [{ name: "y", dtype: "float32", shape: ["batch", 3] }], labels: ["a"] }), /1 classes; its output "y" has 3/],
+  ["values in values", `{"provenance": ${'{"a":'.repeat(50)}1${"}".repeat(50)}}`, /an object with format|nested/],
+  ["a report that is none", manifest({ parity: { passed: "yes" } }), /parity.passed is "yes"; expected true or false/],
   ["a list", [], /expected a JSON object/],
   ["no JSON", "{", /not JSON/],
 ]) {

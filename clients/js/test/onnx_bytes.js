@@ -22,8 +22,8 @@ export function model(metadata, graph = [1, 2, 3]) {
 export const manifest = (more = {}) => ({
   name: "test",
   task: "predict",
-  inputs: [],
-  outputs: [],
+  inputs: [{ name: "x", dtype: "float32", shape: ["batch", 3] }],
+  outputs: [{ name: "y", dtype: "float32", shape: ["batch", 3] }],
   operators: {},
   opset: 18,
   format: 1,

@@ -126,6 +126,7 @@ def quantize(
                 opset=_opset(graph),
                 external_data=file.write(graph),
             )
+            manifest = manifest.with_graph_hash(file.path)
             file.describe(manifest.to_metadata())
             if _bytes(temporary, manifest) >= original.bytes:
                 raise ExportError(f"The {to} version of {path} would not be smaller: it has few weights.")
