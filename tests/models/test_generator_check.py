@@ -351,7 +351,7 @@ class Remembers(LanguageModel):
 
 def test_a_state_that_says_along_which_axis_it_grows_is_right():
     assert rules(Remembers()) == set()
-    assert rules(Remembers("begins")) == {"state"}
+    assert rules(Remembers("begins")) == {"growing state"}
 
 
 def test_a_model_that_raises_whatever_is_asked_of_it_has_findings():

@@ -82,8 +82,8 @@ def test_learned_positions_end_with_the_block():
     [
         ({"resume": True}, TrainingError, "no checkpoint"),
         ({"block": 10**6}, DataError, "blocks of 1000000 need at least 1000001"),
-        ({"steps": 0}, DataError, "expected at least 1"),
-        ({"heads": 3}, ValueError, "expected a multiple of heads"),
+        ({"steps": 0}, TrainingError, "expected at least 1"),
+        ({"heads": 3}, TrainingError, "units that are a multiple of heads"),
     ],
 )
 def test_what_can_not_be_trained_is_refused(changes, error, message, tmp_path, monkeypatch):
