@@ -46,6 +46,7 @@ const FORMAT = 1;
  * @property {Record<string, any> | null} quantization
  * @property {import("./external_data.js").ExternalData | null} external_data the second file, with the weights
  * @property {Record<string, number>} vocabulary_sizes of inputs that hold token ids, by name: each is below
+ * @property {string | null} graph_sha256 hash of the graph and its weights; null in older files
  * @property {number} format
  */
 
@@ -72,7 +73,7 @@ export function readManifest(metadata) {
     );
   }
   checkManifest(value);
-  const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null };
+  const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null, graph_sha256: null };
   const given = Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
   const lists = { states: [], notes: [], labels: [], vocabulary_sizes: {} };
   /** @type {any} */
