@@ -73,11 +73,11 @@ export function readManifest(metadata) {
     );
   }
   checkManifest(value);
-  const optional = { tokenizer: null, decoding: null, provenance: {}, parity: null, quantization: null, graph_sha256: null };
+  const absent = { tokenizer: null, decoding: null, parity: null, quantization: null, graph_sha256: null };
   const given = Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
-  const lists = { states: [], notes: [], labels: [], vocabulary_sizes: {} };
+  const empty = { provenance: {}, states: [], notes: [], labels: [], vocabulary_sizes: {} };
   /** @type {any} */
-  const manifest = { ...optional, ...lists, ...given };
+  const manifest = { ...absent, ...empty, ...given };
   manifest.external_data = checkedExternalData(value.external_data);
   return manifest;
 }
