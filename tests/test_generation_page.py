@@ -1,8 +1,5 @@
 """docs/generation.md: the strategy of one's own is exported as it stands there, and its rules can be made."""
 
-import re
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -11,18 +8,11 @@ pytest.importorskip("tensorflow")
 
 import tfseq
 from tests.decoding.by_hand import log_softmax
+from tests.pages import block
 from tfseq.models import RecurrentLanguageModel
 from tfseq.runtime import CharacterTokenizer, load
 
-PAGE = (Path(__file__).parents[1] / "docs" / "generation.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 TOKENIZER = CharacterTokenizer(["<unk>", "<start>", "<end>", *"abcdefghijklmnopqrstuvwxyz ,:{}[]\"'-I0123456789"])
-
-
-def block(beginning):
-    """The block that has this text."""
-    (found,) = (each for each in BLOCKS if beginning in each)
-    return found
 
 
 def typical_by_hand(logits, temperature, typical_p):
@@ -45,7 +35,7 @@ def test_the_strategy_of_ones_own_runs_as_it_stands_there(tmp_path, monkeypatch)
     for weight in model.weights:
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     names = {"model": model, "tokenizer": TOKENIZER, "__name__": "typical"}
-    exec(block("class Typical"), names)
+    block("generation.md", "class Typical").run(names)
     file = load("typical.onnx")
     assert file.manifest.parity["passed"]
     assert file.settings["typical_p"].default == 0.8
@@ -62,4 +52,4 @@ def test_the_strategy_of_ones_own_runs_as_it_stands_there(tmp_path, monkeypatch)
 
 def test_the_rules_can_be_made():
     names = {"tfseq": tfseq, "tokenizer": TOKENIZER}
-    exec(block("Automaton.answers"), names)
+    block("generation.md", "Automaton.answers").run(names)

@@ -1,15 +1,12 @@
 """The adapter of docs/hub.md: it keeps to the protocol, and its file writes what the decoder makes of whole texts."""
 
-import re
-from pathlib import Path
-
 import keras
 import numpy as np
 from keras import ops
 
 import tfseq
+from tests.pages import block
 
-PAGE = Path(__file__).parents[2] / "docs/hub.md"
 VOCABULARY, WIDTH = 20, 8
 
 
@@ -34,9 +31,8 @@ class Decoder(keras.layers.Layer):
 
 
 def test_the_adapter_of_the_page_generates(tmp_path):
-    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[-1]
     names = {"__name__": "page"}
-    exec(code, names)
+    block("hub.md", "class Adapter").run(names)
     model = names["Adapter"](Decoder(), VOCABULARY, WIDTH)
     model(np.array([[1, 2, 3]]))
     findings = tfseq.models.check_generator(model)

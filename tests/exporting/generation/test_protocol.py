@@ -8,7 +8,7 @@ pytest.importorskip("tf2onnx")
 from keras import ops
 
 import tfseq
-from tests.models.test_generator_check import CONFIGS, MISTAKES, Translator, translator
+from tests.models.checking.test_check import CONFIGS, MISTAKES, Translator, translator
 from tfseq.errors import ExportError
 from tfseq.exporting import export
 from tfseq.models import Generator, RecurrentLanguageModel

@@ -7,9 +7,9 @@ import keras
 from tfseq.errors import ExportError
 from tfseq.exporting.signatures.generator_inputs import source_specs
 from tfseq.exporting.signatures.sample_inputs import as_list, by_name
-from tfseq.models.findings import Finding
+from tfseq.models.checking.check import check_generator, defines_call
+from tfseq.models.checking.findings import Finding
 from tfseq.models.generator import Generator
-from tfseq.models.generator_check import check_generator, defines_call
 
 PAGE = "docs/your_own_model.md shows a model of each kind, line by line."
 # What a model computes, and not whether it can be exported: for whoever leaves the verification out, a note.

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from tfseq.models.findings import cause_of, in_short, kind_of
+from tfseq.models.checking.findings import cause_of, in_short, kind_of
+from tfseq.models.checking.rows import TIME
 from tfseq.models.generator import Generator
-from tfseq.models.generator_rows import TIME
 
 GUESSED_SOURCE = keras.InputSpec(shape=(None, None), dtype="int32", name="source")
 GUESSED_START = 1

@@ -9,7 +9,15 @@ from keras import ops
 
 from tfseq.errors import InputError
 from tfseq.models.generator import Generator
-from tfseq.models.wrapped_models import FromDecoder, FromLanguageModel, FromModel, FromStates, fed, inputs_of, shapes_of
+from tfseq.models.wrapping.wrapped_models import (
+    FromDecoder,
+    FromLanguageModel,
+    FromModel,
+    FromStates,
+    fed,
+    inputs_of,
+    shapes_of,
+)
 
 
 def as_generator(

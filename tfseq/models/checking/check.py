@@ -11,10 +11,9 @@ import numpy as np
 from keras import ops
 
 from tfseq.layers.key_value_cache import capacity, reorder, widen
-from tfseq.models.findings import Finding, Findings, cause_of, in_short, is_array, kind_of
-from tfseq.models.generator import Generator
-from tfseq.models.generator_declaration import Declaration
-from tfseq.models.generator_rows import (
+from tfseq.models.checking.declaration import Declaration
+from tfseq.models.checking.findings import Finding, Findings, cause_of, in_short, is_array, kind_of
+from tfseq.models.checking.rows import (
     ROWS,
     SOURCE_LENGTHS,
     TARGET_LENGTHS,
@@ -25,7 +24,8 @@ from tfseq.models.generator_rows import (
     one_by_one,
     within,
 )
-from tfseq.models.generator_runs import LOW_TOLERANCE, Runs, Stopped, as_array, layers_of, leaves
+from tfseq.models.checking.runs import LOW_TOLERANCE, Runs, Stopped, as_array, layers_of, leaves
+from tfseq.models.generator import Generator
 
 
 def check_generator(model: Any, samples: Mapping[str, Any] | None = None, configuration: bool = True) -> list[Finding]:

@@ -1,7 +1,6 @@
-"""The documents' code blocks, run in the order in which they stand, in an empty folder, as a reader would."""
+"""docs/your_own_model.md, followed from an empty folder: every block, in the order in which they stand."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +9,21 @@ import pytest
 
 pytest.importorskip("tensorflow")
 import tfseq
-
-DOCS = Path(__file__).parent.parent / "docs"
+from tests.pages import blocks
 
 
 def follow(page):
     """Runs every block of a page; what the Python blocks define."""
-    text = (DOCS / page).read_text(encoding="utf-8")
     defined: dict = {"__name__": "page"}
-    blocks = list(re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S))
-    assert blocks
-    for block in blocks:
-        line = text[: block.start()].count("\n") + 1
-        match block.group(1):
+    for block in blocks(page):
+        match block.language:
             case "python":
-                exec(compile("\n" * line + block.group(2), f"docs/{page}", "exec"), defined)
+                block.run(defined)
             case "sh":
                 paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-                subprocess.run(["bash", "-ec", block.group(2)], check=True, env=os.environ | paths)
+                subprocess.run(["bash", "-ec", block.code], check=True, env=os.environ | paths)
             case other:
-                raise AssertionError(f"docs/{page}:{line} is a block of {other or 'nothing'}; expected python or sh.")
+                raise AssertionError(f"docs/{page}:{block.line} is of {other or 'nothing'}; expected python or sh.")
     return defined
 
 

@@ -7,7 +7,7 @@ from keras import ops, tree
 from tfseq.errors import InputError
 from tfseq.layers.loops import scan
 from tfseq.models.generator import Generator
-from tfseq.models.rereading import Rereading
+from tfseq.models.wrapping.rereading import Rereading
 
 _SMALLEST = float(np.finfo("float32").tiny)
 

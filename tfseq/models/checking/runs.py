@@ -8,10 +8,10 @@ import numpy as np
 from keras import ops
 
 from tfseq.layers.key_value_cache import CachedState
-from tfseq.models.findings import Findings, cause_of, in_short, is_array, kind_of
+from tfseq.models.checking.declaration import Declaration
+from tfseq.models.checking.findings import Findings, cause_of, in_short, is_array, kind_of
+from tfseq.models.checking.rows import ROWS, SOURCE_LENGTHS, TIME, as_tensors, by_name, is_padded, source_rows, within
 from tfseq.models.generator import Generator
-from tfseq.models.generator_declaration import Declaration
-from tfseq.models.generator_rows import ROWS, SOURCE_LENGTHS, TIME, as_tensors, by_name, is_padded, source_rows, within
 
 TOLERANCE, LOW_TOLERANCE = 1e-4, 0.1  # relative to the largest logit; the second where a layer computes in 16 bits
 

@@ -1,0 +1,1 @@
+"""`as_generator`: Keras models of other people's making as a `Generator`."""
