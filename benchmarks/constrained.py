@@ -165,7 +165,7 @@ def node_lists() -> dict[str, Any]:
             for strategy in strategies:
                 tfseq.export(model, path, decode=strategy, verify=False)
                 graph = onnx.load(path).graph
-                found[f"{name}, {strategy!r:.40}"] = [[each.name for each in graph.input], nodes(graph)]
+                found[f"{name}, {strategy!r}"] = [[each.name for each in graph.input], nodes(graph)]
     return found
 
 
