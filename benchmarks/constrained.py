@@ -157,15 +157,20 @@ def node_lists() -> dict[str, Any]:
         "GRU language model": RecurrentLanguageModel(50, 16, cell="gru"),
         "attention seq2seq": AttentionSeq2Seq(50, units=16),
     }
-    strategies = [tfseq.Greedy(), tfseq.Greedy(repetition_penalty=1.2, forbidden=(7,)), tfseq.Sample(), tfseq.Beam(3)]
+    strategies = {
+        "greedy": tfseq.Greedy(),
+        "greedy, penalized": tfseq.Greedy(repetition_penalty=1.2, forbidden=(7,)),
+        "sample": tfseq.Sample(),
+        "beam": tfseq.Beam(3),
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         for name, model in models.items():
             model(read if model.start is None else {"source": read, "target": read})
-            for strategy in strategies:
+            for decoding, strategy in strategies.items():
                 tfseq.export(model, path, decode=strategy, verify=False)
                 graph = onnx.load(path).graph
-                found[f"{name}, {strategy!r}"] = [[each.name for each in graph.input], nodes(graph)]
+                found[f"{name}, {decoding}"] = [[each.name for each in graph.input], nodes(graph)]
     return found
 
 
