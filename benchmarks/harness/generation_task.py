@@ -6,7 +6,7 @@ Every contestant has the same weights and sources of 20 tokens, and generates 40
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,32 @@ def measure(run: Callable, folder: Path, name: str, batches: Sequence[int] = BAT
         run: (source, width, length) -> token ids, (batch, length).
     """
     task = read_task(folder)
-    speeds: dict[str, float] = {}
-    tokens: dict[str, Any] = {}
-    for case, (batch, width) in cases(batches).items():
-        source = task.sources(batch)
+
+    def call(batch: int, width: int) -> Callable[[], Any]:
+        return lambda: run(task.sources(batch), width, task.new_time)
+
+    everything = {name: (call(*case), case[0] * task.new_time) for name, case in cases(batches).items()}
+    measure_calls(everything, folder / f"{name}.npz", task.runs)
+
+
+def measure_calls(calls: Mapping[str, tuple[Callable[[], Any], int]], file: Path, runs: int) -> None:
+    """Prints tokens per second by case as JSON.
+
+    Args:
+        calls: by case, what generates token ids, and how many.
+        file: of what each case generated.
+        runs: of each case, at least; more where they take less than LEAST_SECONDS, unless it is 1.
+    """
+    speeds, made = {}, {}
+    for case, (call, tokens) in calls.items():
+        made[case] = call()  # and warms up
         times: list[float] = []
-        tokens[case] = run(source, width, task.new_time)  # and warms up
-        while len(times) < task.runs or (sum(times) < LEAST_SECONDS and task.runs > 1):
+        while len(times) < runs or (sum(times) < LEAST_SECONDS and runs > 1):
             start = time.perf_counter()
-            run(source, width, task.new_time)
+            call()
             times.append(time.perf_counter() - start)
-        speeds[case] = batch * task.new_time / statistics.median(times)
-    np.savez(folder / f"{name}.npz", **tokens)
+        speeds[case] = tokens / statistics.median(times)
+    np.savez(file, **made)
     print(json.dumps(speeds))
 
 
