@@ -20,11 +20,12 @@ MAKEFILE = Path(__file__).parents[2] / "Makefile"
 IN_FULL = "char_lm"  # by `make demo`
 BATCHES = 1  # to learn from; each of another size takes longer to trace than to learn from
 TRANSLATORS = {"attention_seq2seq": "AttentionSeq2Seq", "seq2seq": "Seq2Seq", "transformer": "Transformer"}
-FEWER = {  # examples, of data that is drawn; and tunes to write
+FEWER = {  # examples, of data that is drawn; tunes to write; and units, where the scores take long
     "captioning": ["--scenes", "200", "16", "16"],
     "delayed_answer": ["--sizes", "200", "16", "16"],
     "frame_classification": ["--sizes", "200", "50", "50"],
     "music": ["--tunes", "4"],
+    "state_space_lm": ["--units", "8", "--depth", "1"],
     "video_classification": ["--sizes", "200", "50", "50"],
     **{pipeline: ["--dates", "400", "16", "16"] for pipeline in TRANSLATORS},
 }
