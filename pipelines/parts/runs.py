@@ -1,7 +1,9 @@
 """The folder of a pipeline's run, runs/NAME; and, when the run stops, how to go on from it."""
 
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +32,8 @@ def going_on(command: str, arguments: list[str]) -> Iterator[None]:
     """
     _begun.clear()
     try:
-        yield
+        with _ended_by_signals():
+            yield
     except BaseException as error:
         resumed = "--resume" in arguments
         refused = isinstance(error.__context__, (UnreadableCheckpoint, OtherRun))  # and would be again
@@ -40,6 +43,28 @@ def going_on(command: str, arguments: list[str]) -> Iterator[None]:
                 again = shlex.join(arguments if resumed else [*arguments, "--resume"])
                 print(f"{run} keeps what was learned; to go on from there: {command} {again}", file=sys.stderr)
         raise
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within, what ends a program from outside (kill, a terminal that closes) does so as Ctrl-C does, by an exception.
+
+    What is ignored stays so, as under nohup.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may say what signals do
+        for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _version(run: Path) -> tuple[int, int] | None:

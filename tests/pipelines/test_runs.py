@@ -1,5 +1,7 @@
 """A run that stops early says how to go on, in a line, and what it does not find or can't write in another."""
 
+import os
+import signal
 from unittest import mock
 
 import keras
@@ -86,6 +88,16 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(folder, capsys):
     assert code == 2
     assert "belongs to another run" in said[0]
     assert len(said) == 1  # which would be refused again
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_from_outside_says_how_to_go_on(number, folder, capsys):
+    before = signal.getsignal(number)
+    with after(3, lambda: os.kill(os.getpid(), number)):
+        code, said = stopped(capsys)
+    assert code == 128 + number
+    assert [line.startswith(AGAIN) for line in said] == [True]
+    assert signal.getsignal(number) == before
 
 
 def test_a_full_disk_and_a_file_in_the_way_end_in_a_line(folder, capsys):

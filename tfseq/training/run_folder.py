@@ -1,31 +1,50 @@
-"""The folder of a run: made and tried before training begins, cleared of what killed writes left."""
+"""The folder of a run: made and tried before training begins, cleared of what killed writes left, and locked."""
 
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfseq.errors import TrainingError
+from tfseq.folder_locks import lock
 from tfseq.runtime.atomic_write import remove_leftovers
 
 
-def prepare_run(run: Path) -> None:
-    """Makes the folder, or finds it, and removes the temporary files that killed runs left in it.
+@contextmanager
+def prepared_run(run: Path) -> Iterator[None]:
+    """Makes the folder, or finds it, removes the temporary files that killed runs left in it, and holds it within.
 
     Args:
         run: the folder.
 
     Raises:
-        TrainingError: the folder can't be made or written.
+        TrainingError: the folder can't be made or written, or another training is at work there.
     """
-    try:
+    with _said_of(run):
         run.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(run)
-        with tempfile.TemporaryFile(dir=run) as file:
-            file.write(b"\0" * 4096)
+    with lock(run) as taken:
+        if not taken:
+            raise TrainingError(
+                f"Another training is at work in {run}, and one would overwrite what the other learns. Wait for it, or "
+                "give this run another name."
+            )
+        with _said_of(run):
+            remove_leftovers(run)
+            with tempfile.TemporaryFile(dir=run) as file:
+                file.write(b"\0" * 4096)
+        yield
+
+
+@contextmanager
+def _said_of(run: Path) -> Iterator[None]:
+    """Errors of the operating system as a sentence about the run's folder."""
+    try:
+        yield
     except (FileExistsError, NotADirectoryError):
         there = next(part for part in (run, *run.parents) if part.exists())
         raise TrainingError(

@@ -1,11 +1,15 @@
 """A new file takes the place of an old one with all that belongs to it, or leaves everything as it was."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from tfseq.errors import ExportError
 from tfseq.exporting.writing.replacing import replacing
+from tfseq.folder_locks import lock
 
 PAIRS = ({"model.onnx"}, {"model.onnx", "model.onnx.data"})
 
@@ -91,3 +95,29 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path):
         fill(path, {"b"}, "new")
     assert contents(tmp_path / "saved") == {"b": "new"}
     assert os.listdir(tmp_path) == ["saved"]
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from tfseq.exporting.writing.replacing import replacing
+with replacing(Path("model.onnx")) as path:
+    path.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_another_works_at(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    old = left.with_suffix(".old")  # of one that was killed while it exchanged them
+    other, beside = tmp_path / ".other.onnx.7.new", tmp_path / f".model.onnx.{os.getppid()}.new"
+    for folder in (old, other, beside):
+        folder.mkdir()
+    with lock(beside), replacing(tmp_path / "model.onnx") as path:
+        assert not left.exists()
+        assert old.exists()  # until there is a new one
+        fill(path.parent, PAIRS[0], "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", other.name, beside.name}

@@ -42,11 +42,18 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
     first = next(iter(functions.values()))
     try:
         tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-    except tf.errors.PermissionDeniedError as error:
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
+    except tf.errors.OpError as error:
+        number = _number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number)) from error
     return {name: list(function.structured_outputs) for name, function in functions.items()}
+
+
+def _number(error: tf.errors.OpError) -> int | None:
+    """Of the operating system's error, whose text TensorFlow puts behind the path."""
+    said = error.message.rpartition("; ")[2].partition(" [Op:")[0].strip()
+    return next((number for number in errno.errorcode if said == os.strerror(number)), None)
 
 
 def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfseq.errors import ExportError
+from tfseq.folder_locks import lock
 
 
 @contextlib.contextmanager
@@ -15,16 +17,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If all goes well, what was written there takes the place of `path`, a file or a folder, and of what belongs to it
     (NAME.onnx.data); if not, nothing has changed. A process that is killed in between leaves the old ones, the new
-    ones, or none under these names.
+    ones, or none under these names, and its folder, which the next one to write there removes.
 
     Raises:
         ExportError: it can't be written.
     """
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
     try:
+        _remove_leftovers(
+            path, "new"
+        )  # which may be large; an old file that stood there is kept until there is a new one
         new.mkdir()  # can't write? then say so before the work
-        yield new / path.name
-        _exchange(path, new, old)
+        with lock(new):
+            yield new / path.name
+            _exchange(path, new, old)
+        _remove_leftovers(path, "old")
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
     except Exception as error:
@@ -35,6 +42,23 @@ def replacing(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
                 if leftover.exists():
                     shutil.rmtree(leftover)
+
+
+def _remove_leftovers(path: Path, part: str) -> None:
+    """The folders of processes that were killed; one that is at work holds the lock of its new one."""
+    pattern = rf"\.{re.escape(path.name)}\.(\d+)\.{part}"
+    for folder in path.parent.iterdir():
+        found = re.fullmatch(pattern, folder.name)
+        if found and not _at_work(folder.with_name(f".{path.name}.{found[1]}.new")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _at_work(new: Path) -> bool:
+    try:
+        with lock(new) as taken:
+            return not taken
+    except OSError:  # there is none
+        return False
 
 
 def _rename(error: BaseException | None, old: str, new: str) -> None:
