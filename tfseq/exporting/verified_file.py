@@ -21,7 +21,7 @@ from tfseq.exporting.generation.generation_cases import sample_cases
 from tfseq.exporting.generation.loop_graph import WITNESSES, decoding_json
 from tfseq.exporting.proving import parity
 from tfseq.exporting.proving.graph_run import graph_run
-from tfseq.exporting.proving.provenance import provenance, require_finite_weights
+from tfseq.exporting.proving.provenance import provenance, reproducible, require_finite_weights
 from tfseq.exporting.proving.text_run import reading_texts
 from tfseq.exporting.rewriting import CONVERTED, count_operators, remove_outputs
 from tfseq.exporting.signatures.class_labels import check_names, check_probabilities
@@ -234,7 +234,7 @@ def _require_parity(path, model, content, samples, verify, file=None, loop_logit
     if not report.passed:
         differs = f"The exported file differs from the model, so it was not kept.\n{report}"
         raise ParityError(differs + _without_random(model, verify))
-    return report.to_json()
+    return report.to_json(measured=not reproducible())
 
 
 def _without_random(model: keras.Model, verify: bool | str) -> str:

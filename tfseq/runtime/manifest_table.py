@@ -140,6 +140,8 @@ def _result(check: Mapping[str, Any]) -> str:
         tolerance = check.get("tolerance")
         limit = "" if tolerance is None else f" (at most {tolerance:.0e})"
         parts.append(f"relative {check['worst_relative']:.1e}{limit}")
+    elif "tolerance" in check:
+        parts.append(f"relative error at most {check['tolerance']:.0e}")
     if "cases" in check:
         parts.append(f"{check['cases']} cases" + (f" ({check['on']})" if check.get("on") else ""))
     if check.get("where"):

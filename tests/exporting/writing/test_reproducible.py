@@ -60,6 +60,16 @@ def test_the_same_weights_make_the_same_bytes(tmp_path, monkeypatch):
     assert told.stdout.splitlines()[-1] == str(first)
 
 
+def test_the_report_then_says_nothing_that_the_machine_decides(tmp_path, monkeypatch):
+    measured = export(classifier(), tmp_path / "model.onnx").parity["checks"]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    manifest = export(classifier(), tmp_path / "model.onnx")
+    assert manifest.parity["passed"]
+    kept = ("name", "of", "against", "tolerance")
+    assert manifest.parity["checks"] == [{name: check[name] for name in kept} for check in measured]
+    assert "relative error at most 1e-04" in str(manifest)
+
+
 def test_the_date_is_that_of_reproducible_builds(tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     manifest = export(classifier(), tmp_path / "model.onnx", verify=False)

@@ -46,6 +46,11 @@ def provenance(model: keras.Model, data: Any = None) -> dict[str, Any]:
     }
 
 
+def reproducible() -> bool:
+    """Whether SOURCE_DATE_EPOCH asks for a file that is the same, byte for byte, whenever it is made."""
+    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
+
+
 def _date() -> str:
     """Now, or SOURCE_DATE_EPOCH, as reproducible builds have it."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
