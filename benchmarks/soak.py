@@ -5,8 +5,8 @@
     python -m benchmarks.soak --predictions 1000 --generations 100 --loads 50
 
 Files of `exported/` are opened once and shared by all threads; the answers are compared bit by bit with those that one
-thread got before. Then all files are opened and dropped, again and again. Memory is what the process holds (resident set
-size), read at a hundred moments: a line is fitted to its last half, and it is flat if it rises by less than 8 MB there.
+thread got before. Then all files are opened and dropped, again and again. Memory is what the process holds (resident
+set size), read at a hundred moments: a line is fitted to its last half, and it is flat if that rises by less than 8 MB.
 """
 
 import argparse

@@ -39,6 +39,7 @@ def test_wrong_answers_errors_and_a_leak_are_found():
     assert soak("right", [Call(lambda: 1, 1)], 1000).held_out
     assert not soak("leak", [Call(leak, 1)], 1000).held_out
     wrong = soak("wrong", [Call(lambda: next(numbers) < 990, True)], 1000, threads=3)
-    assert wrong.wrong == 10 and not wrong.held_out
+    assert wrong.wrong == 10
+    assert not wrong.held_out
     assert soak("errors", [Call(fail, 1)], 5).errors == ["KeyError: 'lost'"] * 5
     assert "FAILED" in table([wrong])

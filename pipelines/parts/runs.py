@@ -1,7 +1,9 @@
 """The folder of a pipeline's run, runs/NAME; and, when the run stops, how to go on from it."""
 
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +26,14 @@ def run_folder(name: str) -> Path:
 def going_on(command: str, arguments: list[str]) -> Iterator[None]:
     """If the block stops early, for whatever reason, says in a line how to go on from the run's last checkpoint.
 
+    SIGTERM, by which a machine that shuts down or a scheduler ends processes, is such a reason.
+
     Args:
         command: what starts the pipeline, such as python -m pipelines.char_lm.
         arguments: of the command line.
     """
     _begun.clear()
+    before_us = signal.signal(signal.SIGTERM, _terminated) if _in_main_thread() else None
     try:
         yield
     except BaseException as error:
@@ -40,6 +45,17 @@ def going_on(command: str, arguments: list[str]) -> Iterator[None]:
                 again = shlex.join(arguments if resumed else [*arguments, "--resume"])
                 print(f"{run} keeps what was learned; to go on from there: {command} {again}", file=sys.stderr)
         raise
+    finally:
+        if before_us is not None:
+            signal.signal(signal.SIGTERM, before_us)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _version(run: Path) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from tests.training.test_checkpoint import files_of_at_most
 from tfseq.data import shuffled_batches
 from tfseq.errors import TrainingError
 from tfseq.training import SupervisedSettings, train
-from tfseq.training.run_folder import prepare_run
+from tfseq.training.run_folder import prepared_run
 
 X = np.random.RandomState(0).randn(40, 3).astype("float32")
 Y = (X.sum(1) > 0).astype("int32")
@@ -130,14 +130,14 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(error, tmp_path
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(TrainingError, match=f"can't be kept in .*: {os.strerror(error)}"):
-        prepare_run(tmp_path / "run")
+        prepared_run(tmp_path / "run").__enter__()
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "runs").touch()
     for run_ in (tmp_path / "runs", tmp_path / "runs" / "name", tmp_path / "runs" / "a" / "b"):
         with pytest.raises(TrainingError, match=r"/runs is a file; expected a folder"):
-            prepare_run(run_)
+            prepared_run(run_).__enter__()
 
 
 def interrupt(model):
@@ -152,3 +152,9 @@ def test_lost_best_weights_are_written_again_or_said(tmp_path, whole):
         warnings.simplefilter("always")
         weights = run(tmp_path, resume=True)
     assert same(weights, whole) or any("take the place of the best ones" in str(w.message) for w in warned)
+
+
+def test_two_trainings_at_once_in_one_folder_are_refused_and_one_after_the_other_is_not(tmp_path, whole):
+    with prepared_run(tmp_path), pytest.raises(TrainingError, match="Another training writes to"):
+        run(tmp_path)
+    assert same(run(tmp_path), whole)

@@ -3,26 +3,42 @@
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfseq.errors import TrainingError
+from tfseq.folder_lock import locked
 from tfseq.runtime.atomic_write import remove_leftovers
 
 
-def prepare_run(run: Path) -> None:
-    """Makes the folder, or finds it, and removes the temporary files that killed runs left in it.
+@contextmanager
+def prepared_run(run: Path) -> Iterator[None]:
+    """Makes the folder, or finds it, and holds it: no other training writes there until the block ends.
+
+    Temporary files that killed runs left in it are removed.
 
     Args:
         run: the folder.
 
     Raises:
-        TrainingError: the folder can't be made or written.
+        TrainingError: the folder can't be made or written, or another training writes to it.
     """
+    with ExitStack() as holding:
+        _prepare(run, holding)
+        yield
+
+
+def _prepare(run: Path, holding: ExitStack) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
+        if not holding.enter_context(locked(run)):
+            raise TrainingError(
+                f"Another training writes to {run}. Wait until it has ended, or give this run another name."
+            )
         remove_leftovers(run)
         with tempfile.TemporaryFile(dir=run) as file:
             file.write(b"\0" * 4096)

@@ -15,7 +15,7 @@ from tfseq.training.early_stopping import Progress
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.optimizers import OPTIMIZERS
 from tfseq.training.parallel_batches import SideBySide, batches_of_whole_steps, batches_side_by_side
-from tfseq.training.run_folder import Logs, prepare_run
+from tfseq.training.run_folder import Logs, prepared_run
 from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, PositiveAmount, Seed, ShareBelowOne
 
 _LOWER_IS_BETTER = ("loss", "error", "nats", "bits", "perplexity", "entropy", "rate")
@@ -131,20 +131,20 @@ def train(
     progress.set_model(model)
     if resume:
         progress.restore()
-    prepare_run(run)
-    if progress.rounds < settings.epochs and not progress.exhausted:
-        model.fit(
-            _batches_from(train, progress.rounds, settings.epochs, batches),
-            validation_data=validation,
-            initial_epoch=progress.rounds,
-            epochs=settings.epochs,
-            steps_per_epoch=batches,
-            shuffle=False,
-            callbacks=[progress, Logs(run / "tensorboard")],
-            verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
-        )
-    progress.restore_best()
-    plot_learning_curve(progress.history, run / "learning_curve.png", run.name, monitor, higher_is_better)
+    with prepared_run(run):
+        if progress.rounds < settings.epochs and not progress.exhausted:
+            model.fit(
+                _batches_from(train, progress.rounds, settings.epochs, batches),
+                validation_data=validation,
+                initial_epoch=progress.rounds,
+                epochs=settings.epochs,
+                steps_per_epoch=batches,
+                shuffle=False,
+                callbacks=[progress, Logs(run / "tensorboard")],
+                verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+            )
+        progress.restore_best()
+        plot_learning_curve(progress.history, run / "learning_curve.png", run.name, monitor, higher_is_better)
     return progress.history
 
 

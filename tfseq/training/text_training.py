@@ -12,7 +12,7 @@ from tfseq.training.early_stopping import Progress
 from tfseq.training.language_model_loss import bits, nats_per_token, token_loss
 from tfseq.training.learning_curve import plot_learning_curve
 from tfseq.training.optimizers import adamw
-from tfseq.training.run_folder import Logs, prepare_run
+from tfseq.training.run_folder import Logs, prepared_run
 from tfseq.training.scheduled_sampling import ScheduledSampling
 from tfseq.training.setting_ranges import Amount, CheckedSettings, Count, CountOrNone, PositiveAmount, Seed, Share
 from tfseq.training.truncated_bptt import TruncatedBPTT
@@ -108,22 +108,22 @@ def fit(
     progress.set_model(trainer)
     if resume:
         progress.restore()
-    chunks = train(progress.rounds * settings.evaluate_every)
-    prepare_run(directory)
-    rounds = -(-settings.steps // settings.evaluate_every)
-    if progress.rounds < rounds and not progress.exhausted:
-        trainer.fit(
-            chunks,
-            validation_data=validation,
-            initial_epoch=progress.rounds,
-            epochs=rounds,
-            steps_per_epoch=settings.evaluate_every,
-            shuffle=False,
-            callbacks=[progress, Logs(directory / "tensorboard")],
-            verbose=verbose,
-        )
-    progress.restore_best()
-    plot_learning_curve(progress.history, directory / "learning_curve.png", directory.name)
+    with prepared_run(directory):
+        chunks = train(progress.rounds * settings.evaluate_every)
+        rounds = -(-settings.steps // settings.evaluate_every)
+        if progress.rounds < rounds and not progress.exhausted:
+            trainer.fit(
+                chunks,
+                validation_data=validation,
+                initial_epoch=progress.rounds,
+                epochs=rounds,
+                steps_per_epoch=settings.evaluate_every,
+                shuffle=False,
+                callbacks=[progress, Logs(directory / "tensorboard")],
+                verbose=verbose,
+            )
+        progress.restore_best()
+        plot_learning_curve(progress.history, directory / "learning_curve.png", directory.name)
     return progress.history
 
 

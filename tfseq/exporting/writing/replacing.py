@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfseq.errors import ExportError
+from tfseq.folder_lock import is_in_use, locked
 
 
 @contextlib.contextmanager
@@ -15,16 +17,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If all goes well, what was written there takes the place of `path`, a file or a folder, and of what belongs to it
     (NAME.onnx.data); if not, nothing has changed. A process that is killed in between leaves the old ones, the new
-    ones, or none under these names.
+    ones, or none under these names; the next one that writes to `path` puts the old ones back, and removes the rest.
 
     Raises:
         ExportError: it can't be written.
     """
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
     try:
+        _clear(path)
         new.mkdir()  # can't write? then say so before the work
-        yield new / path.name
-        _exchange(path, new, old)
+        with locked(new):
+            yield new / path.name
+            _exchange(path, new, old)
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
     except Exception as error:
@@ -35,6 +39,24 @@ def replacing(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # of a disk that can't be written, which has been said
                 if leftover.exists():
                     shutil.rmtree(leftover)
+
+
+def _clear(path: Path) -> None:
+    """What killed processes left of their work on `path`: what they had taken away is put back, the rest is removed."""
+    if not path.parent.is_dir():
+        return
+    left = [found for found in path.parent.iterdir() if _is_part(path, found)]
+    for new in (found for found in left if found.suffix == ".new" and not is_in_use(found)):
+        shutil.rmtree(new, ignore_errors=True)
+    for old in (found for found in left if found.suffix == ".old" and not found.with_suffix(".new").exists()):
+        if not os.path.lexists(path):
+            for taken in sorted(old.iterdir(), key=lambda taken: taken.name == path.name):
+                os.replace(taken, path.with_name(taken.name))
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_part(path: Path, found: Path) -> bool:
+    return bool(re.fullmatch(rf"\.{re.escape(path.name)}\.\d+\.(new|old)", found.name)) and found.is_dir()
 
 
 def _rename(error: BaseException | None, old: str, new: str) -> None:
