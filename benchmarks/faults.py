@@ -5,13 +5,15 @@
     python -m benchmarks.faults --repeat file:123
 
 Models, step files, manifests, tokenizers and arrays of `exported/` are damaged byte by byte, and value by value inside
-their JSON and protocol buffers, then opened, inspected and used. Each case is a seed; those that fail are printed.
+their JSON and protocol buffers, then opened, inspected and used. A tenth of the files are checkpoints and models saved
+by Keras, which are resumed from, loaded and exported. Each case is a seed; those that fail are printed.
 """
 
 import argparse
 import contextlib
 import itertools
 import os
+import shlex
 import sys
 import tempfile
 import warnings
@@ -24,6 +26,7 @@ import numpy as np
 
 from benchmarks.harness.damage import damaged
 from benchmarks.harness.odd_inputs import odd_call
+from benchmarks.harness.training_files import import_what_opens_them, open_training_file
 from benchmarks.harness.watched import Outcome, outcomes
 
 BAD = ("foreign exception", "hang", "above 2 GB", "abort")
@@ -100,7 +103,8 @@ def _sources(model, feeds):
     return {spec.name: feeds[spec.name] for spec in model.manifest.sources}
 
 
-USES = {"file": open_damaged, "input": odd_call}
+USES = {"file": open_damaged, "training file": open_training_file, "input": odd_call}
+PREPARATIONS = {"training file": import_what_opens_them}
 
 
 def table(found: Mapping[str, Sequence[Outcome]]) -> str:
@@ -123,8 +127,9 @@ def table(found: Mapping[str, Sequence[Outcome]]) -> str:
 
 def failures(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """A line for each case that failed, with the command that repeats it; those inside ONNX Runtime are left out."""
+    command = "python -m benchmarks.faults --repeat"
     return [
-        f"{outcome.verdict}: python -m benchmarks.faults --repeat {what}:{outcome.seed}  {outcome.said}"
+        f"{outcome.verdict}: {command} {shlex.quote(f'{what}:{outcome.seed}')}  {outcome.said}"
         for what, each in found.items()
         for outcome in each
         if outcome.verdict in BAD and not outcome.inside
@@ -145,14 +150,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.repeat:
         what, _, seed = arguments.repeat.partition(":")
+        PREPARATIONS.get(what, lambda: None)()
         USES[what](int(seed))
         return
     found: dict[str, list[Outcome]] = {}
-    for what, count in (("file", arguments.files), ("input", arguments.inputs)):
+    of_training = arguments.files // 10
+    counts = {"file": arguments.files - of_training, "training file": of_training, "input": arguments.inputs}
+    for what, count in counts.items():
         first = seeds_of(date.today(), 1)[0] if arguments.seed is None else arguments.seed
         seeds = range(first, first + count)
         found[what] = []
-        for number, outcome in zip(itertools.count(1), outcomes(USES[what], seeds)):
+        for number, outcome in zip(itertools.count(1), outcomes(USES[what], seeds, prepare=PREPARATIONS.get(what))):
             found[what].append(outcome)
             if sys.stderr.isatty():
                 print(f"\r{number} of {count}", end="", file=sys.stderr)

@@ -5,14 +5,16 @@ from datetime import date
 
 import pytest
 
-from benchmarks.faults import BAD, USES, failures, seeds_of, table
+from benchmarks.faults import BAD, PREPARATIONS, USES, failures, seeds_of, table
 from benchmarks.harness.watched import Outcome, outcomes
 from tfseq.errors import InputError
 
 
-@pytest.mark.parametrize(("what", "count"), [("file", 500), ("input", 500)])
+@pytest.mark.parametrize(("what", "count"), [("file", 500), ("training file", 40), ("input", 500)])
 def test_nothing_foreign_comes_out_of_damaged_files_and_odd_arguments(what, count):
-    found = {what: list(outcomes(USES[what], seeds_of(date.today(), count)))}
+    if what == "training file":
+        pytest.importorskip("keras")
+    found = {what: list(outcomes(USES[what], seeds_of(date.today(), count), prepare=PREPARATIONS.get(what)))}
     assert not failures(found), "\n".join([table(found), *failures(found)])
 
 

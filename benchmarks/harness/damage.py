@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.harness.damaged_archives import damaged_archive
+from benchmarks.harness.damaged_values import damaged_bytes, damaged_json
+
 EXPORTED = Path(__file__).parents[2] / "exported"
 KINDS = ("model", "manifest", "tokenizer in a manifest", "graph", "tokenizer", "arrays", "SavedModel")
 _LARGEST = 700_000  # bytes of a model that is damaged: each case is written and opened
@@ -28,10 +31,12 @@ def damaged(seed: int) -> tuple[str, str, bytes]:
         return kind, "tokenizer.json", _dumped(rng, _damaged_tokenizer(rng, value))
     if kind == "arrays":
         name, content = rng.choice(_arrays())
-        return kind, name, _damaged_bytes(rng, content)
+        if name.endswith(".npz") and rng.random() < 0.6:
+            return kind, name, damaged_archive(rng, content)
+        return kind, name, damaged_bytes(rng, content)
     content = rng.choice(_models())
     if kind == "model":
-        return kind, "model.onnx", _damaged_bytes(rng, content)
+        return kind, "model.onnx", damaged_bytes(rng, content)
     if kind == "graph":
         return kind, "model.onnx", _damaged_graph(rng, content)
     model = onnx.load_from_string(content)
@@ -41,7 +46,7 @@ def damaged(seed: int) -> tuple[str, str, bytes]:
         manifest["tokenizer"] = _damaged_tokenizer(rng, manifest["tokenizer"])
     else:
         for _ in range(rng.choice((1, 1, 2, 4))):
-            manifest = _damaged_json(rng, manifest)
+            manifest = damaged_json(rng, manifest)
     text = _dumped(rng, manifest)
     if kind == "SavedModel":
         return kind, "tfseq.json", text
@@ -76,97 +81,6 @@ def _arrays() -> list[tuple[str, bytes]]:
     return [("x.npy", one.getvalue()), ("x.npz", several.getvalue()), ("x.npz", small.getvalue())]
 
 
-def _damaged_bytes(rng: random.Random, content: bytes) -> bytes:
-    data = bytearray(content)
-    for _ in range(rng.choice((1, 1, 2, 8))):
-        # The metadata is at one end of the file, and headers are at the other: both more often than by their size.
-        at = rng.choice((rng.randrange(len(data)), rng.randrange(min(500, len(data))), -rng.randint(1, len(data) // 2)))
-        at %= len(data)
-        length = rng.choice((1, 2, 4, 16, 256))
-        match rng.randrange(7):
-            case 0:
-                data[at] ^= 1 << rng.randrange(8)
-            case 1:
-                data[at] = rng.randrange(256)
-            case 2:
-                del data[at : at + length]
-            case 3:
-                data[at:at] = rng.randbytes(length)
-            case 4:
-                data[at : at + length] = rng.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * length
-            case 5:
-                data[at:at] = data[at : at + length]
-            case 6:
-                del data[max(1, at) :]
-        if len(data) < 2:
-            break
-    return bytes(data)
-
-
-def _odd(rng: random.Random, like: Any) -> Any:
-    numbers = (0, -1, 1, 5, 10**6, 2**31, 2**32 - 1, 2**63, 10**400, 1e308, float("nan"), float("inf"), -0.5)
-    texts = (
-        "",
-        "x",
-        "\ud800",
-        "\x1b[2J\nparity passed",
-        "a" * 3000,
-        "\0",
-        "{0}",
-        "%s",
-        "../x",
-        "batch",
-        "float32",
-        "O",
-        "M8",
-    )
-    others: tuple[Any, ...] = (
-        None,
-        True,
-        False,
-        [],
-        {},
-        [[]],
-        [None],
-        {"": None},
-        [1, [2, 3]],
-        ["a", "b", "c"],
-        {"a": {"b": 1}},
-    )
-    if rng.random() < 0.5 and isinstance(like, int | float):
-        return rng.choice((*numbers, like + 1, like - 1, -like, like * 10**6, str(like)))
-    if rng.random() < 0.5 and isinstance(like, str):
-        return rng.choice((*texts, like + "x", like[::-1], like.upper(), like * 50))
-    return rng.choice(rng.choice((numbers, texts, others)))
-
-
-def _damaged_json(rng: random.Random, value: Any) -> Any:
-    """The value with one place in it changed; places that are higher up are as likely as the many below."""
-    value = copy.deepcopy(value)
-    at = value
-    while True:
-        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
-        if not keys:
-            return value
-        key = rng.choice(keys)
-        below = at[key]
-        if isinstance(below, dict | list) and below and rng.random() < 0.75:
-            at = below
-            continue
-        match rng.randrange(6):
-            case 0:
-                del at[key]
-            case 1 if isinstance(at, dict):
-                at[rng.choice(("", "x", str(key) + "x", "\ud800"))] = at.pop(key)
-            case 1 | 2 if isinstance(at, list):
-                at.insert(key, copy.deepcopy(rng.choice((below, at[0]))))
-            case 3 if isinstance(at, list):
-                rng.shuffle(at)
-            case _:
-                at[key] = _odd(rng, below)
-        return value
-
-
 _REGEXES = (
     "(a+)+$",
     "(x*)*y",
@@ -185,7 +99,7 @@ _REGEXES = (
 
 def _damaged_tokenizer(rng: random.Random, value: Any) -> Any:
     if not (isinstance(value, dict) and isinstance(value.get("json"), str) and rng.random() < 0.8):
-        return _damaged_json(rng, value)
+        return damaged_json(rng, value)
     inner = json.loads(value["json"])
     match rng.randrange(8):
         case 0:
@@ -219,7 +133,7 @@ def _damaged_tokenizer(rng: random.Random, value: Any) -> Any:
                 )
             )
         case _:
-            inner = _damaged_json(rng, inner)
+            inner = damaged_json(rng, inner)
     return {**value, "json": json.dumps(inner)}
 
 

@@ -1,4 +1,4 @@
-"""The peak memory of this process."""
+"""The memory of this process: now, and at most."""
 
 import contextlib
 from pathlib import Path
@@ -14,5 +14,10 @@ def forget_peak() -> float:
     """Begins a new peak, where Linux allows it; returns the megabytes that the process has now."""
     with contextlib.suppress(OSError):  # else the peak is that since the process began
         Path("/proc/self/clear_refs").write_text("5")
+    return held_megabytes()
+
+
+def held_megabytes() -> float:
+    """What the process has now."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1024

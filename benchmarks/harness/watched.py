@@ -31,12 +31,18 @@ class Outcome:
     said: str = ""
 
 
-def outcomes(use: Callable[[int], None], seeds: Sequence[int], seconds: float = 20) -> Iterator[Outcome]:
+def outcomes(
+    use: Callable[[int], None],
+    seeds: Sequence[int],
+    seconds: float = 20,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Outcome]:
     """Runs `use` on each seed, in a process that is started again when it dies, hangs or has grown.
 
     Args:
         use: a function of a module, which raises what it finds wrong.
         seconds: after which a seed counts as a hang.
+        prepare: what each process does before its first seed, unwatched, such as imports that take long.
     """
     context = multiprocessing.get_context("spawn")
     process: Any = None
@@ -44,7 +50,7 @@ def outcomes(use: Callable[[int], None], seeds: Sequence[int], seconds: float = 
     for seed in seeds:
         if process is None:
             pipe, end = context.Pipe()
-            process = context.Process(target=_work, args=(use, end, IN_ONNX_RUNTIME), daemon=True)
+            process = context.Process(target=_work, args=(use, end, IN_ONNX_RUNTIME, prepare), daemon=True)
             process.start()
             end.close()
             pipe.recv()  # it has imported what it needs
@@ -66,7 +72,7 @@ def outcomes(use: Callable[[int], None], seeds: Sequence[int], seconds: float = 
         process.join()
 
 
-def _work(use: Callable[[int], None], pipe: Any, inside: Any) -> None:
+def _work(use: Callable[[int], None], pipe: Any, inside: Any, prepare: Callable[[], None] | None) -> None:
     import onnxruntime
 
     from tfseq.errors import TfseqError
@@ -87,6 +93,8 @@ def _work(use: Callable[[int], None], pipe: Any, inside: Any) -> None:
     with open("/dev/null", "wb") as nowhere:
         sys.stderr.flush()
         os.dup2(nowhere.fileno(), 2)  # what Rust says of its panics
+    if prepare is not None:
+        prepare()
     pipe.send(None)
     while True:
         seed = pipe.recv()

@@ -26,11 +26,14 @@ def run_folder(name: str) -> Path:
 def going_on(command: str, arguments: list[str]) -> Iterator[None]:
     """If the block stops early, for whatever reason, says in a line how to go on from the run's last checkpoint.
 
+    SIGTERM, by which a machine that shuts down or a scheduler ends processes, is such a reason.
+
     Args:
         command: what starts the pipeline, such as python -m pipelines.char_lm.
         arguments: of the command line.
     """
     _begun.clear()
+    before_us = signal.signal(signal.SIGTERM, _terminated) if _in_main_thread() else None
     try:
         with _ended_by_signals():
             yield
@@ -43,6 +46,17 @@ def going_on(command: str, arguments: list[str]) -> Iterator[None]:
                 again = shlex.join(arguments if resumed else [*arguments, "--resume"])
                 print(f"{run} keeps what was learned; to go on from there: {command} {again}", file=sys.stderr)
         raise
+    finally:
+        if before_us is not None:
+            signal.signal(signal.SIGTERM, before_us)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -55,7 +69,7 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {}
+    before: dict = {}
     if threading.current_thread() is threading.main_thread():  # no other may say what signals do
         for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))):
             if signal.getsignal(number) != signal.SIG_IGN:

@@ -140,15 +140,6 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
             prepared_run(run_).__enter__()
 
 
-def test_a_second_training_in_the_same_folder_is_refused_until_the_first_has_ended(tmp_path):
-    def another(model):
-        with pytest.raises(TrainingError, match=r"Another training is at work in .*give this run another name"):
-            run(tmp_path)
-
-    learned = run(tmp_path, 1, another)
-    assert same(run(tmp_path), learned)
-
-
 def interrupt(model):
     raise KeyboardInterrupt
 
@@ -161,3 +152,9 @@ def test_lost_best_weights_are_written_again_or_said(tmp_path, whole):
         warnings.simplefilter("always")
         weights = run(tmp_path, resume=True)
     assert same(weights, whole) or any("take the place of the best ones" in str(w.message) for w in warned)
+
+
+def test_two_trainings_at_once_in_one_folder_are_refused_and_one_after_the_other_is_not(tmp_path, whole):
+    with prepared_run(tmp_path), pytest.raises(TrainingError, match="Another training writes to"):
+        run(tmp_path)
+    assert same(run(tmp_path), whole)

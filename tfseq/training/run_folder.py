@@ -1,50 +1,47 @@
-"""The folder of a run: made and tried before training begins, cleared of what killed writes left, and locked."""
+"""The folder of a run: made and tried before training begins, cleared of what killed writes left."""
 
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfseq.errors import TrainingError
-from tfseq.folder_locks import lock
+from tfseq.folder_lock import locked
 from tfseq.runtime.atomic_write import remove_leftovers
 
 
 @contextmanager
 def prepared_run(run: Path) -> Iterator[None]:
-    """Makes the folder, or finds it, removes the temporary files that killed runs left in it, and holds it within.
+    """Makes the folder, or finds it, and holds it: no other training writes there until the block ends.
+
+    Temporary files that killed runs left in it are removed.
 
     Args:
         run: the folder.
 
     Raises:
-        TrainingError: the folder can't be made or written, or another training is at work there.
+        TrainingError: the folder can't be made or written, or another training writes to it.
     """
-    with _said_of(run):
-        run.mkdir(parents=True, exist_ok=True)
-    with lock(run) as taken:
-        if not taken:
-            raise TrainingError(
-                f"Another training is at work in {run}, and one would overwrite what the other learns. Wait for it, or "
-                "give this run another name."
-            )
-        with _said_of(run):
-            remove_leftovers(run)
-            with tempfile.TemporaryFile(dir=run) as file:
-                file.write(b"\0" * 4096)
+    with ExitStack() as holding:
+        _prepare(run, holding)
         yield
 
 
-@contextmanager
-def _said_of(run: Path) -> Iterator[None]:
-    """Errors of the operating system as a sentence about the run's folder."""
+def _prepare(run: Path, holding: ExitStack) -> None:
     try:
-        yield
+        run.mkdir(parents=True, exist_ok=True)
+        if not holding.enter_context(locked(run)):
+            raise TrainingError(
+                f"Another training writes to {run}. Wait until it has ended, or give this run another name."
+            )
+        remove_leftovers(run)
+        with tempfile.TemporaryFile(dir=run) as file:
+            file.write(b"\0" * 4096)
     except (FileExistsError, NotADirectoryError):
         there = next(part for part in (run, *run.parents) if part.exists())
         raise TrainingError(

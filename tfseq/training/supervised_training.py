@@ -145,7 +145,7 @@ def train(
             )
         progress.restore_best()
         plot_learning_curve(progress.history, run / "learning_curve.png", run.name, monitor, higher_is_better)
-        return progress.history
+    return progress.history
 
 
 def _each_epoch(train, change):

@@ -108,8 +108,8 @@ def fit(
     progress.set_model(trainer)
     if resume:
         progress.restore()
-    chunks = train(progress.rounds * settings.evaluate_every)
     with prepared_run(directory):
+        chunks = train(progress.rounds * settings.evaluate_every)
         rounds = -(-settings.steps // settings.evaluate_every)
         if progress.rounds < rounds and not progress.exhausted:
             trainer.fit(
@@ -124,7 +124,7 @@ def fit(
             )
         progress.restore_best()
         plot_learning_curve(progress.history, directory / "learning_curve.png", directory.name)
-        return progress.history
+    return progress.history
 
 
 def _nats_and_bits(logs: dict[str, float]) -> dict[str, float]:

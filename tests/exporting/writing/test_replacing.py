@@ -1,15 +1,14 @@
 """A new file takes the place of an old one with all that belongs to it, or leaves everything as it was."""
 
+import itertools
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from tfseq.errors import ExportError
 from tfseq.exporting.writing.replacing import replacing
-from tfseq.folder_locks import lock
 
 PAIRS = ({"model.onnx"}, {"model.onnx", "model.onnx.data"})
 
@@ -97,27 +96,48 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path):
     assert os.listdir(tmp_path) == ["saved"]
 
 
-KILLED = """
-import os, signal
-from pathlib import Path
-from tfseq.exporting.writing.replacing import replacing
-with replacing(Path("model.onnx")) as path:
-    path.write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+def write_until_killed(path, new, moves):
+    replace, count = os.replace, itertools.count()
+
+    def die_first(*arguments):
+        if next(count) == moves:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*arguments)
+
+    os.replace = die_first
+    with replacing(path) as written:
+        fill(written.parent, new, "lost")
+        if moves < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_process_left_is_removed_but_not_what_another_works_at(tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment)
-    assert killed.returncode == -signal.SIGKILL
-    (left,) = tmp_path.iterdir()
-    old = left.with_suffix(".old")  # of one that was killed while it exchanged them
-    other, beside = tmp_path / ".other.onnx.7.new", tmp_path / f".model.onnx.{os.getppid()}.new"
-    for folder in (old, other, beside):
-        folder.mkdir()
-    with lock(beside), replacing(tmp_path / "model.onnx") as path:
-        assert not left.exists()
-        assert old.exists()  # until there is a new one
-        fill(path.parent, PAIRS[0], "new")
-    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", other.name, beside.name}
+@pytest.mark.parametrize("moves", range(-1, 4))
+def test_what_a_killed_export_left_is_put_back_or_removed_by_the_next(moves, tmp_path):
+    path = tmp_path / "model.onnx"
+    fill(tmp_path, PAIRS[1], "old")
+    process = multiprocessing.get_context("fork").Process(target=write_until_killed, args=(path, PAIRS[1], moves))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with pytest.raises(ValueError, match="no"), replacing(path):
+        raise ValueError("no")
+    assert contents(tmp_path) in (dict.fromkeys(PAIRS[1], "old"), dict.fromkeys(PAIRS[1], "lost"))
+    with replacing(path) as written:
+        fill(written.parent, PAIRS[0], "new")
+    assert contents(tmp_path) == {"model.onnx": "new"}
+
+
+def test_what_another_process_is_writing_and_what_is_not_ours_stay(tmp_path):
+    path = tmp_path / "model.onnx"
+    others = (".model.onnx.new", ".model.onnx.a.new", ".other.onnx.1.new", ".model.onnx.1.news")
+    for name in others:
+        (tmp_path / name).mkdir()
+    with replacing(path) as being_written:
+        moved = being_written.parent.rename(tmp_path / ".model.onnx.1.new")  # as that of another process
+        with replacing(path) as written:
+            fill(written.parent, PAIRS[0], "new")
+        assert moved.is_dir()
+        moved.rename(being_written.parent)
+        fill(being_written.parent, PAIRS[0], "newer")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "model.onnx"])
+    assert path.read_text() == "newer"

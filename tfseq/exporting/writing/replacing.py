@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfseq.errors import ExportError
-from tfseq.folder_locks import lock
+from tfseq.folder_lock import is_in_use, locked
 
 
 @contextlib.contextmanager
@@ -17,21 +17,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If all goes well, what was written there takes the place of `path`, a file or a folder, and of what belongs to it
     (NAME.onnx.data); if not, nothing has changed. A process that is killed in between leaves the old ones, the new
-    ones, or none under these names, and its folder, which the next one to write there removes.
+    ones, or none under these names; the next one that writes to `path` puts the old ones back, and removes the rest.
 
     Raises:
         ExportError: it can't be written.
     """
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
     try:
-        _remove_leftovers(
-            path, "new"
-        )  # which may be large; an old file that stood there is kept until there is a new one
+        _clear(path)
         new.mkdir()  # can't write? then say so before the work
-        with lock(new):
+        with locked(new):
             yield new / path.name
             _exchange(path, new, old)
-        _remove_leftovers(path, "old")
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}.") from error
     except Exception as error:
@@ -44,21 +41,22 @@ def replacing(path: Path) -> Iterator[Path]:
                     shutil.rmtree(leftover)
 
 
-def _remove_leftovers(path: Path, part: str) -> None:
-    """The folders of processes that were killed; one that is at work holds the lock of its new one."""
-    pattern = rf"\.{re.escape(path.name)}\.(\d+)\.{part}"
-    for folder in path.parent.iterdir():
-        found = re.fullmatch(pattern, folder.name)
-        if found and not _at_work(folder.with_name(f".{path.name}.{found[1]}.new")):
-            shutil.rmtree(folder, ignore_errors=True)
+def _clear(path: Path) -> None:
+    """What killed processes left of their work on `path`: what they had taken away is put back, the rest is removed."""
+    if not path.parent.is_dir():
+        return
+    left = [found for found in path.parent.iterdir() if _is_part(path, found)]
+    for new in (found for found in left if found.suffix == ".new" and not is_in_use(found)):
+        shutil.rmtree(new, ignore_errors=True)
+    for old in (found for found in left if found.suffix == ".old" and not found.with_suffix(".new").exists()):
+        if not os.path.lexists(path):
+            for taken in sorted(old.iterdir(), key=lambda taken: taken.name == path.name):
+                os.replace(taken, path.with_name(taken.name))
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def _at_work(new: Path) -> bool:
-    try:
-        with lock(new) as taken:
-            return not taken
-    except OSError:  # there is none
-        return False
+def _is_part(path: Path, found: Path) -> bool:
+    return bool(re.fullmatch(rf"\.{re.escape(path.name)}\.\d+\.(new|old)", found.name)) and found.is_dir()
 
 
 def _rename(error: BaseException | None, old: str, new: str) -> None:

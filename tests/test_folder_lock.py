@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from tfseq.folder_locks import lock
+from tfseq.folder_lock import locked
 
 pytest.importorskip("fcntl")
 
 HOLD = """
 import sys
-from tfseq.folder_locks import lock
-with lock(sys.argv[1]) as taken:
+from tfseq.folder_lock import locked
+with locked(sys.argv[1]) as taken:
     print(taken, flush=True)
     input()
 """
@@ -24,16 +24,16 @@ def test_a_lock_is_held_by_one_and_let_go_by_a_kill(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout.readline() == "True\n"
-        with lock(tmp_path) as taken:
+        with locked(tmp_path) as taken:
             assert not taken
         holder.kill()
-    with lock(tmp_path) as taken, lock(tmp_path) as again:
+    with locked(tmp_path) as taken, locked(tmp_path) as again:
         assert taken
         assert not again
-    with lock(tmp_path) as taken:
+    with locked(tmp_path) as taken:
         assert taken
 
 
 def test_a_folder_that_is_missing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), lock(tmp_path / "missing"):
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "missing"):
         pass
