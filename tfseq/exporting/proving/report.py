@@ -80,7 +80,7 @@ class ParityReport:
         """As the manifest's `parity`.
 
         Args:
-            measured: with what differs from run to run: the last digits of errors, and how many cases there was time for.
+            measured: with what differs from run to run: the last digits of errors, and how many cases time allowed.
         """
         left_out = () if measured else _MEASURED
         checks = [
