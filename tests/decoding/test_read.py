@@ -14,7 +14,7 @@ from tfseq.decoding import Beam, Greedy, Sample, decode, generate
 from tfseq.models import Generator, RecurrentLanguageModel, StateSpaceLanguageModel, TransformerLanguageModel
 
 VOCABULARY = 11
-CASES = 5
+CASES = 6
 
 
 def transformer(**options):
@@ -49,8 +49,11 @@ def token_by_token(model):
 
 
 def cases(model, seed):
-    """Strategies and inputs: ragged prompts, prompts of one token, of equal lengths, and every setting there is."""
-    for case in range(CASES):
+    """Strategies and inputs: ragged prompts, prompts of one token, of equal lengths, and every setting there is.
+
+    Every other one for a model with an end, the others for one without.
+    """
+    for case in range(model.end is None, CASES, 2):
         random = np.random.default_rng((seed, case))
         width = int(random.integers(1, 9))
         lengths = random.integers(1, width + 1, int(random.integers(1, 5)))
