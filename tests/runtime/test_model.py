@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,8 @@ from numpy.testing import assert_array_equal
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime import Model, UnknownCharacterWarning, load
 from tfseq.runtime.session import Session
+
+EXPORTED = Path(__file__).parents[2] / "exported"
 
 
 def test_a_prompt_is_continued_without_being_repeated(counter):
@@ -303,3 +306,18 @@ def test_a_pipe_is_no_file(tmp_path):
         load(tmp_path / "pipe.onnx")
     with pytest.raises(ArtefactError, match="There is no file"):
         load("a\0.onnx")
+
+
+@pytest.mark.parametrize("name", ["seq2seq", "char_lm_rnn", "text_classification"])
+def test_a_text_beyond_the_limit_is_refused_and_the_limit_can_be_moved(name):
+    path = EXPORTED / name / "model.onnx"
+    longest, ask = 40, "classify" if name == "text_classification" else "generate"
+    with pytest.raises(InputError, match=r"has 1,000,000 characters; expected 262,144 at most.*longest_text=1000000"):
+        getattr(load(path), ask)("a" * 10**6)
+    limited = load(path, longest_text=longest)
+    for given in ("a" * 41, ["a", "a" * 41]):
+        with pytest.raises(InputError, match="has 41 characters; expected 40 at most"):
+            getattr(limited, ask)(given)
+    assert getattr(limited, ask)(["a" * 40]) == getattr(load(path, longest_text=None), ask)(["a" * 40])
+    with pytest.raises(InputError, match="longest_text is 0"):
+        load(path, longest_text=0)

@@ -22,6 +22,8 @@ from tfseq.runtime.text_generation import Generation, read, text_source, written
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizer_kinds import Tokenizer, TokenizerPair, load_tokenizer
 
+LONGEST_TEXT = 2**18  # characters; an encoder of 64 units, whose file is 750 kB, takes 0.6 GB for as many tokens
+
 
 class Model:
     """One artefact: an ONNX graph and the manifest that says how to run it. Made by `load`.
@@ -40,8 +42,11 @@ class Model:
         device: str | Sequence[Provider] = "cpu",
         session_options: Any = None,
         allow_nan: bool = False,
+        longest_text: int | None = LONGEST_TEXT,
     ):
-        self._allow_nan = allow_nan
+        if longest_text is not None and (type(longest_text) is not int or longest_text < 1):
+            raise InputError(f"longest_text is {shown(longest_text)}; expected a number of characters, or None.")
+        self._allow_nan, self._longest_text = allow_nan, longest_text
         self.path = Path(path)
         self.manifest = Manifest.from_file(path)
         if self.manifest.external_data is not None:
@@ -111,6 +116,7 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         self._require_states(arrays, arrays_by_name)
+        self._require_short(*arrays)
         output = labelled_output(self.manifest)
         feeds = text_feeds(self.manifest, self.tokenizer, arrays[0]) if len(arrays) == 1 else None
         outputs = self._run(arrays, arrays_by_name) if feeds is None else self._run((), feeds)
@@ -141,6 +147,7 @@ class Model:
 
     def _run(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
         self._require_states(arrays, named)
+        self._require_short(*arrays, *named.values())
         if self.manifest.task == "predict":
             arrays, named = with_texts(self.manifest, self.tokenizer, arrays, named)
         return self._run_graph(bind(self.manifest.inputs, arrays, named))
@@ -150,6 +157,19 @@ class Model:
             require_finite(self.manifest.data_inputs, feeds)
         require_tokens(self.manifest, feeds, self._vocabulary_sizes)
         return self._session.run(feeds)
+
+    def _require_short(self, *given: Any) -> None:
+        if self._longest_text is None or (self.manifest.decoding or {}).get("max_positions"):
+            return  # positions are a limit of their own
+        for each in given:
+            is_array = isinstance(each, np.ndarray) and each.dtype.kind in "UO"
+            texts = each.flat if is_array else each if isinstance(each, list | tuple) else (each,)
+            longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+            if longest > self._longest_text:
+                raise InputError(
+                    f"A text has {longest:,} characters; expected {self._longest_text:,} at most. Cut it in parts, or "
+                    f"load the file with longest_text={longest}: memory grows with it."
+                )
 
     def _require_states(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> None:
         given = {*named, *(spec.name for spec in self.manifest.inputs[: len(arrays)])}
@@ -247,6 +267,7 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("generate")
+        self._require_short(text, prompt)
         chosen = checked_settings(self.manifest, settings)
         reading = read(self.manifest, tokenizer, text, prompt)
         length = checked_length(self.manifest, max_length, reading.ahead)
@@ -278,6 +299,7 @@ class Model:
             UnknownCharacterWarning: a text has characters or words that the model never saw.
         """
         tokenizer = self._writer("stream_generate")
+        self._require_short(text, prompt)
         run, allow_nan = self._session.run, self._allow_nan
         return TextStream(self.manifest, tokenizer, run, text, max_length, settings, prompt, allow_nan)
 
@@ -317,6 +339,7 @@ def load(
     device: str | Sequence[Provider] = "cpu",
     session_options: Any = None,
     allow_nan: bool = False,
+    longest_text: int | None = LONGEST_TEXT,
 ) -> Model:
     """Opens a file that `tfseq.export` wrote.
 
@@ -329,6 +352,8 @@ def load(
             the level of its log are tfseq's where it does not set them.
         allow_nan: whether float inputs may hold nan and infinity. Keras makes nan of these; an ONNX graph need not:
             recurrent operators swallow them, and a confident answer comes out.
+        longest_text: characters that a text may have, each of a list, where the model has no largest number of
+            positions; None takes any number. What is computed from a text is in memory at once, kilobytes a token.
 
     Raises:
         ArtefactError: the file is missing, is no ONNX file, is damaged, or has no manifest; the second file of weights,
@@ -340,7 +365,7 @@ def load(
         >>> tfseq.runtime.load("model.onnx", device="cuda")
         >>> tfseq.runtime.load("model.onnx", device=[("CUDAExecutionProvider", {"device_id": 1})])
     """
-    return Model(path, threads, device, session_options, allow_nan)
+    return Model(path, threads, device, session_options, allow_nan, longest_text)
 
 
 def stream(

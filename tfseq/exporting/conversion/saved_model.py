@@ -43,17 +43,20 @@ def write_saved_model(folder: Path, model: keras.Model, signatures: Mapping[str,
     try:
         tf.saved_model.save(module, folder, signatures=functions | {"serving_default": first})
     except tf.errors.OpError as error:
-        number = _number(error)
+        number = _error_number(error)
         if number is None:
             raise
         raise OSError(number, os.strerror(number)) from error
     return {name: list(function.structured_outputs) for name, function in functions.items()}
 
 
-def _number(error: tf.errors.OpError) -> int | None:
-    """Of the operating system's error, whose text TensorFlow puts behind the path."""
-    said = error.message.rpartition("; ")[2].partition(" [Op:")[0].strip()
-    return next((number for number in errno.errorcode if said == os.strerror(number)), None)
+def _error_number(error: tf.errors.OpError) -> int | None:
+    """The system's number of what TensorFlow reports of a file, as "PATH; No space left on device"; None of others."""
+    said = [number for number in errno.errorcode if f"; {os.strerror(number)}" in error.message]
+    if said:
+        return said[0]
+    kinds = {tf.errors.ResourceExhaustedError: errno.ENOSPC, tf.errors.PermissionDeniedError: errno.EACCES}
+    return kinds.get(type(error))
 
 
 def load_signatures(folder: str | os.PathLike[str]) -> dict[str, Callable]:
