@@ -71,6 +71,17 @@ def test_what_is_sound_is_read():
     assert tokenizer.encode("aa").tolist() == [2, 2]
 
 
+def test_replacements_of_characters_that_none_before_makes_do_not_add_up():
+    steps = [replace("(x)", {"Regex": rf"[\x{{{code:x}}}]"}) for code in range(0xA0, 0x120)]
+    many = {"normalizer": {"type": "Sequence", "normalizers": steps}}
+    SubwordTokenizer(description(**many))
+    doubling = [replace(chr(code + 1) * 2, {"String": chr(code)}) for code in range(0xA0, 0xAF)]
+    for order in (doubling, [*doubling, *steps], [replace("aa"), *doubling]):
+        with pytest.raises(ArtefactError, match="replacements may make"):
+            SubwordTokenizer(description(normalizer={"type": "Sequence", "normalizers": order}))
+    SubwordTokenizer(description(normalizer={"type": "Sequence", "normalizers": doubling[::-1]}))  # each meets none
+
+
 def test_a_panic_is_an_input_error():
     """(a|a)*b tries 2 ** 40 ways, and the library's limit ends it in a panic of its Rust, which is no `Exception`."""
     tokenizer = SubwordTokenizer(description(pre_tokenizer=split("(a|a)*b")))

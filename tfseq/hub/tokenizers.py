@@ -1,13 +1,16 @@
 """KerasHub's tokenizers as descriptions of the library `tokenizers`: BytePair, SentencePiece and WordPiece."""
 
 import base64
+import itertools
 import json
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from tfseq.errors import ArtefactError, ExportError
+from tfseq.hub.case_folding import IDEOGRAPHS, kept_whole
 from tfseq.runtime.subword_tokenizer import SubwordTokenizer
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece writes spaces so
@@ -87,7 +90,13 @@ def _word_piece(tokenizer: Any) -> dict[str, Any]:
     normalizers: list[dict[str, Any]] = []
     if tokenizer.strip_accents:
         normalizers += [{"type": "NFD"}, _replaced(r"\p{Mn}", "")]
+    vocabulary = {token: i for i, token in enumerate(tokenizer.vocabulary)}
+    decoders: list[dict[str, Any]] = [{"type": "WordPiece", "prefix": tokenizer.suffix_indicator, "cleanup": False}]
     if tokenizer.lowercase:
+        replaced, added, decoded = kept_whole(vocabulary, tokenizer.split_on_cjk)
+        vocabulary |= added
+        decoders += [{"type": "Replace", "pattern": {"String": own}, "content": part} for own, part in decoded.items()]
+        normalizers += [_replaced(f"[{_escaped(characters)}]", word) for word, characters in replaced.items()]
         normalizers += [{"type": "NFKC"}]
         normalizers += [{"type": "Lowercase"}, *(_replaced(*fold) for fold in _FOLDED), {"type": "NFKC"}]
     kept = "|".join([_PUNCTUATION, *([_IDEOGRAPHS] if tokenizer.split_on_cjk else [])])
@@ -97,23 +106,20 @@ def _word_piece(tokenizer: Any) -> dict[str, Any]:
         "normalizer": _sequence(normalizers, "normalizers"),
         "pre_tokenizer": _sequence([_split(_BETWEEN_WORDS, "Removed"), _split(kept, "Isolated")], "pretokenizers"),
         "post_processor": None,
-        "decoder": {"type": "WordPiece", "prefix": tokenizer.suffix_indicator, "cleanup": False},
+        "decoder": _sequence(decoders, "decoders"),
         "model": {
             "type": "WordPiece",
             "unk_token": tokenizer.oov_token,
             "continuing_subword_prefix": tokenizer.suffix_indicator,
             "max_input_chars_per_word": 100,
-            "vocab": {token: i for i, token in enumerate(tokenizer.vocabulary)},
+            "vocab": vocabulary,
         },
     }
 
 
 _BETWEEN_WORDS = r"[ \t\n\r\f]|\p{Cc}|\p{Cf}"
 _PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
-_IDEOGRAPHS = (
-    r"[\x{4E00}-\x{9FFF}]|[\x{3400}-\x{4DBF}]|[\x{20000}-\x{2A6DF}]|[\x{2A700}-\x{2B73F}]|[\x{2B740}-\x{2B81F}]|"
-    r"[\x{2B820}-\x{2CEAF}]|[\x{F900}-\x{FAFF}]|[\x{2F800}-\x{2FA1F}]"
-)
+_IDEOGRAPHS = "|".join(rf"[\x{{{first:X}}}-\x{{{last:X}}}]" for first, last in IDEOGRAPHS)
 # What case folding changes and lower case does not; and characters without a look of their own, which it drops.
 _FOLDED = (
     ("ß", "ss"),
@@ -181,13 +187,44 @@ def _piece_normalizers(normalizer: Any) -> list[dict[str, Any]]:
     normalizers: list[dict[str, Any]] = []
     if normalizer.precompiled_charsmap:
         charsmap = base64.b64encode(normalizer.precompiled_charsmap).decode()
-        normalizers.append({"type": "Precompiled", "precompiled_charsmap": charsmap})
+        normalizers += [_replaced(_before_marks(normalizer.precompiled_charsmap), _BREAK)]
+        normalizers += [
+            {"type": "Precompiled", "precompiled_charsmap": charsmap},
+            _replaced(f"\\x{{{ord(_BREAK):x}}}", ""),
+        ]
     if normalizer.remove_extra_whitespaces:
         normalizers += [_replaced("^ +| +$", ""), _replaced(" {2,}", " ")]
     if normalizer.add_dummy_prefix:
         normalizers.append({"type": "Prepend", "prepend": " "})
     normalizers.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
     return normalizers
+
+
+def _before_marks(charsmap: bytes) -> str:
+    """A pattern of the places between characters that a map changes and marks.
+
+    The library applies maps to a character with its marks, of which it keeps what becomes of the character alone.
+    """
+    from tokenizers import normalizers
+
+    mapped = normalizers.Precompiled(charsmap)
+    candidates = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    changing = [c for c in candidates if unicodedata.normalize("NFKC", c) != c or unicodedata.category(c)[0] in "CZ"]
+    return (
+        rf"(?<=[{_ranges(ord(c) for c in changing if mapped.normalize_str(c) != c)}])(?=[\p{{M}}\n\x{{e33}}\x{{eb3}}])"
+    )
+
+
+_BREAK = "\ufff0"  # between it and what follows there is no character with marks; it has no meaning
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Of a regular expression's character class, for code points in order."""
+    parts = []
+    for _, group in itertools.groupby(enumerate(codes), lambda pair: pair[1] - pair[0]):
+        first, *rest = (code for _, code in group)
+        parts.append(rf"\x{{{first:x}}}" + (rf"-\x{{{rest[-1]:x}}}" if rest else ""))
+    return "".join(parts)
 
 
 def _piece_decoders(model: Any, unknown: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ class SubwordTokenizer(Tokenizer):
             self._library.no_padding()
             self._library.no_truncation()
             self._size = 1 + max(self._library.get_vocab().values(), default=-1)
-            self._json = self._library.to_str()
+            self._json = _with_all_tokens(self._library.to_str(), model.get("vocab"))
             unknown = model.get("unk_token")
             self._unknown = model.get("unk_id") if unknown is None else self._library.token_to_id(unknown)
         self.start, self.end, self.append, self.prepend = start, end, tuple(append), tuple(prepend)
@@ -134,6 +134,15 @@ class SubwordTokenizer(Tokenizer):
         if id_ is None:
             raise InputError(f"The vocabulary has no token {text!r}.")
         return id_
+
+
+def _with_all_tokens(written: str, vocabulary: Any) -> str:
+    """Of tokens that share an id the library writes one."""
+    value = json.loads(written)
+    if not isinstance(vocabulary, Mapping) or len(value["model"]["vocab"]) == len(vocabulary):
+        return written
+    value["model"]["vocab"] = dict(vocabulary)
+    return json.dumps(value, ensure_ascii=False)
 
 
 @contextmanager

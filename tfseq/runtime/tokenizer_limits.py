@@ -35,13 +35,12 @@ def check_description(value: Any) -> None:
     _check_ids(model.get("vocab"), [token.get("id") for token in added])
     _check_unknown(model, [token.get("content") for token in added], value.get("pre_tokenizer"))
     for stage in ("normalizer", "pre_tokenizer", "decoder"):
-        growth = 1.0
-        for part in _parts(value.get(stage)):
+        parts = list(_parts(value.get(stage)))
+        for part in parts:
             _check_regex(part.get("pattern"))
-            if part.get("type") == "Replace":
-                growth *= _growth(part)
             if part.get("type") == "Precompiled":
                 _check_charsmap(part.get("precompiled_charsmap"))
+        growth = _growth(parts)
         if growth > MOST_GROWTH:
             raise _damaged(f"its replacements may make {growth:.3g} characters of one; {MOST_GROWTH} at most")
 
@@ -78,12 +77,44 @@ def _parts(value: Any, deeper: int = 8) -> Iterator[Mapping[str, Any]]:
             yield from _parts(inner, deeper - 1)
 
 
-def _growth(part: Mapping[str, Any]) -> float:
-    """The most characters that a replacement makes of one."""
-    pattern, content = part.get("pattern"), part.get("content")
-    if not isinstance(pattern, Mapping) or not isinstance(content, str):
+def _growth(parts: list[Mapping[str, Any]]) -> float:
+    """The most characters that the replacements among the steps make of one, each of what the ones before it made."""
+    growth, sizes = 1.0, dict[str, float]()  # what a character becomes by steps that replace single ones, from here on
+    for part in reversed(parts):
+        characters = _characters(part.get("pattern")) if part.get("type") == "Replace" else None
+        if characters is None:
+            growth *= max(sizes.values(), default=1.0) * (
+                _growth_of_one(part) if part.get("type") == "Replace" else 1.0
+            )
+            sizes = {}
+        else:
+            size = sum(sizes.get(character, 1.0) for character in _content(part))
+            sizes |= dict.fromkeys(characters, max(1.0, size))
+    return growth * max(sizes.values(), default=1.0)
+
+
+def _characters(pattern: Any) -> str | None:
+    """The single characters that a pattern matches, if it is a list of such."""
+    pattern = pattern if isinstance(pattern, Mapping) else {}
+    text, regex = pattern.get("String"), pattern.get("Regex")
+    if isinstance(text, str) and len(text) == 1:
+        return text
+    if isinstance(regex, str) and re.fullmatch(r"\[(\\x\{[0-9a-f]{1,5}\})+\]", regex):
+        return "".join(chr(int(code, 16)) for code in re.findall("[0-9a-f]+(?=})", regex))
+    return None
+
+
+def _content(part: Mapping[str, Any]) -> str:
+    content = part.get("content")
+    if not isinstance(part.get("pattern"), Mapping) or not isinstance(content, str):
         raise _damaged("a replacement has no pattern or no content")
-    text = pattern.get("String")
+    return content
+
+
+def _growth_of_one(part: Mapping[str, Any]) -> float:
+    """The most characters that a replacement makes of one."""
+    content = _content(part)
+    text = part["pattern"].get("String")
     if isinstance(text, str):
         return max(1.0, len(content) / len(text)) if text else 1.0 + len(content)
     return 1.0 + len(content)  # it may match between characters, too
