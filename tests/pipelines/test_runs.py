@@ -1,5 +1,7 @@
 """A run that stops early says how to go on, in a line, and what it does not find or can't write in another."""
 
+import os
+import signal
 from unittest import mock
 
 import keras
@@ -52,6 +54,10 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def stopped(capsys, *arguments):
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
@@ -86,6 +92,18 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(folder, capsys):
     assert code == 2
     assert "belongs to another run" in said[0]
     assert len(said) == 1  # which would be refused again
+
+
+def test_a_run_that_is_asked_to_end_says_how_to_go_on(folder, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with after(3, terminate):
+        code, said = stopped(capsys)
+    assert code == 128 + signal.SIGTERM
+    assert len(said) == 1
+    assert said[0].startswith(AGAIN)
+    assert signal.getsignal(signal.SIGTERM) == before
+    run("--resume")
+    assert (folder / "exported" / "char_lm_rhyme_lstm" / "model.onnx").exists()
 
 
 def test_a_full_disk_and_a_file_in_the_way_end_in_a_line(folder, capsys):
