@@ -53,9 +53,18 @@ def damaged_archive(rng: random.Random, content: bytes) -> bytes:
 
 
 def damaged_member(rng: random.Random, name: str, content: bytes) -> bytes:
-    """One member changed inside what its name says it is."""
-    if rng.random() < 0.2 or not content:
-        return damaged_bytes(rng, content) if len(content) > 1 else rng.randbytes(9)
+    """One member changed inside what its name says it is; blindly, if it no longer is that."""
+    if len(content) < 2:
+        return rng.randbytes(9)
+    if rng.random() < 0.2:
+        return damaged_bytes(rng, content)
+    try:
+        return _damaged_inside(rng, name, content)
+    except Exception:
+        return damaged_bytes(rng, content)
+
+
+def _damaged_inside(rng: random.Random, name: str, content: bytes) -> bytes:
     if name.endswith(".npy"):
         return damaged_array(rng, content)
     if name.endswith(".json"):

@@ -18,7 +18,10 @@ _FILES = ("checkpoint.npz", "checkpoint.previous.npz", "best.npz")
 
 
 def import_what_opens_them() -> None:
-    """Takes the seconds that TensorFlow takes before the first seed is watched; plots show no window."""
+    """Takes the seconds that TensorFlow takes before the first seed is watched; plots show no window.
+
+    Makes the files that are damaged, too.
+    """
     import matplotlib
 
     from tfseq.terminal import import_tensorflow_quietly

@@ -98,6 +98,8 @@ def test_a_run_that_is_ended_from_outside_says_how_to_go_on(number, folder, caps
     assert code == 128 + number
     assert [line.startswith(AGAIN) for line in said] == [True]
     assert signal.getsignal(number) == before
+    run("--resume")
+    assert (folder / "exported" / "char_lm_rhyme_lstm" / "model.onnx").exists()
 
 
 def test_a_full_disk_and_a_file_in_the_way_end_in_a_line(folder, capsys):

@@ -50,6 +50,7 @@ def test_what_the_graph_does_not_have_is_refused(shifter, changes, message):
         ({"temperature": -1.0}, "temperature is -1"),
         ({"top_k": 0.5}, "top_k is 0.5"),
         ({"seed": "x"}, "decoding.seed is 'x'"),
+        ({"start": 1}, "begins with a start token, and there is no source"),
     ],
 )
 def test_a_default_is_one_that_the_graph_takes(counter, default, message):

@@ -33,6 +33,8 @@ def check_graph(manifest: Manifest, inputs: Sequence[GraphTensor], outputs: Sequ
             _check_tensor(spec, by_name[spec.name], sized=side == "inputs")
     _check_states(manifest)
     if manifest.task != "predict":
+        if not (manifest.sources or manifest.continues_prompts):
+            raise ArtefactError("The manifest is damaged: decoding begins with a start token, and there is no source.")
         _check_defaults(manifest)
 
 

@@ -8,9 +8,12 @@ from typing import Any, Self
 import numpy as np
 
 from tfseq.errors import ArtefactError, InputError
+from tfseq.runtime.printable import shown
 from tfseq.runtime.subword_tokenizer import without_surrogates
 from tfseq.runtime.tokenizer_base import REPLACEMENT, Tokenizer, checked_ids
 
+MOST_LENGTH = 2**20  # tokens of a text
+MOST_GRAMS = 64  # words of an n-gram, and kinds of them
 SPLITS = ("whitespace", "character")
 _PADDING, _UNKNOWN = 0, 1
 _WORD = re.compile(r"[^\t-\r ]+")
@@ -69,7 +72,12 @@ class WordTokenizer(Tokenizer):
             raise InputError("lower and pad are True or False, strip_punctuation too, or the characters to strip.")
         for name, number in (*(("ngrams", n) for n in self.ngrams), ("length", 1 if length is None else length)):
             if type(number) is not int or number < 1:
-                raise InputError(f"{name} holds {number!r}; expected whole numbers of at least 1.")
+                raise InputError(f"{name} holds {shown(number)}; expected whole numbers of at least 1.")
+        if (length or 0) > MOST_LENGTH or max(self.ngrams, default=0) > MOST_GRAMS or len(self.ngrams) > MOST_GRAMS:
+            raise InputError(
+                f"ngrams are {shown(self.ngrams)}, length {shown(length)}; expected {MOST_GRAMS} at most, and "
+                f"{MOST_LENGTH:,}: each text takes memory for as many."
+            )
         for name, token in (("start", start), ("end", end)):
             if token is not None and (type(token) is not int or not 0 < token < len(self.words)):
                 raise InputError(f"{name} is {token!r}; expected None or a token, 1 to {len(self.words) - 1}.")

@@ -158,7 +158,7 @@ function checkLabels(labels, { name, shape }) {
 }
 
 /** @param {any} value @param {Map<string, any>} inputs @param {Map<string, any>} outputs */
-function checkGeneration({ task, inputs: given, decoding: defaults }, inputs, outputs) {
+function checkGeneration({ task, inputs: given, decoding: defaults, states }, inputs, outputs) {
   if (task === "predict") return;
   const [name, axes] = task === "generate" ? ["tokens", 2] : ["log_probability", 1];
   if (outputs.get(name)?.shape.length !== axes) {
@@ -166,6 +166,13 @@ function checkGeneration({ task, inputs: given, decoding: defaults }, inputs, ou
   }
   if (task === "stream_generate" && ![1, 2].includes(given[0].shape.length)) {
     throw damaged("its first input takes no tokens, of 1 or 2 axes");
+  }
+  const kept = new Set((states ?? []).map((/** @type {any} */ state) => state.input));
+  const read = given.filter((/** @type {any} */ { name: input }) => !kept.has(input)).slice(task === "generate" ? 0 : 1);
+  const isSource = (/** @type {any} */ { name: input, shape }) =>
+    shape.length && !["prompt", "prompt_length"].includes(input);
+  if (defaults?.start != null && !read.some(isSource)) {
+    throw damaged("decoding begins with a start token, and there is no source");
   }
   for (const [input, { dtype, shape }] of inputs) {
     if (shape.length) continue;

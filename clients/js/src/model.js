@@ -10,7 +10,7 @@ import { readMetadata } from "./metadata.js";
 import { DEFAULT, Session } from "./session.js";
 import { checkedLength, checkedSettings, describedSettings, lengthName } from "./settings.js";
 import { Chunks } from "./chunks.js";
-import { Tensor, bind, isKnown, requireFinite, zeros } from "./tensors.js";
+import { Tensor, bind, isKnown, requireFinite, requireTokens, zeros } from "./tensors.js";
 import { TextStream } from "./text_stream.js";
 import { loadTokenizer } from "./tokenizers.js";
 
@@ -128,7 +128,17 @@ export class Model {
       const specs = this.manifest.inputs.filter(({ name }) => name in feeds && !states.includes(name));
       requireFinite(specs, feeds);
     }
+    requireTokens(this.#vocabularySizes(), feeds);
     return feeds;
+  }
+
+  /** Of the inputs that hold token ids: as the manifest says, or the tokenizer of a file that writes. */
+  #vocabularySizes() {
+    const { task, inputs, vocabulary_sizes: sizes } = this.manifest;
+    if (task !== "generate" || this.tokenizer === null) return sizes;
+    return inputs.some(({ name }) => name === "prompt") && !Object.hasOwn(sizes, "prompt")
+      ? { ...sizes, prompt: (this.tokenizer.writer ?? this.tokenizer).vocabularySize }
+      : sizes;
   }
 
   /** @param {any} given arrays by name, or something else that holds no states */

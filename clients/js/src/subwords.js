@@ -4,6 +4,7 @@ import { agreeing, exchange } from "./agreement.js";
 import { checked } from "./characters.js";
 import { ArtefactError, InputError } from "./errors.js";
 import { quote } from "./manifest.js";
+import { checkDescription } from "./tokenizer_limits.js";
 
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
 
@@ -64,6 +65,7 @@ export class SubwordTokenizer {
     let json, library;
     try {
       json = { added_tokens: [], ...JSON.parse(text) };
+      checkDescription(json);
       const common = agreeing(json);
       library = new parts.Tokenizer(common, { unk_token: json.model.unk_token, clean_up_tokenization_spaces: false });
     } catch (error) {

@@ -110,6 +110,20 @@ export function requireFinite(specs, feeds) {
   }
 }
 
+/**
+ * @param {Record<string, number>} sizes of vocabularies, by the names of the inputs that hold token ids
+ * @param {Record<string, Tensor>} feeds
+ * @throws {InputError} a token id is below 0, for which a graph takes the last of its table, or is not below the size
+ */
+export function requireTokens(sizes, feeds) {
+  for (const [name, size] of Object.entries(sizes)) {
+    const { data } = feeds[name] ?? { data: [] };
+    const first = Array.prototype.findIndex.call(data, (token) => token < 0 || token >= size);
+    if (first < 0) continue;
+    throw new InputError(`The input ${quote(name)} holds the token ${data[first]}; expected 0 to ${size - 1}.`);
+  }
+}
+
 /** @param {readonly number[]} numbers */
 const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
 

@@ -6,6 +6,8 @@ import { ArtefactError } from "./errors.js";
 /** @typedef {import("./characters.js").Tokenizer} Tokenizer */
 
 const UNKNOWN = 1; // 0 is padding
+const MOST_LENGTH = 2 ** 20; // tokens of a text
+const MOST_GRAMS = 64; // words of an n-gram, and kinds of them
 const REPLACEMENT = "\ufffd";
 const SPLITS = ["whitespace", "character"];
 const PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
@@ -38,6 +40,9 @@ export class WordTokenizer {
     if (ngrams != null && !Array.isArray(ngrams)) throw damaged("ngrams is no array.");
     for (const number of [...(ngrams ?? []), length ?? 1]) {
       if (!(Number.isInteger(number) && number > 0)) throw damaged("ngrams and length are whole numbers of at least 1.");
+    }
+    if ((length ?? 0) > MOST_LENGTH || [...(ngrams ?? []), ngrams?.length ?? 0].some((number) => number > MOST_GRAMS)) {
+      throw damaged(`ngrams are ${MOST_GRAMS} at most, and length ${MOST_LENGTH}: each text takes memory for as many.`);
     }
     this.#rules = { lower, strip: new Set(strip === true ? PUNCTUATION : strip || ""), split, length, pad };
     this.#silent = new Set([0, start, end]);

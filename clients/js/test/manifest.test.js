@@ -26,6 +26,13 @@ test("Python's NaN and Infinity are read, and left alone in texts", () => {
   assert.deepEqual(value.notes, ['NaN "Infinity" \\']);
 });
 
+const GENERATES = manifest({
+  task: "generate",
+  inputs: [{ name: "prompt", dtype: "int32", shape: ["batch", "time"] }],
+  outputs: [{ name: "tokens", dtype: "int32", shape: ["batch", "new_time"] }],
+  decoding: { start: 1 },
+});
+
 for (const [what, json, message] of [
   ["a newer format", manifest({ format: 99 }), /format 99.*up to \d+\. Upgrade/],
   ["no format", manifest({ format: "1" }), /format is "1"; expected a whole number/],
@@ -39,6 +46,7 @@ for (const [what, json, message] of [
   ["fewer labels than classes", manifest({ outputs: [{ name: "y", dtype: "float32", shape: ["batch", 3] }], labels: ["a"] }), /1 classes; its output "y" has 3/],
   ["values in values", `{"provenance": ${'{"a":'.repeat(50)}1${"}".repeat(50)}}`, /an object with format|nested/],
   ["a report that is none", manifest({ parity: { passed: "yes" } }), /parity.passed is "yes"; expected true or false/],
+  ["a start and nothing to read", GENERATES, /begins with a start token, and there is no source/],
   ["a list", [], /expected a JSON object/],
   ["no JSON", "{", /not JSON/],
 ]) {
