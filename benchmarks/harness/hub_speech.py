@@ -1,4 +1,4 @@
-"""Small speech models of KerasHub with random weights, and what they write: Whisper by a plain loop over its backbone."""
+"""Small speech models of KerasHub with random weights, and what they write; Whisper by a plain loop."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def whisper_parts(vocabulary_size=VOCABULARY, positions=40):
     converter = keras_hub.layers.WhisperAudioConverter(num_mels=20, max_audio_length=SECONDS)
     heard = {"max_encoder_sequence_length": 100 * SECONDS, "max_decoder_sequence_length": positions}
     backbone = keras_hub.models.WhisperBackbone(vocabulary_size=vocabulary_size, **_WHISPER, **heard)
-    return spread(backbone, dense=1.0, positions=1.0), converter
+    return spread(backbone, positions=1.0), converter
 
 
 def moonshine(preprocessor=None, vocabulary_size=VOCABULARY):

@@ -1,4 +1,4 @@
-"""`LogMel`, the features that Whisper hears, as KerasHub's WhisperAudioConverter makes them, in Keras' own operations."""
+"""`LogMel`, the features that Whisper hears: KerasHub's WhisperAudioConverter in Keras' own operations."""
 
 import math
 from typing import Any

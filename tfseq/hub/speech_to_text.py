@@ -19,12 +19,11 @@ class SpeechToText(CachedDecoder):
     Keys and values of what is heard are computed once, by `encode`.
 
     Attributes:
-        sampling_rate: samples of sound for each second.
         tokenizer: what its files write text with; None for none. It is no part of the configuration.
     """
 
     sources = (_SAMPLES,)
-    sampling_rate: int
+    sampling_rate = 16000
     tokenizer: Tokenizer | None = None
 
     def cached_in(self, layers: int, heads: int, width: int, dtype: str) -> None:

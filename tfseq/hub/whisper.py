@@ -75,9 +75,9 @@ class Whisper(SpeechToText):
         heard = backbone.encoder_position_embedding.sequence_length
         if audio_converter.num_mels != backbone.num_mels or (self._features.frames + 1) // 2 > heard:
             raise ExportError(
-                f"The WhisperAudioConverter makes {self._features.frames} frames of {audio_converter.num_mels} mels, and "
-                f"{backbone.name} (WhisperBackbone of KerasHub) reads up to {2 * heard} of {backbone.num_mels}: give "
-                "both of one preset."
+                f"The WhisperAudioConverter makes {self._features.frames} frames of {audio_converter.num_mels} mels "
+                f"and {backbone.name} (WhisperBackbone of KerasHub) reads up to {2 * heard} of {backbone.num_mels}: "
+                "give both of one preset."
             )
         self.begin_with(begin, end, backbone.max_decoder_sequence_length)
         self.vocabulary_size, self.sampling_rate = backbone.vocabulary_size, int(audio_converter.sampling_rate)
@@ -155,7 +155,8 @@ def _begin(tokenizer: Any, language: str | None, task: str | None, timestamps: b
 
 
 def _names(tokenizer: Any, vocabulary_size: int) -> dict[int, str]:
-    """Tokens that the tokenizer itself does not spell: special ones, and times behind the last of them, every 20 ms."""
+    """Tokens that stand for no text: special ones, languages, and times, every 20 ms, behind the last of them."""
     first = tokenizer.no_timestamps_token_id + 1
     times = {first + i: f"<|{i / 50:.2f}|>" for i in range(vocabulary_size - first)}
-    return {**times, **{id_: token for token, id_ in tokenizer._special_token_dict.items()}}
+    special = {**tokenizer._special_token_dict, **(tokenizer.language_tokens or {})}
+    return {**times, **{id_: token for token, id_ in special.items()}}
