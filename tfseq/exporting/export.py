@@ -116,7 +116,6 @@ def export(
 
         task = adapted(model, decode is not None, with_tokenizer=tokenizer is None, labelled=bool(labels))
         model, arguments["tokenizer"] = task.model, tokenizer or task.tokenizer
-        arguments["samples"] += task.samples
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.verified_file import write_verified
@@ -168,8 +167,7 @@ def verify(path: str | os.PathLike[str], model: keras.Model, samples: Any = (), 
 
         manifest = Manifest.from_file(path)
         generates, labelled = manifest.decoding is not None, bool(manifest.labels)
-        task = adapted(model, generates, with_tokenizer=False, labelled=labelled)
-        model, samples = task.model, [*as_list(samples), *task.samples]
+        model = adapted(model, generates, with_tokenizer=False, labelled=labelled).model
     if _here():
         from tfseq.exporting.proving.keras_2 import in_keras_3
         from tfseq.exporting.proving.parity import compare, opened

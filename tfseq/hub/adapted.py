@@ -1,6 +1,5 @@
 """`adapted`: a task of KerasHub as the model and the tokenizer that an export takes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,10 @@ class Adapted:
     Attributes:
         model: a Generator or a classifier, with the task's weights.
         tokenizer: of its preprocessor; None if it has none, or the model reads no text.
-        samples: sample inputs to verify a file on beside random ones; () where these do.
     """
 
     model: keras.Model
     tokenizer: Tokenizer | None = None
-    samples: Sequence[Any] = ()
 
 
 def is_task(model: Any) -> bool:
@@ -45,7 +42,7 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: b
         ExportError: the task, or its tokenizer, does something that no file can hold.
     """
     if isinstance(task, SpeechToText):
-        return Adapted(task, task.tokenizer if with_tokenizer else None, [task.sounds()] if generates else ())
+        return Adapted(task, task.tokenizer if with_tokenizer else None)
     kinds = _classes(task)
     if generates and "AudioToText" in kinds:  # which is a Seq2SeqLM, too
         return adapted(_speech(task, with_tokenizer), generates, with_tokenizer)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfseq.hub.cached_decoder import CachedDecoder
@@ -39,10 +38,3 @@ class SpeechToText(CachedDecoder):
         """Keys and values of what is heard, (batch, time, units), for each cross-attention."""
         parts = [dense(heard) for layer in attentions for dense in (layer._key_dense, layer._value_dense)]
         return tuple(ops.transpose(part, (0, 2, 1, 3)) for part in parts)  # as `GrowingState` stores them
-
-    def sounds(self, seconds: tuple[float, ...] = (1.0, 0.4)) -> dict[str, np.ndarray]:
-        """Random sounds of different lengths, to try it on."""
-        random = np.random.default_rng(0)
-        lengths = [int(second * self.sampling_rate) for second in seconds]
-        sounds = random.normal(size=(len(lengths), max(lengths))) * 0.1
-        return {"samples": (sounds * (np.arange(max(lengths)) < np.array(lengths)[:, None])).astype("float32")}
