@@ -1,12 +1,17 @@
 """Small speech models of KerasHub with random weights, and what they write; Whisper by a plain loop."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
 
+import tfseq
 from benchmarks.harness.hub_tasks import VOCABULARY, spread
+from tfseq.hub import Whisper
+from tfseq.hub.moonshine import Moonshine
 
 SECONDS = 1  # that Whisper hears
 BEGIN, END = (1, 2, 3), 4
@@ -75,3 +80,38 @@ def moonshine_answers(task: Any, samples: Any, begin: Any, new: int, end: int | 
     given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     stop = None if end is None else (end,)
     return np.asarray(task.generate_step(given, stop_token_ids=stop)["decoder_token_ids"])[:, len(begin) :]
+
+
+LENGTHS = (16000, 9000, 3000, 20000)  # samples of each sound; Whisper cuts the last
+
+
+def heard(family: str, path: Path, new: int) -> tuple[Any, list[bool], tfseq.runtime.Manifest]:
+    """Exports a family of SPEECH.
+
+    Returns:
+        the model, whether its file writes of each sound what KerasHub's own decoding writes, and the manifest.
+    """
+    model, own = SPEECH[family]()
+    manifest = tfseq.export(model, path, decode=tfseq.Greedy())
+    given = sounds(LENGTHS)
+    found = tfseq.runtime.load(path).run({"samples": given, "max_length": np.int32(new), "min_length": np.int32(0)})
+    rows = zip(found["tokens"], found["lengths"], own(given, new))
+    equal = [bool((row[:n] == theirs[:n]).all() and (n == new or theirs[n] == END)) for row, n, theirs in rows]
+    return getattr(model, "task", None) or model.backbone, equal, manifest
+
+
+def _whisper():
+    backbone, converter = whisper_parts()
+    model = Whisper(backbone, converter, BEGIN, (END,))
+    return model, lambda given, new: whisper_answers(backbone, converter, given, BEGIN, new)
+
+
+def _moonshine():
+    task, begin = moonshine(), (1, 1)
+    return Moonshine(task, begin, (END,)), lambda given, new: moonshine_answers(task, given, begin, new, END)
+
+
+SPEECH: dict[str, Callable[[], tuple[Any, Callable[[Any, int], np.ndarray]]]] = {
+    "Whisper": _whisper,
+    "Moonshine": _moonshine,
+}
