@@ -6,8 +6,8 @@
     python -m benchmarks.hub --write docs/hub.md     # puts the table into the page
 
 A small model of each, with random weights of enough spread that its texts vary, continues four prompts of different
-lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`. Models of speech hear four sounds;
-Whisper, which has no `generate_step`, is compared with the most likely tokens of its backbone, one by one.
+lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`. Models of speech hear
+four sounds; Whisper, which has no `generate_step`, is compared with the most likely tokens of its backbone, one by one.
 """
 
 import argparse
