@@ -6,7 +6,8 @@
     python -m benchmarks.hub --write docs/hub.md     # puts the table into the page
 
 A small model of each, with random weights of enough spread that its texts vary, continues four prompts of different
-lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`.
+lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`. Models of speech hear
+four sounds; Whisper, which has no `generate_step`, is compared with the most likely tokens of its backbone, one by one.
 """
 
 import argparse
@@ -36,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="a pattern")
     parser.add_argument("--write", type=Path, help="a page with the table")
     options = parser.parse_args(arguments)
+    from benchmarks.harness.hub_speech import SPEECH
     from benchmarks.harness.hub_tasks import CAUSAL, ENCODER_DECODER
 
     table = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
-    for family in (*CAUSAL, *ENCODER_DECODER):
+    for family in (*CAUSAL, *ENCODER_DECODER, *SPEECH):
         if re.search(options.only, family):
             table.append("| " + " | ".join([family, *_row(family)]) + " |")
             print(table[-1], flush=True)
@@ -48,13 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _row(family: str) -> list[str]:
+    from benchmarks.harness.hub_speech import SPEECH
     from benchmarks.harness.hub_tasks import CAUSAL
 
+    write = _continued if family in CAUSAL else _transcribed if family in SPEECH else _answered
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         began = time.perf_counter()
         try:
-            task, equal, parity = _continued(family, path) if family in CAUSAL else _answered(family, path)
+            task, equal, parity = write(family, path)
         except tfseq.errors.ExportError as error:
             return [str(error).splitlines()[0], *[""] * 4]
         taken = time.perf_counter() - began
@@ -90,23 +94,37 @@ def _answered(family: str, path: Path) -> tuple[Any, list[bool], bool]:
     return task, equal, _passed(manifest)
 
 
+def _transcribed(family: str, path: Path) -> tuple[Any, list[bool], bool]:
+    from benchmarks.harness.hub_speech import heard
+
+    task, equal, manifest = heard(family, path, STEPS)
+    return task, equal, _passed(manifest)
+
+
 def _passed(manifest: tfseq.runtime.Manifest) -> bool:
     return bool(manifest.parity and manifest.parity["passed"])
 
 
 def _stock(task: Any, path: Path) -> str:
     """What `keras.Model.export` makes of the task: at best its forward pass."""
+    import keras
     import onnxruntime
 
     try:
         task.export(str(path), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(path))
-        inputs = {name: np.ones((2, 6), "int32") for name in task.input}
+        inputs = {name: _ones(name, spec, "encoder_input_values" in task.input) for name, spec in task.input.items()}
         fed = {each.name: inputs[each.name] for each in session.get_inputs()}
-        found, wanted = session.run(None, fed)[0], np.asarray(task(inputs))
+        found, wanted = session.run(None, fed)[-1], np.asarray(keras.tree.flatten(task(inputs))[-1])
     except Exception as error:
         return f"fails: {type(error).__name__}"
     return "forward pass" if np.abs(found - wanted).max() < 1e-3 else "forward pass, wrong"
+
+
+def _ones(name: str, spec: Any, hears: bool) -> np.ndarray:
+    """Two rows of an input: six tokens, or 2,000 samples of sound where the model takes samples."""
+    time = 2000 if hears and name.startswith("encoder") else 6
+    return np.ones((2, time, *spec.shape[2:]), spec.dtype)
 
 
 if __name__ == "__main__":

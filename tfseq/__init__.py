@@ -21,7 +21,7 @@ _HOME = {
     "Sample": "tfseq.decoding",
     "generate": "tfseq.decoding",
 }
-_PACKAGES = ("data", "decoding", "errors", "exporting", "layers", "models", "runtime", "training")
+_PACKAGES = ("data", "decoding", "errors", "exporting", "hub", "layers", "models", "runtime", "training")
 
 __all__ = [*_HOME, *_PACKAGES]
 

@@ -277,7 +277,8 @@ def generate(
 
     Args:
         model: The exported file.
-        text: The prompt to continue, or the source to translate; without it, each line of the standard input is one.
+        text: The prompt to continue, the source to translate, or the .wav file to write down, of 16-bit PCM; without
+            it, each line of the standard input is one.
         prompt: What the output for a source begins with; for files exported with --prefix, or with --streaming on.
         max_length: Maximum number of new tokens; by default 200, or less if the model has fewer positions.
         temperature: 0 takes the most likely token, 1 samples from the model's distribution, above 1 flattens it.
@@ -293,6 +294,7 @@ def generate(
         device: Where to compute; another than cpu needs an ONNX Runtime that was built for it.
     """
     from tfseq.runtime import load
+    from tfseq.runtime.sounds import read_wav
 
     settings: dict[str, Any] = {
         **{"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "min_length": min_length},
@@ -305,14 +307,16 @@ def generate(
             print()  # so that lines out are lines in
             continue
         beginning = line if file.continues_prompts else prompt or ""
+        rate = file.manifest.sampling_rate
+        given: Any = line if rate is None else read_wav(line, rate)
         if stream or file.manifest.task == "stream_generate":
-            pieces = file.stream_text(line, max_length, prompt=prompt, **settings)
+            pieces = file.stream_text(given, max_length, prompt=prompt, **settings)
             print(beginning, end="", flush=True)
             for piece in pieces:
                 print(_written(piece), end="", flush=True)
             print()
         else:
-            print(beginning + _written(file.generate(line, max_length, prompt=prompt, **settings)))
+            print(beginning + _written(file.generate(given, max_length, prompt=prompt, **settings)))
 
 
 def _written(text: str) -> str:

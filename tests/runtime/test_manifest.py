@@ -27,6 +27,7 @@ DOCUMENT = {
     "quantization": None,
     "external_data": {"file": "doubler.onnx.data", "bytes": 3, "sha256": "0" * 64},
     "vocabulary_sizes": {},
+    "sampling_rate": None,
     "graph_sha256": None,
 }
 
@@ -114,6 +115,7 @@ def nested(depth):
         ({"decoding": {"settings": {"seed": {"low": float("nan")}}}}, "decoding.settings.seed.low is nan"),
         ({"decoding": {"end": [-1]}}, r"decoding.end\[0\] is -1"),
         ({"tokenizer": {"kind": 5}}, "tokenizer.kind is 5"),
+        ({"sampling_rate": 0}, "sampling_rate"),
         ({"vocabulary_sizes": {"z": 3}}, "vocabulary_sizes names the input 'z'"),
         ({"task": "generate", "labels": []}, "no output 'tokens'"),
         ({"notes": ["a" * 10**6, "\x1b[2J", 5]}, r"notes\[2\] is 5"),

@@ -94,6 +94,7 @@ def write_verified(
         decoding=None if decode is None else decoding_json(model, decode),
         provenance=provenance(model, data),
         vocabulary_sizes=_vocabulary_sizes(exact, content, samples),
+        sampling_rate=model.sampling_rate if isinstance(model, Generator) else None,
     )
     progress = progress or (lambda _: None)
     with replacing(path) as temporary:

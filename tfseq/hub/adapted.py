@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfseq.errors import ExportError
+from tfseq.hub.speech_to_text import SpeechToText
 from tfseq.runtime.tokenizer_base import Tokenizer
 
 
@@ -23,15 +24,16 @@ class Adapted:
 
 
 def is_task(model: Any) -> bool:
-    """Whether a model is a task of KerasHub's, such as a `CausalLM`. It does not import KerasHub."""
-    return "Task" in _classes(model)
+    """Whether `adapted` takes it: a task of KerasHub's, such as a `CausalLM`, or a `SpeechToText`. It does not import
+    KerasHub."""
+    return "Task" in _classes(model) or isinstance(model, SpeechToText)
 
 
 def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: bool = False) -> Adapted:
     """A task as an export takes it.
 
     Args:
-        task: a `keras_hub.models.Task`.
+        task: a `keras_hub.models.Task`, or a `SpeechToText` made of parts of KerasHub's.
         generates: whether the file is to generate, rather than compute one forward pass.
         labelled: whether the file is to name classes, which takes probabilities.
         with_tokenizer: whether the file is to read and write text; False has it take token ids.
@@ -39,7 +41,11 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: b
     Raises:
         ExportError: the task, or its tokenizer, does something that no file can hold.
     """
+    if isinstance(task, SpeechToText):
+        return Adapted(task, task.tokenizer if with_tokenizer else None)
     kinds = _classes(task)
+    if generates and "AudioToText" in kinds:  # which is a Seq2SeqLM, too
+        return adapted(_speech(task, with_tokenizer), generates, with_tokenizer)
     if generates and "Seq2SeqLM" in kinds:  # which is a CausalLM, too
         from tfseq.hub.seq_2_seq_lm import EncoderDecoder
         from tfseq.hub.task_settings import begin_of, ends_of
@@ -66,6 +72,23 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: b
     from tfseq.hub.text_preprocessing import tokenizer_of
 
     return Adapted(model, tokenizer_of(task, model))
+
+
+def _speech(task: Any, with_tokenizer: bool) -> SpeechToText:
+    from tfseq.hub.moonshine import Moonshine
+    from tfseq.hub.task_settings import begin_of, ends_of, refused
+    from tfseq.hub.tokenizers import converted
+
+    if not hasattr(task.backbone, "decoder_blocks"):
+        raise refused(task, "keeps the caches of its decoder in its own way")
+    begin = begin_of(task)
+    converter = task.preprocessor.audio_converter
+    heard = {name: getattr(converter, name) for name in ("sampling_rate", "padding_value", "do_normalize")}
+    model = Moonshine(task, begin, ends_of(task), **heard)
+    if with_tokenizer:
+        end = model.ends[0] if model.ends else None
+        model.tokenizer = converted(task.preprocessor.tokenizer, model.vocabulary_size, start=model.start, end=end)
+    return model
 
 
 def _classes(model: Any) -> set[str]:

@@ -7,17 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseq.hub.cached_decoder import CachedDecoder
 from tfseq.hub.causal_lm import last_logits, refusals
 from tfseq.hub.key_value_views import PackedCache
 from tfseq.hub.task_settings import input_names, positions_of, refused, without_preprocessor
-from tfseq.models.generator import Generator
 
 _READ = {"encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask"}
 _SOURCE = keras.InputSpec(shape=(None, None), dtype="int32", name="source")
 
 
 @keras.saving.register_keras_serializable(package="tfseq")
-class EncoderDecoder(Generator):
+class EncoderDecoder(CachedDecoder):
     """KerasHub's Seq2SeqLM, of any family whose decoder takes `self_attention_cache` and `cross_attention_cache`.
 
     Keys and values of the source are computed once, by `encode`.
@@ -47,11 +47,9 @@ class EncoderDecoder(Generator):
         arguments = inspect.signature(task.call_decoder_with_cache).parameters
         if "cross_attention_cache_update_index" not in arguments or not hasattr(task, "_initialize_cache"):
             raise refused(task, "keeps the caches of its decoder in its own way")
-        self.task, self.begin, self.end = task, tuple(begin), tuple(end)
-        *self._before, self.start = self.begin
+        self.task = task
+        self.begin_with(begin, end, positions_of(task.backbone))
         self.vocabulary_size = int(task.outputs[0].shape[-1])
-        positions = positions_of(task.backbone)
-        self.max_positions = None if positions is None else positions - len(self._before)
         with refusals(task):
             self._own = PackedCache(lambda batch, length: _empty_caches(task, batch, length)[0])
             self._cross = PackedCache(lambda batch, length: _empty_caches(task, batch, length)[1])
@@ -59,7 +57,7 @@ class EncoderDecoder(Generator):
 
     def call(self, inputs, training=False):
         source, target = inputs["source"], inputs["target"]
-        target = ops.concatenate([self._tokens_before(ops.shape(target)[0]), target], axis=1)
+        target = ops.concatenate([self.tokens_before(ops.shape(target)[0]), target], axis=1)
         given = {
             "encoder_token_ids": source,
             "encoder_padding_mask": ops.cast(is_real(source), "int32"),
@@ -87,23 +85,14 @@ class EncoderDecoder(Generator):
             _, state = self._cross.extended(self._cross.empty(batch, grows=True), ops.shape(inputs)[1], run)
         return {"encoded": encoded, "real": real, "entries": state.entries}
 
-    def initial_state(self, memory, batch_size):
-        state = self._own.empty(batch_size, more=len(self._before))
-        return self.read(self._tokens_before(batch_size), state, memory)[1] if self._before else state
-
-    def step(self, tokens, state, memory=()):
-        return self.read(ops.expand_dims(tokens, 1), state, memory)
-
     def read(self, tokens, state, memory=()):
-        cross = self._cross.read_only(memory["entries"])
-
-        def run(own):
-            with last_logits():
-                outputs = self._decoded(memory["encoded"], memory["real"], tokens, own, state.position[0], cross, None)
-            return ops.cast(outputs[0][:, -1], "float32"), outputs[2]
-
         with refusals(self.task):
-            return self._own.extended(state, ops.shape(tokens)[1], run)
+            return super().read(tokens, state, memory)
+
+    def decoded(self, memory, tokens, own, position, cross):
+        with last_logits():
+            outputs = self._decoded(memory["encoded"], memory["real"], tokens, own, position, cross, None)
+        return outputs[0][:, -1], outputs[2]
 
     def _decoded(self, encoded, real, tokens, own, index, cross, cross_index):
         """Logits, hidden states, and both caches."""
@@ -116,9 +105,6 @@ class EncoderDecoder(Generator):
             cross_attention_cache=cross,
             cross_attention_cache_update_index=cross_index,
         )
-
-    def _tokens_before(self, batch):
-        return ops.broadcast_to(ops.reshape(ops.cast(self._before, "int32"), (1, -1)), (batch, len(self._before)))
 
     def get_config(self):
         own = {"task": without_preprocessor(self.task), "begin": self.begin, "end": self.end}

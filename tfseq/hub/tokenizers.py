@@ -4,7 +4,7 @@ import base64
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from tfseq.runtime.subword_tokenizer import SubwordTokenizer
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece writes spaces so
 
 
-def converted(tokenizer: Any, vocabulary_size: int | None = None, **special: Any) -> SubwordTokenizer:
+def converted(
+    tokenizer: Any, vocabulary_size: int | None = None, names: Mapping[int, str] | None = None, **special: Any
+) -> SubwordTokenizer:
     """A tokenizer of KerasHub's as one that a file carries and that makes the same token ids.
 
     Args:
         tokenizer: a `keras_hub.tokenizers.Tokenizer`.
         vocabulary_size: of the model, which may count more tokens than the tokenizer knows; None for as many.
+        names: of tokens by id that the tokenizer does not spell, of a BytePair one; they are found in texts.
         special: `start`, `end`, `prepend` and `append` of the `SubwordTokenizer`.
 
     Raises:
@@ -37,7 +40,10 @@ def converted(tokenizer: Any, vocabulary_size: int | None = None, **special: Any
         description = convert(tokenizer)
         known = tokenizer.vocabulary_size()
         described = description["added_tokens"]
-        described += [_added(i, f"<unused {i}>") for i in range(known, vocabulary_size or known)]
+        if names is not None:
+            _name(description, vocabulary_size or known, names)
+        else:
+            described += [_added(i, f"<unused {i}>") for i in range(known, vocabulary_size or known)]
         made = SubwordTokenizer(json.dumps(description), **special)
     except ArtefactError as error:
         raise ExportError(_refused(tokenizer, f"can't be read by the library tokenizers: {error}")) from None
@@ -47,6 +53,19 @@ def converted(tokenizer: Any, vocabulary_size: int | None = None, **special: Any
             what = f"makes {theirs[:20]} of {text!r}, where the library tokenizers makes {ours[:20]}"
             raise ExportError(_refused(tokenizer, what))
     return made
+
+
+def _name(description: dict[str, Any], vocabulary_size: int, names: Mapping[int, str]) -> None:
+    """Has each id of a BytePair vocabulary a token, also between those that it has."""
+    vocabulary = description["model"]["vocab"]
+    described, spelled = description["added_tokens"], set(vocabulary.values())
+    found = {token["content"] for token in described}
+    for id_ in range(vocabulary_size):
+        name = names.get(id_, f"<unused {id_}>")
+        if id_ not in spelled:
+            vocabulary[name] = id_
+        if (id_ in names or id_ not in spelled) and name not in found:
+            described.append(_added(id_, name, special=id_ not in names))
 
 
 def _equally_good(description: dict[str, Any], ours: list[int], theirs: list[int]) -> bool:

@@ -29,6 +29,8 @@ class Generator(keras.Model):
         max_positions: tokens that it reads at most, of a source, and of a prompt with its continuation; None: no limit.
         shares_memory: whether `step` takes batch * width tokens with the memory of batch sources, row r reading source
             r // width; False has decoding repeat the memory for each of the `width` beams.
+        sampling_rate: of a model whose one source is sound, (batch, time) float32 padded on the right with 0: its
+            samples for each second; None of others.
         notes: what whoever uses it has to know, a sentence each; they go into the manifest of its files.
     """
 
@@ -38,6 +40,7 @@ class Generator(keras.Model):
     sources: tuple[keras.InputSpec, ...] = ()
     max_positions: int | None = None
     shares_memory: bool = False
+    sampling_rate: int | None = None
     notes: tuple[str, ...] = ()
 
     @property

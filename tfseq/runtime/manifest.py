@@ -85,6 +85,7 @@ class Manifest:
             `provenance` it keeps; None for an original.
         external_data: the second file, with the weights; None if they are in the first.
         vocabulary_sizes: of inputs that hold token ids or other indices, by name: each is below.
+        sampling_rate: of a model that reads sound: the samples of its source for each second; None of others.
         graph_sha256: hash of the graph and the weights in its file, in hexadecimal; None of files of older versions.
         format: version of this description.
     """
@@ -105,6 +106,7 @@ class Manifest:
     quantization: Mapping[str, Any] | None = None
     external_data: ExternalData | None = None
     vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)
+    sampling_rate: int | None = None
     graph_sha256: str | None = None
     format: int = FORMAT
 

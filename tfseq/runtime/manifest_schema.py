@@ -88,6 +88,7 @@ MANIFEST = Record(
         "quantization": OrNone(_QUANTIZATION),
         "external_data": Anything(),  # `ExternalData.from_json` describes it
         "vocabulary_sizes": OrNone(MapOf(Whole(1))),
+        "sampling_rate": OrNone(Whole(1, 2**31 - 1)),
         "graph_sha256": OrNone(Text(1)),
     },
 )

@@ -25,6 +25,7 @@ def describe(manifest: Any, size: int | None = None) -> str:
         ("name", [[manifest.name]]),
         ("task", [[_task(manifest)]]),
         ("inputs", _signature(manifest.inputs)),
+        ("sound", [] if manifest.sampling_rate is None else [[f"{manifest.sampling_rate} samples a second"]]),
         ("outputs", _signature(manifest.outputs)),
         ("states", [_carried(state) for state in manifest.states]),
         ("tokenizer", [[_tokenizer(manifest.tokenizer)]]),

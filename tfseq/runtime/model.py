@@ -18,6 +18,7 @@ from tfseq.runtime.manifest import Manifest
 from tfseq.runtime.printable import shown
 from tfseq.runtime.session import Session
 from tfseq.runtime.setting import Setting
+from tfseq.runtime.sounds import is_sound
 from tfseq.runtime.text_generation import Generation, read, text_source, written
 from tfseq.runtime.text_stream import TextStream
 from tfseq.runtime.tokenizer_kinds import Tokenizer, TokenizerPair, load_tokenizer
@@ -236,7 +237,8 @@ class Model:
         Args:
             text: the prompt of a language model, or the source of an encoder-decoder: a text, or a list of texts, at
                 least one character each. For a model that reads no text an array of several, (batch, ...), or a
-                dictionary of arrays by name.
+                dictionary of arrays by name; for one that reads sound (`manifest.sampling_rate`) the samples of a
+                sound, (time,), or a list of these.
             max_length: tokens to write, at most.
             prompt: of an encoder-decoder whose file was exported with `prefix=True`: what its output begins with, such
                 as the tokens that name a task. A text or a list of token ids (code points where the file reads those),
@@ -257,7 +259,8 @@ class Model:
 
         Returns:
             A text: the continuation without the prompt, or the output for the source, of which a prompt is no part. A
-            list of them for a list of texts or an array. With `details` a `Generation` in place of each text.
+            list of them for a list of texts or sounds, or an array of several. With `details` a `Generation` in place
+            of each text.
 
         Raises:
             InputError: the file does not generate text, a text is empty, or the file has no such setting or takes no
@@ -278,7 +281,8 @@ class Model:
             outputs = self._run((), {**reading.feeds, **named})
         generations = written(tokenizer, reading, outputs)
         results = generations if details else [generation.text for generation in generations]
-        return results[0] if isinstance(text, str) else results
+        alone = isinstance(text, str) or (self.manifest.sampling_rate is not None and is_sound(text))
+        return results[0] if alone else results
 
     def stream_text(
         self, text: Any, max_length: int | None = None, *, prompt: Any = None, **settings: float | None

@@ -11,6 +11,7 @@ import numpy as np
 from tfseq.errors import ArtefactError, InputError
 from tfseq.runtime.input_binding import bind
 from tfseq.runtime.manifest import Manifest, TensorSpec
+from tfseq.runtime.sounds import padded_sounds
 from tfseq.runtime.tokenizer_base import Tokenizer, checked_ids
 
 
@@ -94,6 +95,8 @@ def read(manifest: Manifest, tokenizer: Tokenizer, given: Any, prompt: Any = Non
         return Reading(feeds, len(encoded), encoded, lengths, padded.shape[1])
     if prompt is not None and manifest.task == "generate" and not manifest.takes_prefix:
         raise InputError("This file takes no prompt beside its source; export the model with prefix=True.")
+    if manifest.sampling_rate is not None:
+        given = padded_sounds(given)
     name = text_source(manifest)
     reading = _read_arrays(manifest.sources, given) if name is None else _read_source(manifest, tokenizer, name, given)
     return _with_prompts(manifest, tokenizer, reading, prompt)

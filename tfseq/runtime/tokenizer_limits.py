@@ -99,7 +99,7 @@ def _characters(pattern: Any) -> str | None:
     text, regex = pattern.get("String"), pattern.get("Regex")
     if isinstance(text, str) and len(text) == 1:
         return text
-    if isinstance(regex, str) and re.fullmatch(r"\[(\\x\{[0-9a-f]{1,5}\})+\]", regex):
+    if isinstance(regex, str) and re.fullmatch(r"\[(\\x\{[0-9a-f]{1,6}\})+\]", regex):
         return "".join(chr(int(code, 16)) for code in re.findall("[0-9a-f]+(?=})", regex))
     return None
 

@@ -87,6 +87,7 @@ export function read(manifest, tokenizer, given, prompt) {
   if (prompt != null && manifest.task === "generate" && !takesPrefix(manifest)) {
     throw new InputError("This file takes no prompt beside its source; export the model with prefix=True.");
   }
+  if (manifest.sampling_rate != null) given = paddedSounds(given);
   const name = textSource(manifest);
   const reading =
     name === undefined
@@ -295,6 +296,25 @@ function continuation(/** @type {Tokenizer} */ tokenizer, /** @type {number[]} *
   const text = tokenizer.decode([...context, ...ids]);
   const said = tokenizer.decode(context);
   return text.startsWith(said) ? text.slice(said.length) : text;
+}
+
+/** Whether it is one sound: samples in a typed array. @param {any} given */
+export function isSound(given) {
+  return (given instanceof Float32Array || given instanceof Float64Array) && given.length > 0;
+}
+
+/**
+ * A sound as a batch of one, and an array of sounds padded to the longest with 0; others as they are.
+ *
+ * @param {any} given
+ */
+function paddedSounds(given) {
+  const sounds = isSound(given) ? [given] : given;
+  if (!Array.isArray(sounds) || sounds.length === 0 || !sounds.every(isSound)) return given;
+  const time = largest(sounds.map((sound) => sound.length));
+  const data = new Float32Array(sounds.length * time);
+  sounds.forEach((sound, row) => data.set(sound, row * time));
+  return { data, dims: [sounds.length, time] };
 }
 
 /** @param {TensorSpec[]} specs @param {any} given @returns {Reading} */

@@ -46,6 +46,7 @@ const FORMAT = 1;
  * @property {Record<string, any> | null} quantization
  * @property {import("./external_data.js").ExternalData | null} external_data the second file, with the weights
  * @property {Record<string, number>} vocabulary_sizes of inputs that hold token ids, by name: each is below
+ * @property {number | null} sampling_rate samples of sound for each second, of a model that reads it
  * @property {string | null} graph_sha256 hash of the graph and its weights; null in older files
  * @property {number} format
  */
@@ -73,7 +74,10 @@ export function readManifest(metadata) {
     );
   }
   checkManifest(value);
-  const absent = { tokenizer: null, decoding: null, parity: null, quantization: null, graph_sha256: null };
+  const absent = {
+    ...{ tokenizer: null, decoding: null, parity: null, quantization: null },
+    ...{ sampling_rate: null, graph_sha256: null },
+  };
   const given = Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
   const empty = { provenance: {}, states: [], notes: [], labels: [], vocabulary_sizes: {} };
   /** @type {any} */

@@ -82,6 +82,7 @@ const manifest = record(
     quantization: orNone(quantization),
     external_data: anything, // `checkedExternalData` describes it
     vocabulary_sizes: orNone(mapOf(whole(1))),
+    sampling_rate: orNone(whole(1, INT32)),
     graph_sha256: orNone(text(1)),
   },
 );

@@ -4,7 +4,7 @@ import { labelledOutput, named, textFeeds, withTexts } from "./classification.js
 import { ArtefactError, InputError } from "./errors.js";
 import { readExternalData } from "./external_data.js";
 import { asPath, readBytes } from "./files.js";
-import { read, written } from "./generation.js";
+import { isSound, read, written } from "./generation.js";
 import { readManifest } from "./manifest.js";
 import { readMetadata } from "./metadata.js";
 import { DEFAULT, Session } from "./session.js";
@@ -162,7 +162,8 @@ export class Model {
    *
    * @param {any} given the prompt of a language model, or the source of an encoder-decoder: a text, or an array of
    *   texts, at least one character each. For a model that reads no text an array of several, (batch, ...), or an
-   *   object of arrays by name.
+   *   object of arrays by name; for one that reads sound (`manifest.sampling_rate`) the samples of a sound in a
+   *   Float32Array, or an array of these.
    * @param {AnySettings & {details?: boolean, prompt?: Prompt}} [options] settings of the file; `details` also returns
    *   scores, tokens and, where the file has it, attention; `prompt` is for files exported with `prefix=True`
    * @returns {Promise<any>} the continuation without the prompt, or the output for the source; an array of them for an
@@ -183,7 +184,8 @@ export class Model {
         : await this.#session.run({ ...reading.feeds, [lengthName(this.manifest)]: limit, ...chosen });
     const generations = written(tokenizer, reading, outputs);
     const results = details ? generations : generations.map(({ text }) => text);
-    return typeof given === "string" ? results[0] : results;
+    const alone = typeof given === "string" || (this.manifest.sampling_rate != null && isSound(given));
+    return alone ? results[0] : results;
   }
 
   /**

@@ -42,18 +42,44 @@ function parts(step, deeper = DEEPEST) {
   return [step, ...inner.flatMap((each) => parts(each, deeper - 1))];
 }
 
-/** @param {any[]} steps */
+/** The most characters that replacements make of one, each of what the ones before it made. @param {any[]} steps */
 function checkGrowth(steps) {
   let growth = 1;
-  for (const { type, pattern, content } of steps) {
+  /** @type {Map<string, number>} what a character becomes by steps that replace single ones, from here on */
+  let sizes = new Map();
+  const most = () => Math.max(1, ...sizes.values());
+  for (const { type, pattern, content } of steps.toReversed()) {
+    if (type === "Replace" && (!isObject(pattern) || typeof content !== "string")) {
+      throw damaged("a replacement has no pattern or no content");
+    }
+    const characters = type === "Replace" ? single(pattern) : null;
+    if (characters) {
+      const size = [...content].reduce((sum, character) => sum + (sizes.get(character) ?? 1), 0);
+      for (const character of characters) sizes.set(character, Math.max(1, size));
+      continue;
+    }
+    growth *= most();
+    sizes = new Map();
     if (type !== "Replace") continue;
-    if (!isObject(pattern) || typeof content !== "string") throw damaged("a replacement has no pattern or no content");
     const text = pattern.String;
     growth *= typeof text === "string" && text ? Math.max(1, content.length / text.length) : 1 + content.length;
   }
+  growth *= most();
   if (growth > MOST_GROWTH) {
     throw damaged(`its replacements may make ${growth.toPrecision(3)} characters of one; ${MOST_GROWTH} at most`);
   }
+}
+
+/**
+ * The single characters that a pattern matches, if it is a list of such.
+ *
+ * @param {Record<string, any>} pattern
+ * @returns {string[] | null}
+ */
+function single({ String: text, Regex: regex }) {
+  if (typeof text === "string" && [...text].length === 1) return [text];
+  if (typeof regex !== "string" || !/^\[(\\x\{[0-9a-f]{1,5}\})+\]$/.test(regex)) return null;
+  return [...regex.matchAll(/[0-9a-f]+(?=\})/g)].map(([code]) => String.fromCodePoint(parseInt(code, 16)));
 }
 
 /** @param {string} what */

@@ -12,6 +12,7 @@ from tfseq.exporting.signatures.generator_inputs import (
     PROMPT,
     PROMPT_LENGTH,
     loop_inputs,
+    source_length,
     source_specs,
     source_vocabulary_sizes,
 )
@@ -171,7 +172,9 @@ def sample_cases(
 def _inputs(model, batch, longest, random, readable):
     if model.start is not None:
         sizes, specs = source_vocabulary_sizes(model), source_specs(model)
-        return {spec.name: _source(spec, sizes.get(spec.name), batch, longest, random, readable) for spec in specs}
+        longest = source_length(model, longest)
+        sources = {spec.name: _source(spec, sizes.get(spec.name), batch, longest, random, readable) for spec in specs}
+        return sources if model.sampling_rate is None else {name: _ragged(x, random) for name, x in sources.items()}
     prompt = _tokens(model, (batch, longest), random, readable)
     return {"prompt": prompt, "prompt_length": random.integers(1, longest + 1, batch).astype("int32")}
 
@@ -202,6 +205,10 @@ def _source(
         values = random.integers(min(1, size - 1), size, shape)
     else:
         values = random.choice([token for token in readable if token], shape)
-    if len(shape) == 2:
-        values *= np.arange(shape[1]) < random.integers(1, shape[1] + 1, (batch, 1))
-    return values.astype(spec.dtype)
+    return (_ragged(values, random) if len(shape) == 2 else values).astype(spec.dtype)
+
+
+def _ragged(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows of any length, padded on the right with 0."""
+    rows, time = values.shape
+    return values * (np.arange(time) < random.integers(1, time + 1, (rows, 1))).astype(values.dtype)

@@ -16,7 +16,7 @@ from keras import ops, tree
 
 from tfseq.decoding import Strategy, decode_step
 from tfseq.errors import ExportError
-from tfseq.exporting.signatures.generator_inputs import encoded, source_specs, source_vocabulary_sizes
+from tfseq.exporting.signatures.generator_inputs import encoded, source_length, source_specs, source_vocabulary_sizes
 from tfseq.exporting.signatures.portable_layers import portable
 from tfseq.exporting.signatures.random_inputs import draw
 from tfseq.exporting.signatures.signature import Signature
@@ -157,7 +157,8 @@ def _first_steps(model, strategy, batch, length):
     if model.start is None:
         memory = ()
     else:
-        sources = draw(source_specs(model), source_vocabulary_sizes(model), batch, length)
+        sizes, longest = source_vocabulary_sizes(model), source_length(model, length)
+        sources = draw(source_specs(model), sizes, batch, longest)
         memory = encoded(model, {name: ops.convert_to_tensor(value) for name, value in sources.items()})
     with portable(model):
         state = model.initial_state(memory, batch)

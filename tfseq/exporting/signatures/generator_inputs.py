@@ -37,6 +37,11 @@ def loop_inputs(model: Generator, prefix: bool = False) -> tuple[TensorSpec, ...
     return (*source_specs(model), *((PROMPT, PROMPT_LENGTH) if prefix else ()))
 
 
+def source_length(model: Generator, length: int) -> int:
+    """The length of a source for a case of `length` steps: of a sound its samples, 50 ms for each step."""
+    return length if model.sampling_rate is None else length * max(model.sampling_rate // 20, 1)
+
+
 def texts(inputs: Sequence[TensorSpec]) -> list[str]:
     """Names of the inputs that hold sequences of tokens."""
     return [spec.name for spec in inputs if spec.dtype == "int32" and len(spec.shape) == 2]
