@@ -43,6 +43,23 @@ def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
         assert row[: STEPS - length].tolist() == theirs[length:].tolist()
 
 
+@pytest.mark.parametrize("mode", ["lora", pytest.param("int8", marks=pytest.mark.slow)])
+def test_low_rank_updates_and_small_weights_write_what_keras_hub_writes(mode, tmp_path):
+    task, random = causal_lm("GPT2", hidden_dim=64, intermediate_dim=128), np.random.default_rng(0)
+    if mode == "lora":
+        task.backbone.enable_lora(5)
+        for weight in task.weights:
+            if "lora" in weight.path:
+                weight.assign(random.normal(size=weight.shape) * 0.3)
+    else:
+        task.quantize(mode)
+    tfseq.export(task, tmp_path / "lm.onnx", decode=tfseq.Greedy())
+    given = {"prompt": prompts(), "prompt_length": np.array(LENGTHS, "int32"), "max_length": np.int32(STEPS)}
+    tokens = tfseq.runtime.load(tmp_path / "lm.onnx").run(given)["tokens"]
+    for length, row, theirs in zip(LENGTHS, tokens, own_texts(task, prompts(), LENGTHS, STEPS)):
+        assert row[: STEPS - length].tolist() == theirs[length:].tolist()
+
+
 def by_call(task):
     """Greedy continuations by the whole forward pass at each token."""
     rows = []
