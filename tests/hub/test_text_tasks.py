@@ -45,12 +45,16 @@ def test_a_text_gets_the_class_that_predict_gives_it(make, tmp_path):
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     scores /= scores.sum(axis=1, keepdims=True)
     found = file.classify(TEXTS)
-    for label, row in zip(found, scores):
-        assert label.name == labels[row.argmax()]
-        assert abs(label.probability - row.max()) < 1e-4
+    same_classes(found, scores, labels)
     assert tfseq.verify(tmp_path / "sentiment.onnx", task).passed
     if make is roberta and shutil.which("node") and (CLIENT / "node_modules").is_dir():
         assert in_node(tmp_path / "sentiment.onnx") == [label.name for label in found]
+
+
+def same_classes(found, scores, labels):
+    for label, row in zip(found, scores, strict=True):
+        assert label.name == labels[row.argmax()]
+        assert abs(label.probability - row.max()) < 1e-4
 
 
 def in_node(path):
