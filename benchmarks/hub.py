@@ -1,17 +1,22 @@
-"""KerasHub's families that generate: exported, proven, equal to KerasHub's own `generate`, beside Keras' own export.
+"""KerasHub's families, every backbone and task of the installed version: exported, proven, beside Keras' own export.
 
     pip install -e ".[train-cpu,hub]"
-    python -m benchmarks.hub                         # prints the table
-    python -m benchmarks.hub --only "GPT2|Llama"     # families that a pattern is found in
-    python -m benchmarks.hub --write docs/hub.md     # puts the table into the page
+    python -m benchmarks.hub                              # every family, in a process each; prints a row as it comes
+    python -m benchmarks.hub --only "CausalLM|^ViT"       # those whose "FAMILY KIND" a pattern is found in
+    python -m benchmarks.hub --results hub.json           # keeps the rows, and measures those that it lacks
+    python -m benchmarks.hub --results hub.json --minutes 0 --write docs/hub.md    # puts what is there into the page
 
-A small model of each, with random weights of enough spread that its texts vary, continues four prompts of different
-lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`.
+Small models have random weights. Those that generate have weights of enough spread that their texts vary, continue four
+prompts of different lengths greedily, and their file's tokens are compared with those of KerasHub's `generate_step`;
+of the others, outputs are compared with the model's.
 """
 
 import argparse
+import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,42 +29,97 @@ import numpy as np
 
 import tfseq
 from benchmarks.harness.markdown import insert
+from tfseq.reasons import first_line
 
 LENGTHS = (4, 3, 7, 1)  # tokens of each prompt or source
 STEPS = 24  # tokens of a prompt and its continuation, or of an answer
 END = 1
-HEADER = ("family", "parity", "tokens equal to KerasHub's", "file", "exported in", "Keras' own export")
+HEADER = ("family", "kind", "parity", "equal to KerasHub's", "file", "exported in", "Keras' own export")
+GENERATING = ("CausalLM", "Seq2SeqLM")
+SECONDS = 300  # for a family at most
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a pattern")
+    parser.add_argument("--results", type=Path, help="a JSON file of rows, to go on with")
+    parser.add_argument("--minutes", type=float, default=600, help="begins no other family after these")
     parser.add_argument("--write", type=Path, help="a page with the table")
+    parser.add_argument("--row", nargs=2, metavar=("FAMILY", "KIND"), help="prints the row of one family as JSON")
     options = parser.parse_args(arguments)
-    from benchmarks.harness.hub_tasks import CAUSAL, ENCODER_DECODER
+    if options.row:
+        print(json.dumps(_row(*options.row)))
+        return
+    from benchmarks.harness.hub_families import backbones, tasks
 
-    table = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
-    for family in (*CAUSAL, *ENCODER_DECODER):
-        if re.search(options.only, family):
-            table.append("| " + " | ".join([family, *_row(family)]) + " |")
-            print(table[-1], flush=True)
+    entries = [(family, kind) for kind, family, _ in tasks()] + [(family, "Backbone") for family in backbones()]
+    kept = options.results is not None and options.results.is_file()
+    rows: dict[str, list[str]] = json.loads(options.results.read_text()) if kept else {}
+    began = time.monotonic()
+    for entry in entries:
+        name = " ".join(entry)
+        if name in rows or not re.search(options.only, name) or time.monotonic() - began > 60 * options.minutes:
+            continue
+        rows[name] = _in_a_process(*entry)
+        print(_line([*entry, *rows[name]]), flush=True)
+        if options.results:
+            options.results.write_text(json.dumps(rows, indent=1))
     if options.write:
+        table = [_line(HEADER), "|---" * len(HEADER) + "|"]
+        table += [_line([*entry, *rows[" ".join(entry)]]) for entry in entries if " ".join(entry) in rows]
         insert(options.write, "families", "\n".join(table))
 
 
-def _row(family: str) -> list[str]:
-    from benchmarks.harness.hub_tasks import CAUSAL
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
+
+def _in_a_process(family: str, kind: str) -> list[str]:
+    """The row, from a process whose memory is given back."""
+    command = [sys.executable, "-m", "benchmarks.hub", "--row", family, kind]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return _reason(f"took more than {SECONDS} s")
+    except (IndexError, ValueError):
+        return _reason(f"stopped with {done.returncode}")
+
+
+def _reason(text: str) -> list[str]:
+    return [text.replace("|", "/"), "", "", "", ""]
+
+
+def _row(family: str, kind: str) -> list[str]:
+    """Its cells behind the family's name and kind."""
+    import keras
+
+    from benchmarks.harness.hub_families import small_backbone, small_task
+    from benchmarks.harness.hub_tasks import CAUSAL, ENCODER_DECODER
+
+    keras.utils.set_random_seed(0)
+    short = family.removesuffix(kind)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         began = time.perf_counter()
         try:
-            task, equal, parity = _continued(family, path) if family in CAUSAL else _answered(family, path)
-        except tfseq.errors.ExportError as error:
-            return [str(error).splitlines()[0], *[""] * 4]
+            if kind in GENERATING and short in (*CAUSAL, *ENCODER_DECODER):
+                model, equal, parity = _continued(short, path) if short in CAUSAL else _answered(short, path)
+                compared = f"{sum(equal)} of {len(equal)} texts"
+            else:
+                try:
+                    model = small_backbone(family) if kind == "Backbone" else small_task(family, kind)
+                except Exception as error:
+                    return _reason(f"no small model of it here: {first_line(error)[:80]}")
+                began = time.perf_counter()
+                manifest = tfseq.export(model, path, decode=tfseq.Greedy() if kind in GENERATING else None)
+                worst = max(check.get("worst_relative", 0) for check in (manifest.parity or {}).get("checks", ()))
+                compared, parity = f"difference {worst:.0e}", _passed(manifest)
+        except (tfseq.errors.ExportError, tfseq.errors.ParityError) as error:
+            return _reason(str(error).splitlines()[0])
         taken = time.perf_counter() - began
-        of_file = [f"{path.stat().st_size / 1e3:.0f} kB", f"{taken:.0f} s", _stock(task, Path(folder) / "stock.onnx")]
-        return ["passed" if parity else "failed", f"{sum(equal)} of {len(equal)} texts", *of_file]
+        of_file = [f"{path.stat().st_size / 1e3:.0f} kB", f"{taken:.0f} s", _stock(model, Path(folder) / "stock.onnx")]
+        return ["passed" if parity else "failed", compared, *of_file]
 
 
 def _continued(family: str, path: Path) -> tuple[Any, list[bool], bool]:
@@ -96,17 +156,29 @@ def _passed(manifest: tfseq.runtime.Manifest) -> bool:
 
 def _stock(task: Any, path: Path) -> str:
     """What `keras.Model.export` makes of the task: at best its forward pass."""
+    import keras
     import onnxruntime
 
     try:
         task.export(str(path), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(path))
-        inputs = {name: np.ones((2, 6), "int32") for name in task.input}
-        fed = {each.name: inputs[each.name] for each in session.get_inputs()}
-        found, wanted = session.run(None, fed)[0], np.asarray(task(inputs))
+        random = np.random.default_rng(0)
+        given = keras.tree.map_structure(lambda x: _input(x, random), task.input)
+        fed = dict(zip([each.name for each in session.get_inputs()], keras.tree.flatten(given)))
+        if isinstance(given, dict):
+            fed = {each.name: given[each.name] for each in session.get_inputs()}
+        found, wanted = session.run(None, fed)[0], np.asarray(keras.tree.flatten(task(given))[0])
     except Exception as error:
         return f"fails: {type(error).__name__}"
+    if found.shape != wanted.shape:
+        return "forward pass, wrong"
     return "forward pass" if np.abs(found - wanted).max() < 1e-3 else "forward pass, wrong"
+
+
+def _input(tensor: Any, random: np.random.Generator) -> np.ndarray:
+    free = 32 if len(tensor.shape) == 4 else 6
+    shape = [size or (free if axis else 2) for axis, size in enumerate(tensor.shape)]
+    return np.ones(shape, tensor.dtype) if "int" in tensor.dtype else random.normal(size=shape).astype(tensor.dtype)
 
 
 if __name__ == "__main__":
