@@ -109,6 +109,24 @@ def test_models_that_keep_other_states_are_refused():
         adapted(task, generates=True)
 
 
+def test_layers_that_values_steer_are_refused():
+    sizes = {"vocabulary_size": 20, "hidden_dim": 16, "head_dim": 8, "num_layers": 2, "intermediate_dim": 16}
+    heads = {"num_query_heads": 2, "num_key_value_heads": 1}
+    task = keras_hub.models.Qwen3_5CausalLM(backbone=keras_hub.models.Qwen3_5Backbone(**sizes, **heads))
+    with pytest.raises(ExportError, match=r"Qwen3_5CausalLM.*steers its layer linear_attn"):
+        adapted(task, generates=True)
+
+
+def test_pictures_that_pali_gemma_reads_are_refused():
+    vision = {"image_size": 16, "vit_patch_size": 8, "vit_num_heads": 2, "vit_hidden_dim": 16, "vit_num_layers": 1}
+    sizes = {"vocabulary_size": 20, "hidden_dim": 16, "head_dim": 8, "num_layers": 1, "intermediate_dim": 16}
+    heads = {"num_query_heads": 2, "num_key_value_heads": 1}
+    backbone = keras_hub.models.PaliGemmaBackbone(**sizes, **heads, **vision)
+    task = keras_hub.models.PaliGemmaCausalLM(backbone=backbone, preprocessor=None)
+    with pytest.raises(ExportError, match=r"PaliGemmaCausalLM.*reads images"):
+        adapted(task, generates=True)
+
+
 def test_models_that_read_pictures_are_refused_by_what_they_read():
     vision = keras_hub.models.Gemma3VisionEncoder(
         image_size=16,
