@@ -29,7 +29,6 @@ import numpy as np
 
 import tfseq
 from benchmarks.harness.markdown import insert
-from tfseq.reasons import first_line
 
 LENGTHS = (4, 3, 7, 1)  # tokens of each prompt or source
 STEPS = 24  # tokens of a prompt and its continuation, or of an answer
@@ -109,8 +108,8 @@ def _row(family: str, kind: str) -> list[str]:
             else:
                 try:
                     model = small_backbone(family) if kind == "Backbone" else small_task(family, kind)
-                except Exception as error:
-                    return _reason(f"no small model of it here: {first_line(error)[:80]}")
+                except TypeError:  # the backbone's constructor wants arguments that hub_families does not know
+                    return _reason("not tried: no small configuration of it here")
                 began = time.perf_counter()
                 manifest = tfseq.export(model, path, decode=tfseq.Greedy() if kind in GENERATING else None)
                 worst = max(check.get("worst_relative", 0) for check in (manifest.parity or {}).get("checks", ()))

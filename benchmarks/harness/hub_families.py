@@ -70,7 +70,7 @@ def tasks() -> Iterator[tuple[str, str, type]]:
 
 def small_task(name: str, kind: str) -> Any:
     """A task without a preprocessor, of a small backbone with its first weights."""
-    cls = getattr(keras_hub.models, name)
+    cls: Any = getattr(keras_hub.models, name)
     wanted = inspect.signature(cls.__init__).parameters
     given = {"num_classes": 3} if kind in ("TextClassifier", "ImageClassifier", "ImageSegmenter") else {}
     return cls(
@@ -83,7 +83,7 @@ def small_backbone(family: str) -> Any:
     return _small(getattr(keras_hub.models, f"{family}Backbone"))
 
 
-def _small(cls: type) -> Any:
+def _small(cls: Any) -> Any:
     own = SMALL.get(cls.__name__.removesuffix("Backbone"), {})
     wanted = inspect.signature(cls.__init__).parameters
     given = {name: value for name, value in _VALUES.items() if name in wanted} | (own() if callable(own) else own)
