@@ -57,11 +57,12 @@ def tasks() -> Iterator[tuple[str, str, type]]:
     """(kind, family, class) of each task that is of a class of its own."""
     known = keras_hub.models
     for kind in TASKS:
-        base, seen = getattr(known, kind, None), set()
+        base: Any = getattr(known, kind, None)
+        seen: set[type] = set()
         if base is None:
             continue
         for name in sorted(dir(known)):
-            cls = getattr(known, name)
+            cls: Any = getattr(known, name)
             own = isinstance(cls, type) and issubclass(cls, base) and cls is not base and cls.backbone_cls is not None
             if own and cls not in seen and not (kind == "CausalLM" and issubclass(cls, known.Seq2SeqLM)):
                 seen.add(cls)
