@@ -63,7 +63,12 @@ def tasks() -> Iterator[tuple[str, str, type]]:
             continue
         for name in sorted(dir(known)):
             cls: Any = getattr(known, name)
-            own = isinstance(cls, type) and issubclass(cls, base) and cls is not base and cls.backbone_cls is not None
+            own = (
+                isinstance(cls, type)
+                and issubclass(cls, base)
+                and cls is not base
+                and getattr(cls, "backbone_cls", None)
+            )
             if own and cls not in seen and not (kind == "CausalLM" and issubclass(cls, known.Seq2SeqLM)):
                 seen.add(cls)
                 yield kind, name, cls
