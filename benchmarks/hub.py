@@ -1,18 +1,23 @@
-"""KerasHub's families that generate: exported, proven, equal to KerasHub's own `generate`, beside Keras' own export.
+"""KerasHub's families, every backbone and task of the installed version: exported, proven, beside Keras' own export.
 
     pip install -e ".[train-cpu,hub]"
-    python -m benchmarks.hub                         # prints the table
-    python -m benchmarks.hub --only "GPT2|Llama"     # families that a pattern is found in
-    python -m benchmarks.hub --write docs/hub.md     # puts the table into the page
+    python -m benchmarks.hub                              # every family, in a process each; prints a row as it comes
+    python -m benchmarks.hub --only "CausalLM|^ViT"       # those whose "FAMILY KIND" a pattern is found in
+    python -m benchmarks.hub --results hub.json           # keeps the rows, and measures those that it lacks
+    python -m benchmarks.hub --results hub.json --minutes 0 --write docs/hub.md    # puts what is there into the page
 
-A small model of each, with random weights of enough spread that its texts vary, continues four prompts of different
-lengths greedily, and its file's tokens are compared with those of KerasHub's `generate_step`. Models of speech hear
-four sounds; Whisper, which has no `generate_step`, is compared with the most likely tokens of its backbone, one by one.
+Small models have random weights. Those that generate have weights of enough spread that their texts vary, continue four
+prompts of different lengths greedily, and their file's tokens are compared with those of KerasHub's `generate_step`;
+of the others, outputs are compared with the model's. Models of speech hear four sounds; Whisper, which has no
+`generate_step`, is compared with the most likely tokens of its backbone, one by one.
 """
 
 import argparse
+import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -29,41 +34,93 @@ from benchmarks.harness.markdown import insert
 LENGTHS = (4, 3, 7, 1)  # tokens of each prompt or source
 STEPS = 24  # tokens of a prompt and its continuation, or of an answer
 END = 1
-HEADER = ("family", "parity", "tokens equal to KerasHub's", "file", "exported in", "Keras' own export")
+HEADER = ("family", "kind", "parity", "equal to KerasHub's", "file", "Keras' own export")
+GENERATING = ("CausalLM", "Seq2SeqLM")
+HEARING = "AudioToText"  # in place of a kind of task: Whisper has none
+SECONDS = 300  # for a family at most
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a pattern")
+    parser.add_argument("--results", type=Path, help="a JSON file of rows, to go on with")
+    parser.add_argument("--minutes", type=float, default=600, help="begins no other family after these")
     parser.add_argument("--write", type=Path, help="a page with the table")
+    parser.add_argument("--row", nargs=2, metavar=("FAMILY", "KIND"), help="prints the row of one family as JSON")
     options = parser.parse_args(arguments)
+    if options.row:
+        print(json.dumps(_row(*options.row)))
+        return
+    from benchmarks.harness.hub_families import backbones, tasks
     from benchmarks.harness.hub_speech import SPEECH
-    from benchmarks.harness.hub_tasks import CAUSAL, ENCODER_DECODER
 
-    table = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
-    for family in (*CAUSAL, *ENCODER_DECODER, *SPEECH):
-        if re.search(options.only, family):
-            table.append("| " + " | ".join([family, *_row(family)]) + " |")
-            print(table[-1], flush=True)
+    entries = [(family, kind) for kind, family, _ in tasks() if not family.endswith(HEARING)]
+    entries += [(family, HEARING) for family in SPEECH] + [(family, "Backbone") for family in backbones()]
+    kept = options.results is not None and options.results.is_file()
+    rows: dict[str, list[str]] = json.loads(options.results.read_text()) if kept else {}
+    began = time.monotonic()
+    for entry in entries:
+        name = " ".join(entry)
+        if name in rows or not re.search(options.only, name) or time.monotonic() - began > 60 * options.minutes:
+            continue
+        rows[name] = _in_a_process(*entry)
+        print(_line([*entry, *rows[name]]), flush=True)
+        if options.results:
+            options.results.write_text(json.dumps(rows, indent=1))
     if options.write:
+        table = [_line(HEADER), "|---" * len(HEADER) + "|"]
+        table += [_line([*entry, *rows[" ".join(entry)]]) for entry in entries if " ".join(entry) in rows]
         insert(options.write, "families", "\n".join(table))
 
 
-def _row(family: str) -> list[str]:
-    from benchmarks.harness.hub_speech import SPEECH
-    from benchmarks.harness.hub_tasks import CAUSAL
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
-    write = _continued if family in CAUSAL else _transcribed if family in SPEECH else _answered
+
+def _in_a_process(family: str, kind: str) -> list[str]:
+    """The row, from a process whose memory is given back."""
+    command = [sys.executable, "-m", "benchmarks.hub", "--row", family, kind]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return _reason(f"took more than {SECONDS} s")
+    except (IndexError, ValueError):
+        return _reason(f"stopped with {done.returncode}")
+
+
+def _reason(text: str) -> list[str]:
+    return [text.replace("|", "/"), "", "", ""]
+
+
+def _row(family: str, kind: str) -> list[str]:
+    """Its cells behind the family's name and kind."""
+    import keras
+
+    from benchmarks.harness.hub_families import small_backbone, small_task
+    from benchmarks.harness.hub_tasks import CAUSAL, ENCODER_DECODER
+
+    keras.utils.set_random_seed(0)
+    short = family.removesuffix(kind)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        began = time.perf_counter()
         try:
-            task, equal, parity = write(family, path)
-        except tfseq.errors.ExportError as error:
-            return [str(error).splitlines()[0], *[""] * 4]
-        taken = time.perf_counter() - began
-        of_file = [f"{path.stat().st_size / 1e3:.0f} kB", f"{taken:.0f} s", _stock(task, Path(folder) / "stock.onnx")]
-        return ["passed" if parity else "failed", f"{sum(equal)} of {len(equal)} texts", *of_file]
+            if kind == HEARING or (kind in GENERATING and short in (*CAUSAL, *ENCODER_DECODER)):
+                write = _transcribed if kind == HEARING else _continued if short in CAUSAL else _answered
+                model, equal, parity = write(short, path)
+                compared = f"{sum(equal)} of {len(equal)} texts"
+            else:
+                try:
+                    model = small_backbone(family) if kind == "Backbone" else small_task(family, kind)
+                except TypeError:  # the backbone's constructor wants arguments that hub_families does not know
+                    return _reason("not tried: no small configuration of it here")
+                manifest = tfseq.export(model, path, decode=tfseq.Greedy() if kind in GENERATING else None)
+                worst = max(check.get("worst_relative", 0) for check in (manifest.parity or {}).get("checks", ()))
+                compared, parity = f"difference {worst:.0e}", _passed(manifest)
+        except (tfseq.errors.ExportError, tfseq.errors.ParityError) as error:
+            return _reason(str(error).splitlines()[0])
+        of_file = [f"{path.stat().st_size / 1e3:.0f} kB", _stock(model, Path(folder) / "stock.onnx")]
+        return ["passed" if parity else "failed", compared, *of_file]
 
 
 def _continued(family: str, path: Path) -> tuple[Any, list[bool], bool]:
@@ -113,18 +170,24 @@ def _stock(task: Any, path: Path) -> str:
     try:
         task.export(str(path), format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(str(path))
-        inputs = {name: _ones(name, spec, "encoder_input_values" in task.input) for name, spec in task.input.items()}
-        fed = {each.name: inputs[each.name] for each in session.get_inputs()}
-        found, wanted = session.run(None, fed)[-1], np.asarray(keras.tree.flatten(task(inputs))[-1])
+        random = np.random.default_rng(0)
+        hears = isinstance(task.input, dict) and "encoder_input_values" in task.input
+        given = keras.tree.map_structure(lambda x: _input(x, random, 2000 if hears else 6), task.input)
+        fed = dict(zip([each.name for each in session.get_inputs()], keras.tree.flatten(given)))
+        if isinstance(given, dict):
+            fed = {each.name: given[each.name] for each in session.get_inputs()}
+        found, wanted = session.run(None, fed)[0], np.asarray(keras.tree.flatten(task(given))[0])
     except Exception as error:
         return f"fails: {type(error).__name__}"
+    if found.shape != wanted.shape:
+        return "forward pass, wrong"
     return "forward pass" if np.abs(found - wanted).max() < 1e-3 else "forward pass, wrong"
 
 
-def _ones(name: str, spec: Any, hears: bool) -> np.ndarray:
-    """Two rows of an input: six tokens, or 2,000 samples of sound where the model takes samples."""
-    time = 2000 if hears and name.startswith("encoder") else 6
-    return np.ones((2, time, *spec.shape[2:]), spec.dtype)
+def _input(tensor: Any, random: np.random.Generator, time: int) -> np.ndarray:
+    free = 32 if len(tensor.shape) == 4 else time if tensor.name.startswith("encoder") else 6
+    shape = [size or (free if axis else 2) for axis, size in enumerate(tensor.shape)]
+    return np.ones(shape, tensor.dtype) if "int" in tensor.dtype else random.normal(size=shape).astype(tensor.dtype)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tfseq.terminal import import_tensorflow_quietly, one_line_errors, steps
 
 app = SubcommandApp()
 KerasFile = Annotated[Path, arg(metavar="MODEL.keras")]
+KerasModel = Annotated[Path, arg(metavar="MODEL.keras|PRESET")]
 OnnxFile = Annotated[Path, arg(metavar="MODEL.onnx")]
 OutputFile = Annotated[Path, arg(metavar="OUTPUT")]
 Custom = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="MODULE:CLASS")]]
@@ -53,7 +54,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 @command
 def export(
-    model: Positional[KerasFile],
+    model: Positional[KerasModel],
     output: Positional[OutputFile],
     tokenizer: OptionalPath = None,
     decode: Literal["auto", "greedy", "sample", "beam", "none"] = "auto",
@@ -67,13 +68,14 @@ def export(
     labels: OptionalPath = None,
     samples: Samples = (),
     verify: Literal["on", "off", "samples"] = "on",
+    task: OptionalName = None,
     custom: Custom = (),
     unsafe: bool = False,
 ) -> None:
     """Export a Keras model as one verified ONNX file.
 
     Args:
-        model: A model saved by Keras.
+        model: A model saved by Keras; or KerasHub's: the name of a preset, or a folder made by save_to_preset.
         output: The ONNX file to write; any name that does not end in .onnx becomes a SavedModel folder.
         tokenizer: A tokenizer.json to embed in the file; by default the one beside the model, if there is one.
         decode: Decoding strategy of the generation loop in the graph; none exports the forward pass alone. auto is beam
@@ -94,23 +96,27 @@ def export(
             called: a .npy file for a model of one input, or a .npz file of arrays by input name; repeat it for more.
         verify: What the file is verified on. on takes random inputs and the samples, samples the samples alone, for a
             model that random inputs mean nothing to; off leaves the comparison out.
+        task: Of a preset, the class of keras_hub.models to load it as, such as TextClassifier; by default that of the
+            folder, or Seq2SeqLM or CausalLM if it has one, or else Backbone.
         custom: A custom class of the model, in a module of this folder or on Python's path; repeat it for more.
             Importing the module runs its code.
         unsafe: Also load Python code stored in the Keras file (Lambda layers). It can do anything, so only use it for
             files that you trust.
     """
     exporting = _import_exporting()
+    from tfseq.hub.presets import is_preset, load_preset
     from tfseq.runtime.array_files import load_numpy, read_lines
     from tfseq.runtime.manifest_table import describe_parity
     from tfseq.runtime.tokenizer_kinds import read_tokenizer
 
-    if tokenizer is None and (beside := model.parent / "tokenizer.json").is_file():
+    preset = task is not None or is_preset(model)
+    if tokenizer is None and not preset and (beside := model.parent / "tokenizer.json").is_file():
         tokenizer = beside
     embedded = None if tokenizer is None else read_tokenizer(tokenizer)
     names = () if labels is None else read_lines(labels)
     with steps() as progress:
         progress(f"loading {model}")
-        keras_model = load_keras_model(model, custom, unsafe)
+        keras_model = load_preset(model, task) if preset else load_keras_model(model, custom, unsafe)
         manifest = exporting.export(
             keras_model,
             output,
@@ -425,10 +431,10 @@ def _import_exporting() -> ModuleType:
 
 def _decoding_strategy(decode: str, width: int, model: Any) -> Any:
     from tfseq.decoding import Beam, Greedy, Sample
+    from tfseq.hub.presets import usual_decoding
     from tfseq.models import Generator
 
     if decode == "auto":
-        if not isinstance(model, Generator):
-            return None
-        decode = "sample" if model.start is None else "beam"
+        own = ("sample" if model.start is None else "beam") if isinstance(model, Generator) else usual_decoding(model)
+        decode = own or "none"
     return {"greedy": Greedy(), "sample": Sample(), "beam": Beam(width), "none": None}[decode]

@@ -43,6 +43,23 @@ def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
         assert row[: STEPS - length].tolist() == theirs[length:].tolist()
 
 
+@pytest.mark.parametrize("mode", ["lora", pytest.param("int8", marks=pytest.mark.slow)])
+def test_low_rank_updates_and_small_weights_write_what_keras_hub_writes(mode, tmp_path):
+    task, random = causal_lm("GPT2", hidden_dim=64, intermediate_dim=128), np.random.default_rng(0)
+    if mode == "lora":
+        task.backbone.enable_lora(5)
+        for weight in task.weights:
+            if "lora" in weight.path:
+                weight.assign(random.normal(size=weight.shape) * 0.3)
+    else:
+        task.quantize(mode)
+    tfseq.export(task, tmp_path / "lm.onnx", decode=tfseq.Greedy())
+    given = {"prompt": prompts(), "prompt_length": np.array(LENGTHS, "int32"), "max_length": np.int32(STEPS)}
+    tokens = tfseq.runtime.load(tmp_path / "lm.onnx").run(given)["tokens"]
+    for length, row, theirs in zip(LENGTHS, tokens, own_texts(task, prompts(), LENGTHS, STEPS)):
+        assert row[: STEPS - length].tolist() == theirs[length:].tolist()
+
+
 def by_call(task):
     """Greedy continuations by the whole forward pass at each token."""
     rows = []
@@ -89,6 +106,24 @@ def test_models_that_keep_other_states_are_refused():
     sizes = {"vocabulary_size": 20, "hidden_size": 16, "head_size": 8, "num_layers": 1, "intermediate_dim": 16}
     task = keras_hub.models.RWKV7CausalLM(backbone=keras_hub.models.RWKV7Backbone(**sizes))
     with pytest.raises(ExportError, match=r"RWKV7CausalLM.*its own way"):
+        adapted(task, generates=True)
+
+
+def test_layers_that_values_steer_are_refused():
+    sizes = {"vocabulary_size": 20, "hidden_dim": 16, "head_dim": 8, "num_layers": 2, "intermediate_dim": 16}
+    heads = {"num_query_heads": 2, "num_key_value_heads": 1}
+    task = keras_hub.models.Qwen3_5CausalLM(backbone=keras_hub.models.Qwen3_5Backbone(**sizes, **heads))
+    with pytest.raises(ExportError, match=r"Qwen3_5CausalLM.*steers its layer linear_attn"):
+        adapted(task, generates=True)
+
+
+def test_pictures_that_pali_gemma_reads_are_refused():
+    vision = {"image_size": 16, "vit_patch_size": 8, "vit_num_heads": 2, "vit_hidden_dim": 16, "vit_num_layers": 1}
+    sizes = {"vocabulary_size": 20, "hidden_dim": 16, "head_dim": 8, "num_layers": 1, "intermediate_dim": 16}
+    heads = {"num_query_heads": 2, "num_key_value_heads": 1}
+    backbone = keras_hub.models.PaliGemmaBackbone(**sizes, **heads, **vision)
+    task = keras_hub.models.PaliGemmaCausalLM(backbone=backbone, preprocessor=None)
+    with pytest.raises(ExportError, match=r"PaliGemmaCausalLM.*reads images"):
         adapted(task, generates=True)
 
 

@@ -71,7 +71,7 @@ def forward(model, streaming, samples, path):
             accepted=accepted,
         )
     stream = stream_signature(model, samples)
-    require_causal(model, stream, parity.TOLERANCE)
+    require_causal(model, stream, parity.tolerance_for(model))
     begun = AcceptedInputs(stream.signature, [stream.begun(sample) for sample in feeds(samples, stream.inputs)])
     return Content(
         "predict",
@@ -99,7 +99,7 @@ def loop(model, decode, attention, prefix, path, tokenizer):
 
     def loop_logits(run):
         run = interface.in_token_ids(run, witnessed.inputs)
-        return check_loop_logits(run, model, decode, parity.TOLERANCE, interface, prefix)
+        return check_loop_logits(run, model, decode, parity.tolerance_for(model), interface, prefix)
 
     return Content("generate", signatures, outputs, witnessed, loop_logits, tokenizer=coded)
 

@@ -65,6 +65,10 @@ def adapted(task: Any, generates: bool, with_tokenizer: bool = True, labelled: b
         from tfseq.hub.text_tasks import text_model
 
         model = text_model(task, labelled)
+    elif kinds & {"ImageClassifier", "ImageSegmenter"} and not isinstance(task.input, dict | list):
+        from tfseq.hub.image_tasks import image_model
+
+        return Adapted(image_model(task, labelled))
     else:
         return Adapted(task)
     if task.preprocessor is None or not with_tokenizer:

@@ -40,6 +40,10 @@ class CausalLanguageModel(Generator):
             raise refused(task, f"reads {', '.join(sorted(extra))} beside text")
         if "cache_update_index" not in inspect.signature(task.call_with_cache).parameters:
             raise refused(task, "keeps the state of its decoder in its own way")
+        for layer in task.backbone._flatten_layers():
+            if type(layer).__name__.endswith("GatedDeltaNet"):
+                what = f"steers its layer {layer.name} ({type(layer).__name__}) by values while it decodes"
+                raise refused(task, what)
         self.task, self.end = task, tuple(end)
         self.vocabulary_size = int(task.outputs[0].shape[-1])
         self.max_positions = positions_of(task.backbone)

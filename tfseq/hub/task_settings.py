@@ -78,6 +78,13 @@ def without_preprocessor(task: Any) -> dict[str, Any]:
         task.preprocessor = preprocessor
 
 
+def as_probabilities(task: Any, outputs: Any) -> Any:
+    """What a classifier puts out, where these are logits as probabilities."""
+    if getattr(task, "activation", None) not in (None, keras.activations.linear):
+        return outputs
+    return keras.ops.softmax(outputs) if outputs.shape[-1] > 1 else keras.ops.sigmoid(outputs)
+
+
 def refused(task: Any, what: str) -> ExportError:
     """The error of a task that does something without translation."""
     return ExportError(

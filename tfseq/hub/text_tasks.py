@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfseq.hub.seq_2_seq_lm import is_real
-from tfseq.hub.task_settings import input_names, refused
+from tfseq.hub.task_settings import as_probabilities, input_names, refused
 
 _KNOWN = {"token_ids", "padding_mask", "segment_ids"}
 
@@ -33,10 +33,4 @@ def text_model(task: Any, probabilities: bool = False) -> keras.Model:
     given = {"token_ids": ops.where(real, tokens, padding) if padding else tokens}
     given |= {"padding_mask": ops.cast(real, "int32"), "segment_ids": ops.zeros_like(tokens)}
     outputs = task({name: given[name] for name in names})
-    if probabilities and _gives_logits(task):
-        outputs = ops.softmax(outputs) if outputs.shape[-1] > 1 else ops.sigmoid(outputs)
-    return keras.Model(tokens, outputs, name=task.name)
-
-
-def _gives_logits(task: Any) -> bool:
-    return getattr(task, "activation", None) in (None, keras.activations.linear)
+    return keras.Model(tokens, as_probabilities(task, outputs) if probabilities else outputs, name=task.name)

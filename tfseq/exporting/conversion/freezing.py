@@ -27,6 +27,7 @@ _USES = {
     "MatMul": (0, 1),
     "BatchMatMul": (0, 1),
     "BatchMatMulV2": (0, 1),
+    "BatchMatMulV3": (0, 1),
     "Einsum": (0, 1),
     "GatherV2": (0,),
     "Transpose": (0,),
@@ -34,10 +35,12 @@ _USES = {
     "Add": (0, 1),
     "Mul": (0, 1),
     "Sub": (0, 1),
+    "RealDiv": (0,),
     "BiasAdd": (1,),
     "Shape": (0,),
     "EagerPyFunc": tuple(range(9)),  # a marked recurrence
 }
+_BYTES = (tf.int8, tf.uint8)  # of quantized weights
 _COPIES = ("Identity", "Cast")
 # Loops, whose bodies are given their weights whatever these are. Of inputs, a body returns those that do not change.
 _LOOPS = ("While", "StatelessWhile")
@@ -143,7 +146,11 @@ class _Variables(constants._FunctionConverterDataInEager):
         large = {}
         for index, (captured, inner) in enumerate(self._func.graph.captures):
             weight = variables.get(id(captured), captured)
-            if weight.dtype.is_floating and len(weight.shape) > 1 and np.prod(weight.shape) >= SMALLEST:
+            if (
+                (weight.dtype.is_floating or weight.dtype in _BYTES)
+                and len(weight.shape) > 1
+                and np.prod(weight.shape) >= SMALLEST
+            ):
                 large[inner.name.split(":")[0]] = index, weight
         self._variable_names_denylist = set(large)
         super()._build_tensor_data()
@@ -175,6 +182,8 @@ def _simply_used(name: str, readers: dict[str, list[tuple[Any, int]]], functions
         for node, i in readers.get(pending.pop(), ()):
             if node.op in _COPIES and i == 0:
                 pending.append(node.name)
+            elif node.op == "IdentityN":  # of a custom gradient
+                pending.append(f"{node.name}:{i}" if i else node.name)
             elif node.op in _LOOPS:
                 pending.append(f"{node.name}:{i}")
             elif node.op in _CONDITIONS and i:
@@ -197,7 +206,7 @@ def _assignments_as_values(graph: Any) -> None:
     for node in list(graph.node):
         names = [name.removeprefix("^") for name in node.input[1:] if name.startswith("^")]
         before = next((name for name in reversed(names) if assigned.get(name) == node.input[0]), None)
-        dtype = AttrValue(type=node.attr["dtype"].type)
+        dtype = node.attr["dtype"] if "dtype" in node.attr else AttrValue()
         if node.op in _ASSIGNMENTS:
             variable, *inputs = (name for name in node.input if not name.startswith("^"))
             if node.op != "AssignVariableOp":

@@ -15,7 +15,7 @@ from keras.src.backend.tensorflow import numpy as keras_numpy
 from keras.src.backend.tensorflow import rnn as keras_rnn
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 
-from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, traced_numbers
+from tfseq.exporting.conversion import hashing, traced_arrays, traced_images, traced_numbers, traced_weights
 from tfseq.exporting.conversion.linear_algebra import by_algorithms
 from tfseq.exporting.signatures.time_distributed import steps_as_rows, time_distributed_call
 from tfseq.exporting.signatures.unrolled import rnn_call
@@ -27,7 +27,7 @@ from tfseq.layers import positions
 def convertible() -> Iterator[None]:
     """While functions are traced for conversion."""
     patches = (*hashing.PATCHES, *traced_arrays.PATCHES, *traced_images.PATCHES, *traced_numbers.PATCHES)
-    with by_algorithms(), patched((*_patches(), *patches)):
+    with by_algorithms(), traced_weights.merged_once(), patched((*_patches(), *patches, *traced_weights.PATCHES)):
         yield
 
 

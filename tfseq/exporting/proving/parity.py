@@ -1,4 +1,4 @@
-"""`compare`: the parity gate, an exported file's outputs against those of its Keras model, within TOLERANCE."""
+"""`compare`: the parity gate, an exported file's outputs against those of its Keras model, within a tolerance."""
 
 import contextlib
 import itertools
@@ -37,6 +37,13 @@ from tfseq.runtime.session import Session
 _CALLS = 64  # of a model whose sizes are unknown
 CHANNELS_FIRST = "channels_first"
 TOLERANCE = 1e-4  # of float32 outputs, relative where they are larger than 1
+ROUNDED = 0.05  # where layers round their inputs to 8 bits: rounding errors then move one by a whole step of 127
+
+
+def tolerance_for(model: keras.Model) -> float:
+    """The largest relative error that passes."""
+    rounds = any(getattr(layer, "inputs_quantizer", None) is not None for layer in model._flatten_layers())
+    return ROUNDED if rounds else TOLERANCE
 
 
 def compare(
@@ -63,7 +70,7 @@ def compare(
     checks: list[NumberCheck | TokenCheck] = []
     try:
         if "stream" in file.runs:
-            checks.append(check_stream(file.runs["stream"], model, file.of, TOLERANCE, samples, random))
+            checks.append(check_stream(file.runs["stream"], model, file.of, tolerance_for(model), samples, random))
         if "serve" in file.runs:
             given, described = ((), None) if "generate" in file.runs else (samples, file.manifest)
             checks.append(check_forward(file.runs["serve"], model, file.of, given, random, accepted, described))
@@ -127,7 +134,9 @@ def _generation_checks(
         run = in_steps(file.runs["stream_generate"], manifest, model)
         of = f"{file.of}, in steps"
         interface = TokenIdInterface()
-        return check_generation(run, model, strategy, of, TOLERANCE, interface, ragged=False, samples=samples)
+        return check_generation(
+            run, model, strategy, of, tolerance_for(model), interface, ragged=False, samples=samples
+        )
     checks: list[NumberCheck | TokenCheck] = []
     if file.of == "onnx":
         checks.append(loop_logits or _loop_logits(model, strategy, manifest.takes_prefix))
@@ -136,14 +145,14 @@ def _generation_checks(
     attention = any(spec.name == "attention" for spec in manifest.outputs)
     prefix = manifest.takes_prefix
     found = check_generation(
-        run, model, strategy, file.of, TOLERANCE, interface, attention, samples=samples, prefix=prefix
+        run, model, strategy, file.of, tolerance_for(model), interface, attention, samples=samples, prefix=prefix
     )
     return [*checks, *found]
 
 
 def _loop_logits(model: Generator, strategy: Strategy, prefix: bool) -> NumberCheck:
     with witnessed_loop(model, strategy, prefix) as run:
-        return check_loop_logits(run, model, strategy, TOLERANCE, TokenIdInterface(), prefix)
+        return check_loop_logits(run, model, strategy, tolerance_for(model), TokenIdInterface(), prefix)
 
 
 def _call_if_need_be(model: keras.Model, inputs: Sequence[TensorSpec]) -> None:
@@ -202,7 +211,7 @@ def check_forward(
         signature = forward_signature(model, samples)
         accepted = AcceptedInputs(signature, signature.feeds(samples))
         run = run if manifest is None else _by_place(run, manifest, signature)
-    worst, sizes = WorstError(TOLERANCE), CheckedSizes()
+    worst, sizes = WorstError(tolerance_for(model)), CheckedSizes()
     name = type(model).__name__
     outputs: dict[str, None] = {}  # their names
 
@@ -215,7 +224,7 @@ def check_forward(
         if got.keys() != expected.keys():
             got = dict(zip(expected, _as_many(list(got.values()), list(expected), f"outputs {', '.join(got)}", name)))
         outputs.update(dict.fromkeys(expected))
-        if original is None and "batch" in case.sizes and not _alike(got, expected):
+        if original is None and "batch" in case.sizes and not _alike(got, expected, worst.tolerance):
             expected = accepted.in_graph(case.feeds) or expected
         for output, value in expected.items():
             worst.add(np.asarray(got[output]), value, _describe(case.feeds), output)
@@ -243,11 +252,11 @@ def check_forward(
     return replace(worst.check(names, of, against), cases=sizes.samples + sizes.random, on=on)
 
 
-def _alike(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> bool:
-    worst = WorstError(TOLERANCE)
+def _alike(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float) -> bool:
+    worst = WorstError(tolerance)
     for output, value in expected.items():
         worst.add(np.asarray(got[output]), value, "", output)
-    return worst.relative <= TOLERANCE
+    return worst.relative <= tolerance
 
 
 def _by_place(run: Run, manifest: Manifest, signature: Signature) -> Run:
