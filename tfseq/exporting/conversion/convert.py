@@ -17,7 +17,7 @@ from tfseq.exporting.recurrent.rnn_as_scan import scan_recurrences
 from tfseq.exporting.recurrent.shared_weights import share_weights
 from tfseq.exporting.recurrent.transposes import remove_transposes
 from tfseq.exporting.rewriting import CONVERTED, all_graphs, fuse, simplify
-from tfseq.exporting.rewriting.stable_names import name_by_order
+from tfseq.exporting.rewriting.stable_names import name_by_order, put_in_order
 from tfseq.exporting.rewriting.weights import Weights, weights_as_inputs
 from tfseq.reasons import first_line
 from tfseq.runtime.manifest import TensorSpec
@@ -76,11 +76,12 @@ def to_skeleton(
     fuse(model, opset)
     remove_transposes(model.graph)
     share_weights(model.graph, weights)
-    name_by_order(model.graph)
-    name_axes(model.graph.input, inputs)
     outputs = sorted(model.graph.output, key=lambda value: order.index(value.name))
     del model.graph.output[:]
     model.graph.output.extend(outputs)
+    put_in_order(model.graph)
+    name_by_order(model.graph)
+    name_axes(model.graph.input, inputs)
     model.doc_string = model.graph.doc_string = ""
     _declare_only_used_operators(model)
     if notes is not None and any(declared.domain == ML for declared in model.opset_import):
