@@ -1,0 +1,39 @@
+"""KerasHub's tokenizers in JavaScript: KerasHub's own token ids, over random texts of many scripts."""
+
+import pytest
+
+keras_hub = pytest.importorskip("keras_hub")
+
+from tests.hub.javascript import in_node
+from tests.hub.test_tokenizers import _UNIGRAM, MAKERS, texts
+from tests.hub.vocabularies import sentence_pieces
+from tfseq.hub.tokenizers import converted, ids_of
+
+_MAKERS = {
+    **MAKERS,
+    "Unigram and bytes": lambda m: m.T5Tokenizer(proto=sentence_pieces(**_UNIGRAM, byte_fallback=True)),
+    "small letters": lambda m: m.T5Tokenizer(
+        proto=sentence_pieces(**{**_UNIGRAM, "model_type": "bpe"}, normalization_rule_name="nmt_nfkc_cf")
+    ),
+}
+
+
+def test_texts_get_keras_hubs_ids_and_come_back(tmp_path):
+    given = [*texts(200), "", " ", "\n", "a" * 101]
+    tokenizers = {name: make(keras_hub.models) for name, make in _MAKERS.items()}
+    made = {name: converted(tokenizer) for name, tokenizer in tokenizers.items()}
+    script = """
+        const results = {};
+        for (const [name, description] of Object.entries(descriptions)) {
+            const tokenizer = await loadTokenizer(description);
+            const ids = texts.map((text) => tokenizer.encode(text));
+            results[name] = [ids, ids.map((row) => tokenizer.decode(row))];
+        }
+        return results;
+    """
+    descriptions = {name: tokenizer.to_json() for name, tokenizer in made.items()}
+    found = in_node(script, tmp_path, descriptions=descriptions, texts=given)
+    for name, (ids, decoded) in found.items():
+        differing = [text for text, row in zip(given, ids, strict=True) if row != ids_of(tokenizers[name], text)]
+        assert differing == [], name
+        assert decoded == [made[name].decode(row) for row in ids], name
