@@ -1,5 +1,4 @@
-"""KerasHub's text classifiers, every family, one fine-tuned on texts: text in, the label that `predict` gives, in Python
-and in Node."""
+"""KerasHub's text classifiers, every family, one fine-tuned on texts: the labels that `predict` gives, also in Node."""
 
 import inspect
 
@@ -44,7 +43,7 @@ TOKENIZERS = {
 }
 
 
-def classifier(family, classes=len(LABELS), **options):
+def classifier(family, classes=3, **options):
     models = keras_hub.models
     tokenizer = TOKENIZERS[family](models)
     preprocessor = getattr(models, f"{family}TextClassifierPreprocessor")(tokenizer, sequence_length=LENGTH)

@@ -49,7 +49,8 @@ def _reads_padding(task: Any, names: set[str], padding: int) -> bool:
         ids = np.array([[*range(padding + 1, padding + 4), *[padding] * amount]], "int32")
         given = {"token_ids": ids, "segment_ids": np.zeros_like(ids)}
         results.append(ops.convert_to_numpy(task({name: given[name] for name in names}, training=False)))
-    return not np.allclose(*results, rtol=1e-4, atol=1e-5)
+    few, many = results
+    return not np.allclose(few, many, rtol=1e-4, atol=1e-5)
 
 
 class _Padded(keras.layers.Layer):
