@@ -11,7 +11,6 @@ from tfseq.hub.tokenizers import converted, ids_of
 
 _MAKERS = {
     **MAKERS,
-    "Unigram and bytes": lambda m: m.T5Tokenizer(proto=sentence_pieces(**_UNIGRAM, byte_fallback=True)),
     "small letters": lambda m: m.T5Tokenizer(
         proto=sentence_pieces(**{**_UNIGRAM, "model_type": "bpe"}, normalization_rule_name="nmt_nfkc_cf")
     ),

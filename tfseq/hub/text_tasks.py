@@ -37,6 +37,8 @@ def text_model(task: Any, probabilities: bool = False) -> keras.Model:
         padded = _Padded(task.preprocessor.sequence_length)(tokens)
     real = is_real(padded)
     given = {"token_ids": ops.where(real, padded, padding) if padding else padded}
+    if task.preprocessor is not None:  # whose mask goes by the token, also where a text spells it
+        real = ops.logical_and(real, padded != padding)
     given |= {"padding_mask": ops.cast(real, "int32"), "segment_ids": ops.zeros_like(padded)}
     outputs = task({name: given[name] for name in names})
     return keras.Model(tokens, as_probabilities(task, outputs) if probabilities else outputs, name=task.name)

@@ -168,6 +168,8 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     kinds = type(model).SentencePiece
     if trainer.model_type not in (trainer.UNIGRAM, trainer.BPE):
         raise ExportError(_refused(tokenizer, "is a SentencePiece model of words or characters"))
+    if trainer.model_type == trainer.UNIGRAM and trainer.byte_fallback:
+        raise ExportError(_refused(tokenizer, "is a Unigram model with bytes, which texts must not spell"))
     if trainer.treat_whitespace_as_suffix or not normalizer.escape_whitespaces:
         raise ExportError(_refused(tokenizer, "writes spaces behind words, or as they are"))
     if tokenizer.add_bos or tokenizer.add_eos:
