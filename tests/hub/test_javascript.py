@@ -5,21 +5,13 @@ import pytest
 keras_hub = pytest.importorskip("keras_hub")
 
 from tests.hub.javascript import in_node
-from tests.hub.test_tokenizers import _UNIGRAM, MAKERS, texts
-from tests.hub.vocabularies import sentence_pieces
+from tests.hub.test_tokenizers import MAKERS, texts
 from tfseq.hub.tokenizers import converted, ids_of
-
-_MAKERS = {
-    **MAKERS,
-    "small letters": lambda m: m.T5Tokenizer(
-        proto=sentence_pieces(**{**_UNIGRAM, "model_type": "bpe"}, normalization_rule_name="nmt_nfkc_cf")
-    ),
-}
 
 
 def test_texts_get_keras_hubs_ids_and_come_back(tmp_path):
     given = [*texts(200), "", " ", "\n", "a" * 101]
-    tokenizers = {name: make(keras_hub.models) for name, make in _MAKERS.items()}
+    tokenizers = {name: make(keras_hub.models) for name, make in MAKERS.items()}
     made = {name: converted(tokenizer) for name, tokenizer in tokenizers.items()}
     script = """
         const results = {};
