@@ -1,10 +1,16 @@
-"""The adapter of docs/hub.md: it keeps to the protocol, and its file writes what the decoder makes of whole texts."""
+"""The code of docs/hub.md.
+
+The adapter keeps to the protocol, and its file writes what the decoder makes of whole texts. The classifier's file
+gives the same class in Node as in Python.
+"""
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 import tfseq
+from tests.hub.javascript import in_node
 from tests.pages import block
 
 VOCABULARY, WIDTH = 20, 8
@@ -45,3 +51,27 @@ def test_the_adapter_of_the_page_generates(tmp_path):
         for token in row:
             assert token == np.asarray(model(np.array([text])))[0, -1].argmax()
             text.append(int(token))
+
+
+def test_the_classifier_of_the_page_gives_its_class_in_node(tmp_path, monkeypatch, capsys):
+    keras_hub = pytest.importorskip("keras_hub")
+    from tests.hub.test_text_tasks import classifier
+
+    task = keras_hub.models.BertTextClassifier
+    presets = set(task.presets)
+
+    def from_preset(name, num_classes):
+        assert name in presets
+        return classifier("Bert", classes=num_classes)
+
+    monkeypatch.setattr(task, "from_preset", from_preset)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    block("hub.md", "BertTextClassifier.from_preset").run(names)
+    text = "a joy to watch"
+    label = tfseq.runtime.load("sentiment.onnx").classify(text)
+    assert str(label) in capsys.readouterr().out
+    script = "return (await (await load(path)).classify([text]))[0];"
+    found = in_node(script, tmp_path, path=str(tmp_path / "sentiment.onnx"), text=text)
+    assert found["name"] == label.name
+    assert abs(found["probability"] - label.probability) < 1e-4

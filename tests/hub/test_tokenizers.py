@@ -115,3 +115,9 @@ def test_word_pieces_of_words_are_refused():
     tokenizer = keras_hub.tokenizers.WordPieceTokenizer(word_pieces(), split=False)
     with pytest.raises(ExportError, match="split=False"):
         converted(tokenizer)
+
+
+def test_unigram_models_with_bytes_are_refused():
+    tokenizer = keras_hub.models.T5Tokenizer(proto=sentence_pieces(**_UNIGRAM, byte_fallback=True))
+    with pytest.raises(ExportError, match="Unigram model with bytes"):
+        converted(tokenizer)

@@ -42,8 +42,11 @@ def _around(task: Any, packed: Any, prefix: str = "") -> tuple[list[int], list[i
         packed: what it makes of [_TEXT].
         prefix: of the names in it.
     """
-    ids, real = (np.asarray(packed[prefix + name])[0] for name in ("token_ids", "padding_mask"))
-    ids, own = ids[real.astype(bool)].tolist(), ids_of(task.preprocessor.tokenizer, _TEXT)
+    tokenizer = task.preprocessor.tokenizer
+    ids, mask = np.asarray(packed[prefix + "token_ids"])[0], packed.get(prefix + "padding_mask")
+    padding = getattr(tokenizer, "pad_token_id", None) or 0
+    real = (ids != padding) if mask is None else np.asarray(mask)[0].astype(bool)
+    ids, own = ids[real].tolist(), ids_of(tokenizer, _TEXT)
     for place in range(len(ids) - len(own) + 1):
         if ids[place : place + len(own)] == own:
             return ids[:place], ids[place + len(own) :]

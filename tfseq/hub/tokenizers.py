@@ -4,7 +4,7 @@ import base64
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,19 +106,32 @@ def _word_piece(tokenizer: Any) -> dict[str, Any]:
         raise ExportError(_refused(tokenizer, "takes words and no texts (split=False)"))
     if tokenizer._special_tokens_for_splitting():
         raise ExportError(_refused(tokenizer, "reads special tokens in texts (special_tokens_in_strings=True)"))
+    names = ("lowercase", "strip_accents", "split_on_cjk", "suffix_indicator", "oov_token")
+    return word_pieces(tokenizer.vocabulary, **{name: getattr(tokenizer, name) for name in names})
+
+
+def word_pieces(
+    tokens: Sequence[str],
+    lowercase: bool = False,
+    strip_accents: bool = False,
+    split_on_cjk: bool = True,
+    suffix_indicator: str = "##",
+    oov_token: str = "[UNK]",
+) -> dict[str, Any]:
+    """A tokenizer.json of KerasHub's WordPiece, whose arguments these are; tokens[i] has the id i."""
     normalizers: list[dict[str, Any]] = []
-    if tokenizer.strip_accents:
+    if strip_accents:
         normalizers += [{"type": "NFD"}, _replaced(r"\p{Mn}", "")]
-    vocabulary = {token: i for i, token in enumerate(tokenizer.vocabulary)}
-    decoders: list[dict[str, Any]] = [{"type": "WordPiece", "prefix": tokenizer.suffix_indicator, "cleanup": False}]
-    if tokenizer.lowercase:
-        replaced, added, decoded = kept_whole(vocabulary, tokenizer.split_on_cjk)
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    decoders: list[dict[str, Any]] = [{"type": "WordPiece", "prefix": suffix_indicator, "cleanup": False}]
+    if lowercase:
+        replaced, added, decoded = kept_whole(vocabulary, split_on_cjk)
         vocabulary |= added
         decoders += [{"type": "Replace", "pattern": {"String": own}, "content": part} for own, part in decoded.items()]
         normalizers += [_replaced(f"[{_escaped(characters)}]", word) for word, characters in replaced.items()]
         normalizers += [{"type": "NFKC"}]
         normalizers += [{"type": "Lowercase"}, *(_replaced(*fold) for fold in _FOLDED), {"type": "NFKC"}]
-    kept = "|".join([_PUNCTUATION, *([_IDEOGRAPHS] if tokenizer.split_on_cjk else [])])
+    kept = "|".join([_PUNCTUATION, *([_IDEOGRAPHS] if split_on_cjk else [])])
     return {
         "version": "1.0",
         "added_tokens": [],
@@ -128,8 +141,8 @@ def _word_piece(tokenizer: Any) -> dict[str, Any]:
         "decoder": _sequence(decoders, "decoders"),
         "model": {
             "type": "WordPiece",
-            "unk_token": tokenizer.oov_token,
-            "continuing_subword_prefix": tokenizer.suffix_indicator,
+            "unk_token": oov_token,
+            "continuing_subword_prefix": suffix_indicator,
             "max_input_chars_per_word": 100,
             "vocab": vocabulary,
         },
@@ -155,6 +168,8 @@ def _sentence_piece(tokenizer: Any) -> dict[str, Any]:
     kinds = type(model).SentencePiece
     if trainer.model_type not in (trainer.UNIGRAM, trainer.BPE):
         raise ExportError(_refused(tokenizer, "is a SentencePiece model of words or characters"))
+    if trainer.model_type == trainer.UNIGRAM and trainer.byte_fallback:
+        raise ExportError(_refused(tokenizer, "is a Unigram model with bytes, which texts must not spell"))
     if trainer.treat_whitespace_as_suffix or not normalizer.escape_whitespaces:
         raise ExportError(_refused(tokenizer, "writes spaces behind words, or as they are"))
     if tokenizer.add_bos or tokenizer.add_eos:

@@ -7,6 +7,7 @@
  * word. Left are characters newer than the Unicode tables of one of the two.
  */
 
+import { charsmap } from "./charsmap.js";
 import { ArtefactError } from "./errors.js";
 import { quote } from "./manifest.js";
 
@@ -24,11 +25,11 @@ export function agreeing(json) {
   const isPlain = ["continuing_subword_prefix", "end_of_word_suffix"].every((name) => !model[name]);
   allow("model", model, {
     WordLevel: true,
+    WordPiece: ["unk_token", "continuing_subword_prefix"].every((name) => typeof model[name] === "string"),
     BPE: isPlain && !model.dropout,
-    Unigram: !model.byte_fallback,
+    Unigram: true,
   });
   const spelled = added.filter((token) => !token.special);
-  if (spelled.length && normalizer) throw disagrees("added tokens that are not special beside a normalizer");
   if (spelled.some((token) => token.single_word || token.lstrip || token.rstrip)) {
     throw disagrees("added tokens that are not special and take spaces or words with them");
   }
@@ -46,7 +47,8 @@ export function agreeing(json) {
 /** @param {any} part @returns {any} */
 function agreeingNormalizer(part) {
   if (part.type === "Sequence") return { ...part, normalizers: part.normalizers.map(agreeingNormalizer) };
-  const same = ["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "Prepend", "Replace"];
+  const forms = ["NFC", "NFD", "NFKC", "NFKD"];
+  const same = [...forms, "Lowercase", "Strip", "StripAccents", "Precompiled", "Prepend", "Replace"];
   allow("normalizer", part, Object.fromEntries(same.map((type) => [type, true])));
   return part.type === "Replace" ? literal(part) : part;
 }
@@ -61,7 +63,7 @@ function agreeingSplitter(part) {
     WhitespaceSplit: true,
     Metaspace: part.prepend_scheme === "always",
     Digits: true,
-    Split: part.invert ? part.behavior === "Removed" : isolated,
+    Split: part.behavior === "Removed" || (isolated && !part.invert),
   });
   switch (part.type) {
     case "Whitespace":
@@ -93,6 +95,7 @@ function agreeingDecoder(part) {
     Fuse: true,
     Replace: true,
     Strip: true,
+    WordPiece: !part.cleanup,
     Metaspace: part.prepend_scheme === "always",
   });
   return part.type === "Replace" ? literal(part) : part;
@@ -137,6 +140,10 @@ export function exchange(library, parts) {
       const { strip_left: left, strip_right: right } = part.config;
       const ends = [left && `^[${SPACE}]+`, right && `[${SPACE}]+$`].filter(Boolean).join("|");
       part.normalize = (text) => (ends ? text.replace(new RegExp(ends, "gu"), "") : text);
+    }
+    if (part instanceof parts.PrecompiledNormalizer) part.normalize = charsmap(part.charsmap);
+    if (part instanceof parts.PrependNormalizer) {
+      part.normalize = (text) => text && part.config.prepend + text;
     }
     if (part instanceof parts.StripAccentsNormalizer) {
       part.normalize = (text) => text.replace(/\p{M}/gu, "");
@@ -186,7 +193,16 @@ function unigramPieces(model, scores, text) {
   for (let end = characters.length; end > 0; end = best[end].start) {
     pieces.unshift(characters.slice(best[end].start, end).join(""));
   }
-  return pieces;
+  return model.config.byte_fallback ? pieces.flatMap((piece) => withBytes(model, piece)) : pieces;
+}
+
+/** A piece, or where the vocabulary lacks it its bytes. @param {any} model @param {string} piece @returns {string[]} */
+function withBytes(model, piece) {
+  if (model.tokens_to_ids.has(piece)) return [piece];
+  const bytes = Array.from(new TextEncoder().encode(piece), (byte) => {
+    return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+  });
+  return bytes.every((byte) => model.tokens_to_ids.has(byte)) ? bytes : [piece];
 }
 
 /** A part, or the parts of a sequence, in any depth. @param {any} part @param {string} name @returns {any[]} */

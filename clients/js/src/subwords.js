@@ -24,9 +24,10 @@ export class SubwordTokenizer {
   constructor(library, json, { start, end, append, prepend }) {
     const { added_tokens: added, model } = json;
     this.#library = library;
-    this.#ofWords = model.type === "WordLevel";
+    this.#ofWords = ["WordLevel", "WordPiece"].includes(model.type);
     for (const token of added) library.model.vocab[token.id] = token.content;
-    this.vocabularySize = library.model.vocab.length;
+    // of tokens that share an id the library leaves room for each
+    this.vocabularySize = 1 + library.model.vocab.findLastIndex((token) => token !== undefined);
     this.splitsCharacters = /ByteLevel|ByteFallback/.test(JSON.stringify(json.decoder ?? null));
     /** @type {number[]} */
     this.append = append ?? [];
@@ -42,11 +43,16 @@ export class SubwordTokenizer {
     const special = added.filter((token) => token.special).map((token) => token.id);
     this.#silent = new Set([...special, start, end]);
     this.#silent.delete(this.#unknown);
-    this.#spelled = spelledTokens(added);
+    const spelled = added.filter((token) => !token.special);
+    const isNormalized = (token) => library.normalizer !== null && (token.normalized ?? true);
+    this.#asWritten = spelledTokens(spelled.filter((token) => !isNormalized(token)));
+    const normalized = spelled.filter(isNormalized);
+    this.#normalized = spelledTokens(normalized.map((token) => ({ ...token, content: library.normalizer(token.content) })));
   }
 
   #library;
-  #spelled;
+  #asWritten; // tokens found in texts, and
+  #normalized; // in normalized ones
   #ofWords;
   #unknown;
   #silent;
@@ -68,11 +74,11 @@ export class SubwordTokenizer {
       checkDescription(json);
       const common = agreeing(json);
       library = new parts.Tokenizer(common, { unk_token: json.model.unk_token, clean_up_tokenization_spaces: false });
+      exchange(library, parts);
     } catch (error) {
       if (error instanceof ArtefactError) throw error;
       throw damaged(`${/** @type {Error} */ (error).message.split("\n")[0].replace(/\.$/, "")}.`);
     }
-    exchange(library, parts);
     return new SubwordTokenizer(library, json, description);
   }
 
@@ -81,16 +87,31 @@ export class SubwordTokenizer {
    * @returns {number[]} nothing is put before or after the text's own tokens
    */
   encode(text) {
-    /** @type {number[]} */
-    const ids = [];
-    for (const part of this.#spelled.split(wellFormed(text))) {
-      if (typeof part === "number") ids.push(part);
-      else if (part) ids.push(...this.#library.encode(part, { add_special_tokens: false }).ids);
-    }
+    const { model } = this.#library;
+    const pieces = this.#asWritten.split(wellFormed(text)).flatMap((part) => {
+      return typeof part === "number" ? part : this.#normalized.split(this.#normalize(part));
+    });
+    const ids = pieces.flatMap((piece) => {
+      if (typeof piece === "number") return piece;
+      return model(this.#words(piece)).map((token) => model.tokens_to_ids.get(token) ?? model.unk_token_id);
+    });
     return ids.map((id) => {
       if (id === undefined) throw new InputError(`The tokenizer can't read ${quote(text)}: it has no unknown token.`);
       return id;
     });
+  }
+
+  /** @param {string} text @returns {string} */
+  #normalize(text) {
+    const { normalizer } = this.#library;
+    return normalizer === null || text === "" ? text : normalizer(text);
+  }
+
+  /** What the model splits further. @param {string} text normalized @returns {string[]} */
+  #words(text) {
+    const { pre_tokenizer: splitter } = this.#library;
+    if (text === "") return [];
+    return splitter === null ? [text] : splitter(text);
   }
 
   /** @param {ArrayLike<number>} ids @returns {string} padding, start and end become nothing */
@@ -100,15 +121,23 @@ export class SubwordTokenizer {
     return text.length ? this.#library.decode(text, { skip_special_tokens: false }) : "";
   }
 
+  /** A word that normalizers may have written otherwise. @param {string} word @returns {string} */
+  #spelled(word) {
+    const { model, decoder } = this.#library;
+    return model.config.type === "WordPiece" && decoder ? decoder.decode_chain([word]).join("") : word;
+  }
+
   /** @param {string} text @returns {string[]} words, normalized, where the vocabulary is of words; else characters */
   unknown(text) {
     const characters = Array.from(text);
     const lost = characters.filter((character) => character !== wellFormed(character));
     if (this.#unknown !== undefined && text !== "") {
       if (this.#ofWords) {
-        const { ids, tokens } = this.#library.encode(wellFormed(text), { add_special_tokens: false });
-        const unknown = new Set(tokens.filter((_, i) => ids[i] === this.#unknown));
-        for (const word of unknown) lost.push(word.replace(AROUND, "") || word);
+        const { model } = this.#library;
+        const isUnknown = (token) => (model.tokens_to_ids.get(token) ?? this.#unknown) === this.#unknown;
+        for (const word of new Set(this.#words(this.#normalize(wellFormed(text))))) {
+          if (model([word]).some(isUnknown)) lost.push(this.#spelled(word).replace(AROUND, "") || word);
+        }
       } else {
         for (const character of new Set(characters)) {
           if (this.encode(character).includes(this.#unknown)) lost.push(character);

@@ -86,7 +86,87 @@ test("of equal pieces the one that begins first is chosen, as in Python", async 
   assert.deepEqual(tokenizer.unknown("aaxb"), ["x"]);
 });
 
+test("bytes stand for what a Unigram vocabulary lacks", async () => {
+  const vocab = [["<unk>", 0], ["a", -1], ...["C3", "A9"].map((byte) => [`<0x${byte}>`, -9])];
+  const model = { type: "Unigram", vocab, unk_id: 0, byte_fallback: true };
+  const tokenizer = await loadTokenizer(description([], { pre_tokenizer: null, model }));
+  assert.deepEqual(tokenizer.encode("aéa"), [1, 2, 3, 1]);
+  assert.deepEqual(tokenizer.encode("aèa"), [1, 0, 1]);
+});
+
+const wordPieces = (vocab, more = {}) =>
+  description([], {
+    normalizer: { type: "Replace", pattern: { Regex: "[\\x{2026}]" }, content: "\u{f002e}" },
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [
+        { type: "Split", pattern: { Regex: "[ \\t]|\\p{Cc}" }, behavior: "Removed", invert: false },
+        { type: "Split", pattern: { Regex: "[!-/]|\\p{P}" }, behavior: "Isolated", invert: false },
+      ],
+    },
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "WordPiece", prefix: "##", cleanup: false },
+        { type: "Replace", pattern: { String: "\u{f002e}" }, content: "." },
+      ],
+    },
+    model: {
+      type: "WordPiece",
+      vocab,
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 4,
+    },
+    ...more,
+  });
+
+test("words become pieces, the longest first", async () => {
+  const tokenizer = await loadTokenizer(
+    wordPieces({ "[UNK]": 0, a: 1, ab: 2, "##c": 3, ".": 4, "##.": 5, "##\u{f002e}": 5 }),
+  );
+  assert.equal(tokenizer.vocabularySize, 6); // two tokens share an id
+  assert.deepEqual(tokenizer.encode("abc\tac. a…\u0001ax abccc"), [2, 3, 1, 3, 4, 1, 5, 0, 0]);
+  assert.equal(tokenizer.decode([2, 3, 4, 1, 5]), "abc . a.");
+  assert.deepEqual(tokenizer.unknown("abc x… ax abccc"), ["x.", "ax", "abccc"]);
+});
+
+test("added tokens are found in texts as they are, or in normalized ones", async () => {
+  const added = [
+    { id: 1, content: "<a b>", special: false, normalized: true },
+    { id: 2, content: "<c d>", special: false, normalized: false },
+  ];
+  const tokenizer = await loadTokenizer(
+    description(["<unk>", "<a_b>", "<c d>", "x", "_"], {
+      normalizer: { type: "Replace", pattern: { String: " " }, content: "_" },
+      more: {},
+      added_tokens: added,
+    }),
+  );
+  assert.deepEqual(tokenizer.encode("<a b>x<a_b> <c d>"), [1, 3, 1, 4, 2]);
+  assert.deepEqual(tokenizer.encode("<c_d>"), [0]);
+});
+
+test("nothing is put before an empty text", async () => {
+  const normalizer = {
+    type: "Sequence",
+    normalizers: [
+      { type: "Replace", pattern: { Regex: "^ +" }, content: "" },
+      { type: "Prepend", prepend: "_" },
+    ],
+  };
+  const tokenizer = await loadTokenizer(description(["<unk>", "_a"], { normalizer }));
+  assert.deepEqual(tokenizer.encode("  a"), [1]);
+  assert.deepEqual(tokenizer.encode("  "), []);
+});
+
+const precompiled = (bytes) =>
+  description(["a"], { normalizer: { type: "Precompiled", precompiled_charsmap: Buffer.from(bytes).toString("base64") } });
+
 for (const [what, value, message] of [
+  ["a map of characters that is cut off", precompiled([8, 0, 0, 0, 1, 2, 3, 4]), /charsmap is cut off/],
+  ["a map of characters without a size", precompiled([8]), /damaged/],
+  ["word pieces without an unknown one", wordPieces({}, { model: { type: "WordPiece", vocab: { a: 0 } } }), /WordPiece/],
   ["no JSON", { ...description([]), json: "{" }, /damaged/],
   ["no tokenizer", { ...description([]), json: "{}" }, /damaged/],
   ["no text", { ...description([]), json: 7 }, /expected \{"kind": "tokenizers"/],

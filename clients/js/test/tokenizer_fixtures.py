@@ -1,6 +1,7 @@
 """Fixtures for tokenizers: texts on which Unicode libraries differ, and their token ids by Python's tokenizers."""
 
 import itertools
+import json
 import random
 import unicodedata
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tfseq.data import subword_tokenizer, word_tokenizer
+from tfseq.hub.tokenizers import word_pieces
 from tfseq.runtime import SubwordTokenizer, WordTokenizer
 
 LINES = [line.strip() for text in topics.topics.values() for line in text.splitlines() if len(line.strip()) > 8]
@@ -93,6 +95,12 @@ def libraries() -> Iterator[tuple[str, SubwordTokenizer | WordTokenizer]]:
                 setattr(library, part, value)
         library.train_from_iterator(texts, trainer)
         yield name, SubwordTokenizer(library.to_str(), 2, 3)
+    characters = sorted({character for text in texts for character in text.casefold() + text if character.strip()})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{character}" for character in characters[::2])]
+    tokens += [word for word in words if word.isalpha() and len(word) > 1]
+    for lowercase, strip_accents, split_on_cjk in [(False, False, True), (True, False, True), (True, True, False)]:
+        description = json.dumps(word_pieces(tokens, lowercase, strip_accents, split_on_cjk))
+        yield f"word pieces, {lowercase=}, {strip_accents=}", SubwordTokenizer(description, prepend=[2], append=[3])
 
 
 def byte_decoder() -> decoders.Decoder:
