@@ -28,6 +28,14 @@ _SMOL = {
     "rope_theta": 10000.0,
     "partial_rotary_factor": 1.0,
 }
+_RECOMMENDER = {
+    "vocab_size": VOCABULARY,
+    "num_layers_enc": 1,
+    "num_layers_dec": 2,
+    "hidden_dim": 32,
+    "intermediate_dim": 48,
+    "num_heads": 4,
+}
 
 # By family of CausalLM, the arguments of its backbone.
 CAUSAL: dict[str, dict[str, Any]] = {
@@ -53,6 +61,7 @@ CAUSAL: dict[str, dict[str, Any]] = {
 # Of Seq2SeqLM: those arguments, and the tokens that outputs begin with.
 ENCODER_DECODER: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "Bart": (_HEADS, (2, 0)),
+    "EdRec": (_RECOMMENDER, (2,)),
     "T5": ({**_SIZES, "num_heads": 4, "key_value_dim": 8, "use_gated_activation": True, "activation": "gelu"}, (0,)),
 }
 
