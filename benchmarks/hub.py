@@ -69,9 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.results:
             options.results.write_text(json.dumps(rows, indent=1))
     if options.write:
-        table = [_line(HEADER), "|---" * len(HEADER) + "|"]
+        table = [_summary(entries, rows), "", _line(HEADER), "|---" * len(HEADER) + "|"]
         table += [_line([*entry, *rows[" ".join(entry)]]) for entry in entries if " ".join(entry) in rows]
         insert(options.write, "families", "\n".join(table))
+
+
+def _summary(entries: Sequence[tuple[str, str]], rows: dict[str, list[str]]) -> str:
+    """How many of the installed version's families work, and which have not been measured."""
+    groups = {"backbones": ("Backbone",), "generating tasks": (*GENERATING, HEARING)}
+    told = {kind for kinds in groups.values() for kind in kinds}
+    groups["other tasks"] = tuple({kind for _, kind in entries} - told)
+    counted = []
+    for group, kinds in groups.items():
+        names = [" ".join(entry) for entry in entries if entry[1] in kinds]
+        passed = sum(rows[name][0] == "passed" for name in names if name in rows)
+        counted.append(f"{passed} of {len(names)} {group}")
+    text = f"Exported with parity: {', '.join(counted)}."
+    if missing := [" ".join(entry) for entry in entries if " ".join(entry) not in rows]:
+        text += f" Not measured: {', '.join(missing)}."
+    return text
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -76,15 +76,15 @@ def causal_lm(family, preprocessor=None, **sizes):
 def seq_2_seq_lm(family, preprocessor=None, **sizes):
     backbone = getattr(keras_hub.models, f"{family}Backbone")(**ENCODER_DECODER[family][0] | sizes)
     task = getattr(keras_hub.models, f"{family}Seq2SeqLM")(backbone=backbone, preprocessor=preprocessor)
-    return spread(task, dense=0.5, positions=3.0) if family == "Bart" else spread(task)
+    return spread(task) if family == "T5" else spread(task, dense=0.5, positions=3.0)
 
 
 def spread(task, dense=3.0, positions=0.3):
     """The task, with weights that make its greedy texts vary.
 
     Args:
-        dense: the size of products; BART's norms behind each layer make one token of large ones, and in QwenMoe, large
-            ones make rounding errors of 1.3e-4.
+        dense: the size of products; BART's norms behind each layer make one token of large ones, and large ones make
+            rounding errors of 1.3e-4 in QwenMoe, and logits of 25,000 in EdRec.
         positions: the size of learned positions.
     """
     random = np.random.default_rng(0)
