@@ -135,8 +135,8 @@ def _row(family: str, kind: str) -> list[str]:
                 exported = EncoderDecoder(model, (2,), (END,)) if kind == "Seq2SeqLM" else model
                 manifest = tfseq.export(exported, path, decode=tfseq.Greedy() if kind in GENERATING else None)
                 checks = (manifest.parity or {}).get("checks", ())
-                worst = max(check.get("worst_relative", 0) for check in checks)
-                alone = ", of one input" if min(check.get("cases", 1) for check in checks) == 1 else ""
+                worst = max((check.get("worst_relative", 0) for check in checks), default=0)
+                alone = ", of one input" if any(check.get("cases") == 1 for check in checks) else ""
                 compared, parity = f"difference {worst:.0e}{alone}", _passed(manifest)
         except (tfseq.errors.ExportError, tfseq.errors.ParityError) as error:
             return _reason(str(error).splitlines()[0])
