@@ -6,6 +6,7 @@ from typing import Any
 
 import keras_hub
 
+from benchmarks.harness.hub_composed import COMPOSED, blip2_of_t5
 from benchmarks.harness.hub_tasks import CAUSAL
 
 TASKS = (
@@ -22,6 +23,8 @@ TASKS = (
     "ImageToImage",
     "Inpaint",
 )
+_OF_CLASSES = ("TextClassifier", "ImageClassifier", "ImageSegmenter", "ObjectDetector")
+_BASES = ("Backbone", "FeaturePyramidBackbone")
 # Values of constructors' arguments, by name; a backbone takes those that it asks for.
 _VALUES: dict[str, Any] = {
     "vocabulary_size": 60,
@@ -48,7 +51,7 @@ def backbones() -> Iterator[str]:
     known, seen = keras_hub.models, set()
     for name in sorted(dir(known)):
         cls = getattr(known, name)
-        if name.endswith("Backbone") and name != "Backbone" and cls not in seen:
+        if name.endswith("Backbone") and name not in _BASES and cls not in seen:
             seen.add(cls)
             yield name.removesuffix("Backbone")
 
@@ -75,13 +78,13 @@ def tasks() -> Iterator[tuple[str, str, type]]:
 
 
 def small_task(name: str, kind: str) -> Any:
-    """A task without a preprocessor, of a small backbone with its first weights."""
+    """A task of a small backbone with its first weights, without a preprocessor where it needs none."""
     cls: Any = getattr(keras_hub.models, name)
     wanted = inspect.signature(cls.__init__).parameters
-    given = {"num_classes": 3} if kind in ("TextClassifier", "ImageClassifier", "ImageSegmenter") else {}
-    return cls(
-        backbone=_small(cls.backbone_cls), **given, **({"preprocessor": None} if "preprocessor" in wanted else {})
-    )
+    given: dict[str, Any] = {"num_classes": 3} if kind in _OF_CLASSES else {}
+    given |= {"preprocessor": None} if "preprocessor" in wanted else {}
+    own = TASK_VALUES.get(name, {})
+    return cls(**{"backbone": _small(cls.backbone_cls)} | given | (own() if callable(own) else own))
 
 
 def small_backbone(family: str) -> Any:
@@ -92,7 +95,9 @@ def small_backbone(family: str) -> Any:
 def _small(cls: Any) -> Any:
     own = SMALL.get(cls.__name__.removesuffix("Backbone"), {})
     wanted = inspect.signature(cls.__init__).parameters
-    given = {name: value for name, value in _VALUES.items() if name in wanted} | (own() if callable(own) else own)
+    given = {name: value for name, value in _VALUES.items() if name in wanted} | (
+        own(small_backbone) if callable(own) else own
+    )
     return cls(**given)
 
 
@@ -118,8 +123,10 @@ _T5_GEMMA = {
         "layer_types": _LAYERS,
     }.items()
 }
-# By family: arguments of its backbone, or a function that gives them.
+_T5_GEMMA_VALUES = {**_T5_GEMMA, "query_pre_attn_scalar": 1.0, "attention_bias": False}
+# By family: arguments of its backbone, or a function that makes them, given one that builds a small backbone by name.
 SMALL: dict[str, Any] = {
+    **COMPOSED,
     **{name: arguments for name, arguments in CAUSAL.items() if name != "Gemma3"},
     "Gemma3": {**CAUSAL["Gemma3"], "vision_encoder": None},
     "CSPNet": {
@@ -130,10 +137,11 @@ SMALL: dict[str, Any] = {
         "stackwise_strides": [1, 2],
         "stackwise_num_filters": [8, 16],
         "down_ratio": 1,
-        "block_type": "dark",
+        "block_type": "dark_block",
+        "stage_type": "dark",
     },
-    "DeepLabV3": lambda: {
-        "image_encoder": small_backbone("ResNet"),
+    "DeepLabV3": lambda small: {
+        "image_encoder": small("ResNet"),
         "low_level_feature_key": "P2",
         "spatial_pyramid_pooling_key": "P4",
         "dilation_rates": [2, 4],
@@ -183,12 +191,28 @@ SMALL: dict[str, Any] = {
     },
     "RWKV7": {"hidden_size": 16, "head_size": 8},
     "ResNet": _RESIDUAL,
-    "RetinaNet": lambda: {"image_encoder": small_backbone("ResNet"), "min_level": 3, "max_level": 4, "use_p5": False},
+    "RetinaNet": lambda small: {"image_encoder": small("ResNet"), "min_level": 3, "max_level": 4, "use_p5": False},
     "RoformerV2": {"head_size": 8},
-    "SegFormer": lambda: {"image_encoder": small_backbone("MiT"), "projection_filters": 16},
+    "SegFormer": lambda small: {"image_encoder": small("MiT"), "projection_filters": 16},
     "SwinTransformer": {"embed_dim": 16, "depths": (1, 1), "num_heads": (2, 4), "window_size": 4},
-    "T5Gemma": {**_T5_GEMMA, "query_pre_attn_scalar": 1.0, "attention_bias": False, "hidden_activation": "gelu"},
+    "T5Gemma": {**_T5_GEMMA_VALUES, "hidden_activation": "gelu"},
+    "T5Gemma2": {**_T5_GEMMA_VALUES, "hidden_activation": "gelu_approximate"},
     "VGG": {"stackwise_num_repeats": [1, 1], "stackwise_num_filters": [8, 16]},
     "ViTDet": {"hidden_size": 32, "global_attention_layer_indices": [1]},
     "Xception": {"stackwise_conv_filters": [[8, 16], [16, 16]], "stackwise_pooling": [True, False]},
+}
+# By task: arguments of its constructor, or a function that makes them.
+TASK_VALUES: dict[str, Any] = {
+    "BLIP2Seq2SeqLM": lambda: {"backbone": keras_hub.models.BLIP2Backbone(**blip2_of_t5())},
+    "DepthAnythingDepthEstimator": {"depth_estimation_type": "relative"},
+    "Gemma4AssistantCausalLM": {
+        "backbone_hidden_size": 32,
+        "num_centroids": 4,
+        "centroid_intermediate_top_k": 2,
+        "use_ordered_embeddings": False,
+    },
+    "PARSeqCausalLM": lambda: {
+        "preprocessor": keras_hub.models.PARSeqCausalLMPreprocessor(tokenizer=keras_hub.models.PARSeqTokenizer())
+    },
+    "VGGImageClassifier": {"pooling_hidden_dim": 16},
 }

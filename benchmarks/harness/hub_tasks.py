@@ -28,6 +28,14 @@ _SMOL = {
     "rope_theta": 10000.0,
     "partial_rotary_factor": 1.0,
 }
+_RECOMMENDER = {
+    "vocab_size": VOCABULARY,
+    "num_layers_enc": 1,
+    "num_layers_dec": 2,
+    "hidden_dim": 32,
+    "intermediate_dim": 48,
+    "num_heads": 4,
+}
 
 # By family of CausalLM, the arguments of its backbone.
 CAUSAL: dict[str, dict[str, Any]] = {
@@ -53,6 +61,7 @@ CAUSAL: dict[str, dict[str, Any]] = {
 # Of Seq2SeqLM: those arguments, and the tokens that outputs begin with.
 ENCODER_DECODER: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "Bart": (_HEADS, (2, 0)),
+    "EdRec": (_RECOMMENDER, (2,)),
     "T5": ({**_SIZES, "num_heads": 4, "key_value_dim": 8, "use_gated_activation": True, "activation": "gelu"}, (0,)),
 }
 
@@ -67,15 +76,15 @@ def causal_lm(family, preprocessor=None, **sizes):
 def seq_2_seq_lm(family, preprocessor=None, **sizes):
     backbone = getattr(keras_hub.models, f"{family}Backbone")(**ENCODER_DECODER[family][0] | sizes)
     task = getattr(keras_hub.models, f"{family}Seq2SeqLM")(backbone=backbone, preprocessor=preprocessor)
-    return spread(task, dense=0.5, positions=3.0) if family == "Bart" else spread(task)
+    return spread(task) if family == "T5" else spread(task, dense=0.5, positions=3.0)
 
 
 def spread(task, dense=3.0, positions=0.3):
     """The task, with weights that make its greedy texts vary.
 
     Args:
-        dense: the size of products; BART's norms behind each layer make one token of large ones, and in QwenMoe, large
-            ones make rounding errors of 1.3e-4.
+        dense: the size of products; BART's norms behind each layer make one token of large ones, and large ones make
+            rounding errors of 1.3e-4 in QwenMoe, and logits of 25,000 in EdRec.
         positions: the size of learned positions.
     """
     random = np.random.default_rng(0)

@@ -25,7 +25,7 @@ def test_padding_begins_behind_the_last_token_that_is_not_0():
     assert np.asarray(is_real(keras.ops.convert_to_tensor(sources))).tolist() == expected
 
 
-@pytest.mark.parametrize("family", ["Bart", pytest.param("T5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["Bart", *(pytest.param(name, marks=pytest.mark.slow) for name in ("EdRec", "T5"))])
 def test_a_file_writes_what_keras_hub_writes(family, tmp_path):
     task, begin = seq_2_seq_lm(family), ENCODER_DECODER[family][1]
     tfseq.export(EncoderDecoder(task, begin, (END,)), tmp_path / "translator.onnx", decode=tfseq.Greedy())

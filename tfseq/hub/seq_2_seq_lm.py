@@ -47,6 +47,7 @@ class EncoderDecoder(CachedDecoder):
         arguments = inspect.signature(task.call_decoder_with_cache).parameters
         if "cross_attention_cache_update_index" not in arguments or not hasattr(task, "_initialize_cache"):
             raise refused(task, "keeps the caches of its decoder in its own way")
+        self._masks_target = "decoder_padding_mask" in arguments
         self.task = task
         self.begin_with(begin, end, positions_of(task.backbone))
         self.vocabulary_size = int(task.outputs[0].shape[-1])
@@ -96,7 +97,10 @@ class EncoderDecoder(CachedDecoder):
 
     def _decoded(self, encoded, real, tokens, own, index, cross, cross_index):
         """Logits, hidden states, and both caches."""
+        # All tokens are real; by a mask of its own, EdRec takes those with id 0 for padding, and one token at a time.
+        masks = {"decoder_padding_mask": ops.ones_like(tokens[:, :1])} if self._masks_target else {}
         return self.task.call_decoder_with_cache(
+            **masks,
             encoder_hidden_states=encoded,
             encoder_padding_mask=real,
             decoder_token_ids=tokens,
