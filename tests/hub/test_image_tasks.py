@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 keras_hub = pytest.importorskip("keras_hub")
+import keras
 
 import tfseq
 from tests.hub.test_text_tasks import same_classes
@@ -50,15 +51,30 @@ def test_a_picture_of_any_size_gets_the_class_that_predict_gives_it(make, conver
     task, random = make(keras_hub.models, **converter), np.random.default_rng(0)
     for weight in task.trainable_weights:
         weight.assign(random.normal(size=weight.shape) * (0.1 + weight.shape[0] ** -0.5))
+    task.output_dense.kernel.assign(task.output_dense.kernel / np.ptp(logits(task), axis=1).max() * 2)
     tfseq.export(task, tmp_path / "pictures.onnx", labels=LABELS)
     file = tfseq.runtime.load(tmp_path / "pictures.onnx")
     for size in SIZES:
-        pixels = random.integers(0, 256, (2, *size, 3)).astype("float32")
+        pixels = pictures(random, size)
         scores = np.asarray(task.predict(pixels, verbose=0), "float64")
         if make is classifier:  # which gives logits
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         same_classes(file.classify(pixels), scores / scores.sum(axis=1, keepdims=True), LABELS)
     assert tfseq.verify(tmp_path / "pictures.onnx", task).passed
+
+
+def pictures(random, size):
+    """Of a colour each, with noise."""
+    colours = random.integers(0, 256, (4, 1, 1, 3))
+    return (0.7 * colours + 0.3 * random.integers(0, 256, (4, *size, 3))).astype("float32")
+
+
+def logits(task):
+    """Of some pictures, (classes, pictures), of a task with or without softmax."""
+    pixels = pictures(np.random.default_rng(1), SIZES[0])
+    states = task.preprocessor(pixels)
+    features = keras.Model(task.input, task.output_dense.input)(states)
+    return np.asarray(task.output_dense.kernel).T @ np.asarray(features).T
 
 
 def test_a_segmenter_takes_pictures_of_any_size(tmp_path):
