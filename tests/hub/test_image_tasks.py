@@ -52,6 +52,7 @@ def test_a_picture_of_any_size_gets_the_class_that_predict_gives_it(make, conver
     for weight in task.trainable_weights:
         weight.assign(random.normal(size=weight.shape) * (0.1 + weight.shape[0] ** -0.5))
     task.output_dense.kernel.assign(task.output_dense.kernel / np.ptp(logits(task), axis=1).max() * 2)
+    task.output_dense.bias.assign(-logits(task).mean(axis=1))
     tfseq.export(task, tmp_path / "pictures.onnx", labels=LABELS)
     file = tfseq.runtime.load(tmp_path / "pictures.onnx")
     for size in SIZES:
@@ -70,7 +71,7 @@ def pictures(random, size):
 
 
 def logits(task):
-    """Of some pictures, (classes, pictures), of a task with or without softmax."""
+    """Of some pictures, (classes, pictures), without bias and softmax."""
     pixels = pictures(np.random.default_rng(1), SIZES[0])
     states = task.preprocessor(pixels)
     features = keras.Model(task.input, task.output_dense.input)(states)
