@@ -108,8 +108,8 @@ def fit(
     progress.set_model(trainer)
     if resume:
         progress.restore()
+    chunks = train(progress.rounds * settings.evaluate_every)  # which may refuse the data, before a folder is made
     with prepared_run(directory):
-        chunks = train(progress.rounds * settings.evaluate_every)
         rounds = -(-settings.steps // settings.evaluate_every)
         if progress.rounds < rounds and not progress.exhausted:
             trainer.fit(
