@@ -85,8 +85,11 @@ def _summary(entries: Sequence[tuple[str, str]], rows: dict[str, list[str]]) -> 
         passed = sum(rows[name][0] == "passed" for name in names if name in rows)
         counted.append(f"{passed} of {len(names)} {group}")
     text = f"Exported with parity: {', '.join(counted)}."
-    if missing := [" ".join(entry) for entry in entries if " ".join(entry) not in rows]:
-        text += f" Not measured: {', '.join(missing)}."
+    missing = [" ".join(entry) for entry in entries if " ".join(entry) not in rows]
+    if missing:
+        text += (
+            f" Not measured: {len(missing)} more.\n\n<details><summary>Which</summary>{', '.join(missing)}</details>"
+        )
     return text
 
 

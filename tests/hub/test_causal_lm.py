@@ -7,7 +7,7 @@ keras_hub = pytest.importorskip("keras_hub")
 
 import tfseq
 from benchmarks.harness.hub_tasks import CAUSAL, VOCABULARY, causal_lm, own_texts
-from tests.hub.vocabularies import byte_pairs
+from benchmarks.harness.hub_vocabularies import byte_pairs
 from tfseq.errors import ExportError
 from tfseq.hub import adapted
 from tfseq.hub.causal_lm import CausalLanguageModel

@@ -4,8 +4,8 @@ import pytest
 
 keras_hub = pytest.importorskip("keras_hub")
 
+from benchmarks.harness.hub_vocabularies import MAKERS, texts
 from tests.hub.javascript import in_node
-from tests.hub.test_tokenizers import MAKERS, texts
 from tfseq.hub.tokenizers import converted, ids_of
 
 

@@ -9,7 +9,7 @@ keras_hub = pytest.importorskip("keras_hub")
 
 import tfseq
 from benchmarks.harness.hub_tasks import causal_lm
-from tests.hub.vocabularies import byte_pairs
+from benchmarks.harness.hub_vocabularies import byte_pairs
 from tfseq.cli import main
 from tfseq.errors import ExportError
 from tfseq.hub.presets import is_preset, load_preset

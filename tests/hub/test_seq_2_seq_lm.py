@@ -9,7 +9,7 @@ import keras
 
 import tfseq
 from benchmarks.harness.hub_tasks import ENCODER_DECODER, VOCABULARY, own_answers, seq_2_seq_lm
-from tests.hub.vocabularies import byte_pairs, sentence_pieces
+from benchmarks.harness.hub_vocabularies import byte_pairs, sentence_pieces
 from tfseq.errors import ExportError
 from tfseq.hub import adapted
 from tfseq.hub.seq_2_seq_lm import EncoderDecoder, is_real

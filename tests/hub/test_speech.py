@@ -15,7 +15,7 @@ import keras
 
 import tfseq
 from benchmarks.harness.hub_speech import SECONDS, moonshine, moonshine_answers, sounds, whisper_answers, whisper_parts
-from tests.hub.vocabularies import byte_pairs, sentence_pieces
+from benchmarks.harness.hub_vocabularies import byte_pairs, sentence_pieces
 from tfseq.errors import ExportError
 from tfseq.hub.log_mel import LogMel
 

@@ -9,10 +9,9 @@ keras_hub = pytest.importorskip("keras_hub")
 
 import tfseq
 from benchmarks.harness.hub_tasks import spread
+from benchmarks.harness.hub_vocabularies import ROBERTA, byte_pairs, sentence_pieces, word_pieces
+from benchmarks.harness.hub_vocabularies import texts as random_texts
 from tests.hub.javascript import in_node
-from tests.hub.test_tokenizers import _ROBERTA, word_pieces
-from tests.hub.test_tokenizers import texts as random_texts
-from tests.hub.vocabularies import byte_pairs, sentence_pieces
 from tfseq.errors import InputError
 
 LABELS = ["bad", "so so", "good"]
@@ -37,7 +36,7 @@ _PIECES = {
 }
 TOKENIZERS = {
     "Bert": lambda m: m.BertTokenizer(word_pieces(), lowercase=True),
-    "Roberta": lambda m: m.RobertaTokenizer(*byte_pairs(special=_ROBERTA)),
+    "Roberta": lambda m: m.RobertaTokenizer(*byte_pairs(special=ROBERTA)),
     "DistilBert": lambda m: m.DistilBertTokenizer(word_pieces(), lowercase=True),
     "Albert": lambda m: m.AlbertTokenizer(proto=sentence_pieces(**_PIECES)),
     "XLMRoberta": lambda m: m.XLMRobertaTokenizer(proto=sentence_pieces(model_type="unigram")),
