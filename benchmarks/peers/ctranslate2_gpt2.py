@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.gpt2_task import THREADS, GPT2Task
+from benchmarks.peers.ctranslate2_transformer import normalization
 
 
 def write(model: Any, folder: Path) -> None:
@@ -25,14 +26,14 @@ def write(model: Any, folder: Path) -> None:
     decoder.embeddings.weight = np.asarray(backbone.token_embedding.embeddings)
     decoder.position_encodings.encodings = np.asarray(backbone.position_embedding.position_embeddings)
     decoder.projection.weight = np.asarray(backbone.token_embedding.embeddings)
-    _normalization(decoder.layer_norm, backbone.layer_norm)
+    normalization(decoder.layer_norm, backbone.layer_norm)
     for layer, block in zip(decoder.layer, backbone.transformer_layers):
         attention = block._self_attention_layer
         three = attention.query_dense, attention.key_dense, attention.value_dense
-        _normalization(layer.self_attention.layer_norm, block._self_attention_layer_norm)
+        normalization(layer.self_attention.layer_norm, block._self_attention_layer_norm)
         _dense(layer.self_attention.linear[0], *three)
         _dense(layer.self_attention.linear[1], attention.output_dense, read=2)
-        _normalization(layer.ffn.layer_norm, block._feedforward_layer_norm)
+        normalization(layer.ffn.layer_norm, block._feedforward_layer_norm)
         _dense(layer.ffn.linear_0, block._feedforward_intermediate_dense)
         _dense(layer.ffn.linear_1, block._feedforward_output_dense)
     spec.register_vocabulary([f"t{i}" for i in range(backbone.vocabulary_size)])
@@ -48,10 +49,6 @@ def _dense(linear, *dense, read=1):
     flat = [kernel.reshape(int(np.prod(kernel.shape[:read])), -1) for kernel in kernels]
     linear.weight = np.ascontiguousarray(np.concatenate(flat, axis=1).T)
     linear.bias = np.concatenate([np.asarray(each.bias).ravel() for each in dense])
-
-
-def _normalization(spec, layer):
-    spec.gamma, spec.beta = np.asarray(layer.gamma), np.asarray(layer.beta)
 
 
 def main() -> None:

@@ -32,17 +32,17 @@ def write(model, folder: Path) -> None:
         tokens = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
         tokens.weight = np.asarray(embedding.symbols.embeddings)  # times sqrt(units), as `scale_embeddings` is True
         side.position_encodings.encodings = positions
-        _normalization(side.layer_norm, norm)
+        normalization(side.layer_norm, norm)
         for layer, block in zip(side.layer, blocks):
-            _normalization(layer.self_attention.layer_norm, block.around_attention.normalize)
+            normalization(layer.self_attention.layer_norm, block.around_attention.normalize)
             _dense(layer.self_attention.linear[0], block.attention.qkv)
             _dense(layer.self_attention.linear[1], block.attention.out)
             if hasattr(layer, "attention"):
-                _normalization(layer.attention.layer_norm, block.around_cross_attention.normalize)
+                normalization(layer.attention.layer_norm, block.around_cross_attention.normalize)
                 cross = block.cross_attention
                 for linear, dense in zip(layer.attention.linear, (cross.query, cross.key_value, cross.out)):
                     _dense(linear, dense)
-            _normalization(layer.ffn.layer_norm, block.around_feed_forward.normalize)
+            normalization(layer.ffn.layer_norm, block.around_feed_forward.normalize)
             _dense(layer.ffn.linear_0, block.feed_forward.widen)
             _dense(layer.ffn.linear_1, block.feed_forward.narrow)
     spec.decoder.projection.weight = np.asarray(model.target_embedding.symbols.embeddings)  # (vocabulary, units)
@@ -66,7 +66,8 @@ def _dense(linear, dense):
     linear.bias = np.asarray(dense.bias)
 
 
-def _normalization(spec, layer):
+def normalization(spec, layer):
+    """Gives a layer normalization of CTranslate2 the weights of Keras'."""
     spec.gamma, spec.beta = np.asarray(layer.gamma), np.asarray(layer.beta)
 
 
