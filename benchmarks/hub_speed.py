@@ -147,6 +147,7 @@ def agreement(task: GPT2Task, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns of everyone (%(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="of each case in a turn, at least (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a small model, one round, one run of each case")
     parser.add_argument("--run", nargs=2, metavar=("FOLDER", "WHAT"), help="ours alone, in this process")
     arguments = parser.parse_args()
@@ -154,7 +155,7 @@ def main() -> None:
         folder, what = Path(arguments.run[0]), arguments.run[1]
         run_forward(folder) if what == "forward" else run_ours(folder, what)
         return
-    task = GPT2Task(SIZES["quick" if arguments.quick else "base"], 64, 1 if arguments.quick else 3)
+    task = GPT2Task(SIZES["quick" if arguments.quick else "base"], 64, 1 if arguments.quick else arguments.runs)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(task, folder)
