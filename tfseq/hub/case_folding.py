@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-WITHIN_A_WORD = 0xF0000  # plus a delimiter's code point
+WITHIN_A_WORD = 0xF0000  # plus a delimiter's code point, of which none here is above 0xFFFF
 NO_TOKEN = "\U00100000"  # in place of what no token spells
 IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
@@ -55,7 +55,7 @@ def kept_whole(
 
 
 def _within(delimiter: str) -> str:
-    return chr(WITHIN_A_WORD + ord(delimiter) % 0x10000)
+    return chr(WITHIN_A_WORD + ord(delimiter))
 
 
 @cache
